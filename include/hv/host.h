@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The porting layer: everything that libbarewhp.a asks of the kernel it is linked into.
+ *
+ * A host kernel supplies each function below, plus memcpy, memmove, memset and memcmp; the linked
+ * library has no other undefined symbol (make check proves it). boot/kernel/host.c is a complete
+ * example with threads and SMP, tests/port/ the smallest one: one CPU, no threads.
+ *
+ * Words used below:
+ *   any context     interrupts on or off, preemptible or not, also from an interrupt handler
+ *   thread context  interrupts on, preemption allowed; the function may sleep
+ *   pinned          preemption disabled by hv_host_preempt_disable, interrupts on unless said otherwise
+ *
+ * The library runs in ring 0, 64-bit mode, with the host's own IDT, GDT and page tables. It never
+ * calls back into the host with interrupts off for longer than one VM entry and the handling of its exit.
+ */
+#ifndef HV_HOST_H
+#define HV_HOST_H
+
+#include <hv/types.h>
+
+/* ------------------------------------------------------------------ tier 0: what any use needs */
+
+enum hv_log_level {
+    HV_LOG_ERROR,   /* something the person in front of the machine should act on */
+    HV_LOG_WARNING,
+    HV_LOG_INFO,
+    HV_LOG_DEBUG,   /* debug builds only */
+};
+
+/*
+ * Prints one line. `text` is NUL-terminated, has no line end of its own and is only valid during the call.
+ * Context: any. Never sleeps, never fails. Never called on the path of a plain exit.
+ *   void hv_host_log(enum hv_log_level level, const char *text) { printk("barewhp: %s\n", text); }
+ */
+void hv_host_log(enum hv_log_level level, const char *text);
+
+/*
+ * A broken invariant of the library itself (never a guest's or a caller's doing): stop the machine
+ * or the thread, whichever the host does for its own bugs. Must not return.
+ * Context: any.
+ */
+_Noreturn void hv_host_panic(const char *text);
+
+/*
+ * Memory for the library's own objects, zeroed, aligned to 16 bytes; NULL when there is none. The library
+ * owns it until it passes the same pointer and size to hv_host_free.
+ * Context: thread; may sleep. Sizes range from 16 bytes to a few KiB.
+ */
+void *hv_host_alloc(size_t size);
+void hv_host_free(void *p, size_t size); /* p is not NULL */
+
+/*
+ * One page (4 KiB, aligned) for structures that the CPU reads: VMCS, second-level tables, bitmaps. Zeroed. Returns
+ * its host-virtual address, NULL when there is none. Ordinary write-back RAM below the CPU's physical address width.
+ * Context: thread; may sleep.
+ */
+void *hv_host_page_alloc(void);
+void hv_host_page_free(void *page); /* not NULL */
+
+/*
+ * The physical address behind a host-virtual one: for pages of hv_host_page_alloc and for memory that the caller maps
+ * into a guest. HV_HPA_NONE when nothing is mapped there. The answer must stay true as long as the library uses
+ * the page: for memory mapped into a guest, until it is unmapped.
+ * Context: thread or pinned. Does not sleep.
+ */
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va);
+
+/*
+ * The reverse, for RAM: an address at which the host can read and write this page, valid for as long as the page
+ * is. Asked for pages of hv_host_page_alloc and for RAM mapped into a guest. NULL when the host has no such address (the page
+ * is a device's): the library then treats the page as one that only the guest can access.
+ * Context: any. Does not sleep. A host with a direct map returns base + pa.
+ */
+void *hv_host_phys_to_virt(hv_hpa_t pa);
+
+/*
+ * CPUs are numbered 0 .. count-1; all of them are started before the library is first used, and stay.
+ * hv_host_cpu_id is asked only while pinned or with interrupts off.
+ */
+uint32_t hv_host_cpu_count(void);
+uint32_t hv_host_cpu_id(void);
+
+/*
+ * Runs fn(arg) on that CPU, with interrupts off there, and returns when it has finished. If `cpu` is the calling CPU, calls
+ * it directly with interrupts off.
+ * Context: thread or pinned, interrupts on: the caller must itself keep answering such calls while it waits.
+ */
+void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg);
+
+/* ------------------------------------------------------------ tier 1: to run virtual processors */
+
+/*
+ * Between these two the calling thread stays on its CPU and no other thread runs there. Nests. Interrupts are still taken.
+ * A host without preemption leaves both empty.
+ */
+void hv_host_preempt_disable(void);
+void hv_host_preempt_enable(void);
+
+/*
+ * Turns interrupts off and returns what hv_host_irq_restore needs to put them back as they were. Nests.
+ * Restoring with interrupts on lets those that arrived while a guest ran be taken by the host's own handlers.
+ */
+uint64_t hv_host_irq_save(void);
+void hv_host_irq_restore(uint64_t flags);
+
+/*
+ * Makes the CPU leave its guest soon, by any interrupt. Does not wait. Context: any.
+ * Example: send a reschedule IPI. For the calling CPU itself: nothing to do.
+ */
+void hv_host_kick(uint32_t cpu);
+
+/*
+ * Does another thread want this CPU? Asked after each interrupt that ended a guest's run; when true the library
+ * ends its pinned section so that the host can schedule, and then runs the guest on.
+ * Context: pinned. A host without threads returns false.
+ */
+bool hv_host_should_yield(void);
+
+/*
+ * Sleeps while *word == expected, until hv_host_wake on the same word or the deadline (in hv_host_time_ns time; 0 means
+ * none). The comparison and the falling asleep are one step as seen by hv_host_wake. May return early for no reason: the library
+ * looks again. Context: thread. A host without threads may just halt until the next interrupt, or return.
+ */
+void hv_host_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+
+/* Wakes every thread that sleeps on that word. Context: any, also interrupt handlers. */
+void hv_host_wake(const volatile uint32_t *word);
+
+/* Nanoseconds since some moment before the library's first use; never runs backwards, same on all CPUs. Context: any. */
+uint64_t hv_host_time_ns(void);
+
+#endif
