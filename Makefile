@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+# One Makefile without recursion; boot/boot.mk and tests/tests.mk add their parts to it.
+#
+#   make            the library, the bootable images
+#   make run        boots the image and shows a guest
+#   make test       every test that this machine can run
+#   make help       all commands
+
+.DEFAULT_GOAL := all
+MAKEFLAGS     += --no-builtin-rules
+BUILD         := build
+Q             := $(if $(V),,@)
+say            = @printf '  %-7s %s\n' $(1) $(2)
+
+CC     := clang
+LD     := ld.lld
+AR     := llvm-ar
+NASM   := nasm
+
+# ---------------------------------------------------------------------------- the library
+
+LIB_CFLAGS := -std=c11 --target=x86_64-unknown-none-elf -ffreestanding -fno-stack-protector -fno-pic -mcmodel=kernel -mno-red-zone \
+              -mgeneral-regs-only -fno-omit-frame-pointer -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
+              -Wundef -Wvla -Iinclude -Iinclude/whp -Iarch/x86_64/include
+LIB_C      := $(sort $(wildcard base/*.c arch/x86_64/*.c arch/x86_64/vmx/*.c arch/x86_64/svm/*.c drivers/pci/*.c virt/*.c virt/whp/*.c))
+LIB_C      := $(filter-out arch/x86_64/offsets.c,$(LIB_C))
+LIB_ASM    := $(sort $(wildcard arch/x86_64/*.asm arch/x86_64/vmx/*.asm arch/x86_64/svm/*.asm))
+LIB_OBJ    := $(LIB_C:%.c=$(BUILD)/lib/%.o) $(LIB_ASM:%.asm=$(BUILD)/lib/%.asm.o)
+LIB        := $(BUILD)/libbarewhp.a
+OFFSETS    := $(BUILD)/lib/offsets.inc
+
+$(LIB): $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/lib/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/lib/%.asm.o: %.asm $(OFFSETS)
+	$(call say,NASM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NASM) -f elf64 -g -F dwarf -I$(BUILD)/lib/ -Iarch/x86_64/ $< -o $@
+
+# Structure offsets for assembly: the compiler prints them, sed turns them into nasm's %define.
+$(OFFSETS): arch/x86_64/offsets.c
+	$(call say,OFFSETS,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LIB_CFLAGS) -MMD -MP -MF $(@:.inc=.d) -MT $@ -S $< -o - | sed -n 's/^.*->\([A-Za-z0-9_]*\) \$$*\(-\{0,1\}[0-9]*\)$$/%define \1 \2/p' > $@.tmp && mv $@.tmp $@
+
+-include $(LIB_OBJ:.o=.d) $(OFFSETS:.inc=.d)
+
+-include boot/boot.mk
+-include tests/tests.mk
+
+.PHONY: all clean
+all: $(LIB) $(ALL)
+
+clean:
+	$(Q)rm -rf $(BUILD)

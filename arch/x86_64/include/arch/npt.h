@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Second-level page tables: one radix walker for EPT, NPT and IOMMU tables. What differs between them is data
+ * (struct npt_format).
+ *
+ * The tables are the only record of a partition's memory map: which host page backs a guest page, with which rights.
+ *
+ * Every change is made in two steps so that it either happens as a whole or not at all: first all table pages that it can need
+ * are allocated (this may fail, and then nothing has changed), then the entries are written (this cannot fail). Table pages that
+ * a change makes superfluous are kept in npt.retired: CPUs may still be walking them. The caller makes every CPU forget the old
+ * translations and then calls npt_reap.
+ *
+ * Locking: changes to one npt are serialised by the caller (thread context). Walks (npt_lookup) may run at the same time as a
+ * change, with interrupts off, on CPUs that the caller's shootdown waits for: entries are written and read as single 64-bit words.
+ */
+#ifndef ARCH_NPT_H
+#define ARCH_NPT_H
+
+#include <hv/status.h>
+#include <hv/types.h>
+
+/* rights of a mapping; the same bits as WHV_MAP_GPA_RANGE_FLAGS */
+#define NPT_READ    1u
+#define NPT_WRITE   2u
+#define NPT_EXECUTE 4u
+#define NPT_RIGHTS  7u
+
+#define NPT_MAX_LEVELS 5
+
+/*
+ * The format of one kind of table. Level 1 maps 4K pages, 2 maps 2M, 3 maps 1G; the root is level `levels`.
+ * Entries are 64 bits, 512 to a table. An entry is present when (entry & present) != 0.
+ */
+struct npt_format {
+    const char *name;
+    unsigned levels;
+    unsigned max_leaf_level;       /* 1, 2 or 3: the largest leaf that this CPU takes */
+    uint64_t present;
+    uint64_t address;              /* mask of the physical address in an entry */
+    uint64_t table;                /* bits set in every entry that points to a table */
+    uint64_t leaf;                 /* bits set in every leaf (memory type and the like) */
+    uint64_t large;                /* bit that makes an entry above level 1 a leaf */
+    uint64_t rights[NPT_RIGHTS + 1]; /* bits for each combination of rights; 0: the format cannot express it */
+    uint64_t rights_mask;          /* all bits used in rights[] */
+    uint64_t accessed, dirty;      /* 0 when the format has none */
+};
+
+struct npt_counts {
+    uint64_t pages[4]; /* leaves by level: [1] 4K, [2] 2M, [3] 1G */
+    uint64_t tables;   /* table pages, the root among them */
+};
+
+struct npt {
+    const struct npt_format *format;
+    uint64_t *root;
+    hv_hpa_t root_pa;
+    struct npt_counts counts;
+    void *spare;   /* chain of table pages allocated for the change under way */
+    void *retired; /* chain of table pages that no entry points to any more, waiting for npt_reap */
+};
+
+struct npt_leaf {
+    hv_hpa_t pa;     /* host-physical address of the byte asked for */
+    unsigned rights; /* NPT_READ | ... */
+    unsigned level;  /* 1, 2 or 3 */
+    uint64_t entry;  /* the entry as it was read, with accessed and dirty bits */
+};
+
+/* Where the pages of a mapping come from: the host-physical address of the page at `offset` into the range. */
+typedef hv_hpa_t npt_source_fn(void *arg, uint64_t offset);
+
+/* Allocates the root. HV_E_NO_MEMORY. */
+enum hv_status npt_init(struct npt *npt, const struct npt_format *format);
+
+/* Frees every table page. No CPU uses the tables any more. Also right after a failed npt_init. */
+void npt_destroy(struct npt *npt);
+
+/* One past the highest address that the tables can translate. */
+hv_gpa_t npt_limit(const struct npt *npt);
+
+/*
+ * Maps [gpa, gpa + size) to the pages that `source` yields, with these rights, and replaces what was mapped there. Uses the largest leaves
+ * that alignment, size and contiguity of the pages allow, and splits larger leaves at the ends of the range. `source` is called for every
+ * 4K page, possibly more than once.
+ * HV_E_INVALID: unaligned, empty, wraps, beyond npt_limit, rights that the format cannot express, or the source yields HV_HPA_NONE, an unaligned
+ * or too wide address. HV_E_NO_MEMORY. In both cases nothing has changed.
+ * A memory range mapped again keeps no accessed or dirty bits.
+ */
+enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights);
+
+/*
+ * Removes all mappings in the range, splitting leaves at its ends.
+ * HV_E_GPA_NOT_FOUND: nothing at all is mapped in the range. HV_E_INVALID, HV_E_NO_MEMORY as above.
+ */
+enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size);
+
+/* Changes the rights of all that is mapped in the range (holes stay holes). Errors as npt_unmap. Accessed and dirty bits stay. */
+enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigned rights);
+
+/* Looks one address up. False when nothing is mapped there. Takes no lock, allocates nothing. */
+bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf);
+
+/* Frees the retired table pages. Every CPU has forgotten the translations from before the last change. */
+void npt_reap(struct npt *npt);
+
+#endif
