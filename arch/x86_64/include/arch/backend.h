@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What virt/ calls: the vendor-neutral functions of arch/x86_64/, and the table of operations that VMX and SVM each implement.
+ * A backend enters once and describes what happened in the words of struct hv_exit; it neither loops nor decides.
+ */
+#ifndef ARCH_BACKEND_H
+#define ARCH_BACKEND_H
+
+#include <arch/vcpu.h>
+#include <hv/hv.h>
+
+struct hv_backend {
+    const char *name;
+    enum hv_vendor vendor;
+    const struct npt_format *(*npt_format)(void); /* for this CPU's capabilities */
+
+    /* Does the CPU offer what is needed? On refusal writes one line that names what is missing. Any CPU. */
+    bool (*probe)(struct hv_platform *platform);
+
+    /* Turns virtualization on and off on the current CPU, with interrupts off. region: a zeroed page of the CPU's. */
+    enum hv_status (*cpu_on)(void *region);
+    void (*cpu_off)(void);
+
+    struct vcpu *(*vcpu_create)(struct npt *npt);     /* all registers zero; thread context; NULL: no memory */
+    void (*vcpu_destroy)(struct vcpu *v);             /* thread context */
+
+    /* Pinned. Between the two the vcpu belongs to this CPU and all its state may be accessed. No FPU, MSR or debug state is switched here. */
+    void (*acquire)(struct vcpu *v); /* make its control structure current here */
+    void (*fetch)(struct vcpu *v, uint32_t groups); /* hardware -> vcpu, only after acquire, while still pinned */
+
+    /* The entry bracket around any number of entries: host state that the hardware restores at each exit, and that only leave restores. Pinned. */
+    void (*load)(struct vcpu *v);
+    void (*put)(struct vcpu *v);
+
+    /* One entry, between load and put, with interrupts off. */
+    void (*enter)(struct vcpu *v, struct hv_exit *exit);
+
+    enum hv_status (*raw_get)(struct vcpu *v, uint32_t field, uint64_t *value); /* after acquire */
+    enum hv_status (*raw_set)(struct vcpu *v, uint32_t field, uint64_t value);
+};
+
+extern const struct hv_backend vmx_backend;
+
+/* The backend of this machine; never called before backend_probe said yes. */
+const struct hv_backend *backend(void);
+const struct hv_platform *backend_probe(void); /* see hv_platform */
+
+/* One user more or less of virtualization on this machine; the first turns it on on all CPUs, the last off. Thread context. */
+enum hv_status backend_on(void);
+void backend_off(void);
+
+/* Registers of a vcpu: pinned, after backend()->acquire. */
+static inline void vcpu_need(struct vcpu *v, uint32_t groups)
+{
+    if (groups & ~v->valid)
+        backend()->fetch(v, groups & ~v->valid);
+}
+
+/* Marks whole groups as set by the core. Any time the vcpu is not being entered. */
+static inline void vcpu_changed(struct vcpu *v, uint32_t groups)
+{
+    v->valid |= groups;
+    v->dirty |= groups;
+}
+
+struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation);
+void vcpu_destroy(struct vcpu *v);
+void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state" */
+
+/* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */
+void vcpu_load(struct vcpu *v);
+void vcpu_put(struct vcpu *v);
+
+/* Puts the guest's debug registers into the CPU's, so that the guest may use them without exits. Between load and put. */
+void vcpu_use_debug_registers(struct vcpu *v);
+
+/* Facts of this CPU that policy needs. */
+struct cpu_facts {
+    uint32_t max_leaf, max_ext_leaf;
+    uint8_t physical_bits, linear_bits; /* linear_bits: 48, or 57 with LA57 */
+    uint64_t xcr0_allowed;              /* what a guest may set in XCR0; 0: no XSAVE for guests */
+    uint32_t xsave_size;                /* of the standard-format area for xcr0_allowed; at least 512 + 64 */
+    uint64_t tsc_hz;                    /* measured or from CPUID; never 0 after probe */
+    uint64_t cr4_allowed;               /* CR4 bits that a guest may set */
+    uint64_t efer_allowed;
+    uint64_t guest_physical_limit;      /* one past the last guest-physical address */
+};
+const struct cpu_facts *cpu_facts(void);
+
+void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
+uint64_t cpu_tsc(void);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One virtual CPU as the core sees it: a cache of its registers in front of the hardware's control structure, and what the core wants of the next entry.
+ *
+ * Register state moves by groups. A group's bit in `valid` says that the fields here are the guest's; else the hardware holds them and vcpu_need fetches them. A bit
+ * in `dirty` says that the hardware has to be given them before the next entry. So an exit that needs RIP only reads RIP, and an entry
+ * after which nothing was changed writes nothing.
+ *
+ *     vcpu_need(v, VCPU_RIP | VCPU_CS);   ... v->rip ...          read
+ *     v->rip += n; vcpu_changed(v, VCPU_RIP);                     write (whole groups: need first unless all fields of the group are set)
+ */
+#ifndef ARCH_VCPU_H
+#define ARCH_VCPU_H
+
+#include <arch/npt.h>
+#include <hv/audit.h>
+#include <hv/exit.h>
+#include <hv/regs.h>
+#include <hv/types.h>
+
+/* segments in the order of enum hv_reg */
+enum vcpu_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
+
+/* general registers by their number in instructions and in enum hv_reg */
+enum vcpu_gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_R15 = 15, GPR_COUNT };
+
+/* register groups */
+#define VCPU_RIP       (1u << 0)
+#define VCPU_RSP       (1u << 1)
+#define VCPU_RFLAGS    (1u << 2)
+#define VCPU_CR0       (1u << 3)
+#define VCPU_CR3       (1u << 4)
+#define VCPU_CR4       (1u << 5)
+#define VCPU_EFER      (1u << 6)
+#define VCPU_PDPTE     (1u << 7) /* read back after exits; loaded by the core when the guest uses PAE paging */
+#define VCPU_TABLES    (1u << 8) /* IDTR, GDTR */
+#define VCPU_DR7       (1u << 9)
+#define VCPU_SYSENTER  (1u << 10)
+#define VCPU_PAT       (1u << 11)
+#define VCPU_INTR      (1u << 12) /* interrupt shadow, NMI masking, pending debug exceptions */
+#define VCPU_CR8       (1u << 13)
+#define VCPU_TSC       (1u << 14) /* tsc_offset */
+#define VCPU_CONTROLS  (1u << 15) /* struct vcpu_controls; never fetched */
+#define VCPU_SEG(s)    (1u << (16 + (s)))
+#define VCPU_CS        VCPU_SEG(SEG_CS)
+#define VCPU_SS        VCPU_SEG(SEG_SS)
+#define VCPU_SEGS      (0xffu << 16)
+#define VCPU_ALL       0x00ffffffu
+/* groups that a running guest can not change behind our back: never invalidated by an entry */
+#define VCPU_STICKY    (VCPU_TSC | VCPU_CONTROLS)
+
+/* What the core wants of the next entries. Changing one: vcpu_changed(v, VCPU_CONTROLS). */
+struct vcpu_controls {
+    uint32_t exception_bitmap; /* vectors that exit */
+    bool rdtsc_exit;
+    bool interrupt_window; /* exit as soon as an interrupt could be delivered */
+    bool nmi_window;
+    bool hlt_exit;
+    uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
+};
+
+/* MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put. */
+enum vcpu_msr { VCPU_MSR_STAR, VCPU_MSR_LSTAR, VCPU_MSR_CSTAR, VCPU_MSR_SFMASK, VCPU_MSR_KERNEL_GS_BASE, VCPU_MSR_TSC_AUX, VCPU_MSR_COUNT };
+
+struct vcpu {
+    /* read and written by *_entry.asm: keep the offsets in offsets.c */
+    uint64_t gpr[GPR_COUNT]; /* [GPR_RSP] belongs to VCPU_RSP, the others are always valid */
+    uint64_t cr2;            /* always valid */
+
+    uint32_t valid, dirty;
+
+    uint64_t rip, rflags;
+    struct hv_segment seg[SEG_COUNT];
+    struct hv_table idtr, gdtr;
+    uint64_t cr0, cr3, cr4, cr8;
+    uint64_t efer;
+    uint64_t pdpte[4];
+    uint64_t dr[4], dr6, dr7; /* dr[] and dr6 always valid between runs */
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t pat;
+    uint64_t tsc_offset;
+    uint64_t pending_debug; /* VMX layout: bits 0-3 BP, 12 enabled breakpoint, 14 BS */
+    bool interrupt_shadow;  /* by STI or MOV SS; see shadow_by_mov_ss */
+    bool shadow_by_mov_ss;
+    bool nmi_masked;
+
+    /* extended state; the image is in standard (not compacted) XSAVE format, valid between runs */
+    uint64_t xcr0, xss;
+    void *xsave;        /* the guest's, xsave_size bytes, 64-byte aligned */
+    void *host_xsave;   /* the host's, while the guest's is loaded */
+    bool dr_loaded;     /* the debug registers hold the guest's values */
+    bool dr_wanted;     /* the guest uses debug registers: load them with the rest */
+    uint64_t host_dr[4], host_dr6, host_dr7;
+
+    uint64_t msr[VCPU_MSR_COUNT]; /* valid between vcpu_put and vcpu_load */
+    uint64_t host_msr[VCPU_MSR_COUNT];
+
+    /*
+     * The event to inject at the next entry, in the layout of HV_REG_PENDING_INTERRUPTION. After an exit: the event whose delivery the exit
+     * interrupted, or what was not injected for a failed entry; 0 for none.
+     */
+    uint64_t event;
+
+    struct vcpu_controls controls;
+    uint64_t cr0_guest_owned, cr4_guest_owned; /* bits that the guest may change without an exit */
+    uint64_t cr0_fixed1_mask;                  /* reserved */
+    uint64_t deadline_tsc;                     /* 0: none */
+
+    struct npt *npt;
+    const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush; see arch/tlb.h */
+    uint64_t npt_seen;                       /* generation at the last flush */
+    bool flush_guest;                        /* drop guest-virtual translations before the next entry */
+    uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
+    uint64_t migrations;
+    struct hv_audit_finding finding;         /* of the last refused entry */
+};
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Why a virtual processor stopped, in words that fit both vendors. A backend fills one of these after each VM entry; virt/exit.c either handles it and runs
+ * on, or hands it to the client, as virt/whp does in WHV_RUN_VP_EXIT_CONTEXT.
+ */
+#ifndef HV_EXIT_H
+#define HV_EXIT_H
+
+#include <hv/regs.h>
+#include <hv/types.h>
+
+enum hv_exit_reason {
+    /* what a client can see; names as in WHV_RUN_VP_EXIT_REASON */
+    HV_EXIT_NONE,
+    HV_EXIT_MEMORY,                  /* union member: memory */
+    HV_EXIT_IO,                      /* io */
+    HV_EXIT_UNRECOVERABLE_EXCEPTION, /* triple fault; see hv_vp_triple_fault */
+    HV_EXIT_INVALID_REGISTER_VALUE,  /* the CPU refused the guest state; see hv_vp_audit_finding */
+    HV_EXIT_UNSUPPORTED_FEATURE,     /* unsupported */
+    HV_EXIT_WINDOW,                  /* window: an interrupt or NMI can be delivered now */
+    HV_EXIT_HALT,
+    HV_EXIT_MSR,       /* msr */
+    HV_EXIT_CPUID,     /* cpuid */
+    HV_EXIT_EXCEPTION, /* exception */
+    HV_EXIT_RDTSC,     /* rdtsc */
+    HV_EXIT_HYPERCALL, /* hypercall */
+    HV_EXIT_CANCELED,
+
+    /* what only the core sees */
+    HV_EXIT_INTERNAL,
+    HV_EXIT_HOST_EVENT = HV_EXIT_INTERNAL, /* interrupt, NMI or machine check of the host, already taken by its handlers */
+    HV_EXIT_CR,                            /* cr: MOV to CR, LMSW, CLTS */
+    HV_EXIT_DR,                            /* MOV DR while the debug registers hold the host's values */
+    HV_EXIT_XSETBV,                        /* RCX, RDX:RAX */
+    HV_EXIT_NO_OP,                         /* an instruction without effect on a guest (INVD, WBINVD): step over it */
+    HV_EXIT_UNDEFINED,                     /* an instruction that this virtual CPU does not have: #UD */
+    HV_EXIT_TIMER,                         /* the deadline given to the run has passed */
+    HV_EXIT_TPR,                           /* the task priority went below the threshold asked for */
+    HV_EXIT_INTERNAL_ERROR,                /* the hardware says something impossible; logged by the backend */
+    HV_EXIT_REASON_COUNT
+};
+
+enum hv_access {
+    HV_ACCESS_READ = 0, /* numbers of WHV_MEMORY_ACCESS_TYPE */
+    HV_ACCESS_WRITE = 1,
+    HV_ACCESS_EXECUTE = 2,
+};
+
+#define HV_INSTRUCTION_BYTES_MAX 16
+
+/* The instruction at CS:RIP as far as it could be read through the guest's page tables; count 0: not read. */
+struct hv_instruction {
+    uint8_t count;
+    uint8_t bytes[HV_INSTRUCTION_BYTES_MAX];
+};
+
+/* execution state bits, as in WHV_X64_VP_EXECUTION_STATE */
+#define HV_EXEC_CPL                  0x0003u
+#define HV_EXEC_CR0_PE               (1u << 2)
+#define HV_EXEC_CR0_AM               (1u << 3)
+#define HV_EXEC_EFER_LMA             (1u << 4)
+#define HV_EXEC_DEBUG_ACTIVE         (1u << 5)
+#define HV_EXEC_INTERRUPTION_PENDING (1u << 6)
+#define HV_EXEC_INTERRUPT_SHADOW     (1u << 12)
+
+struct hv_exit_cpuid {
+    uint64_t rax, rcx, rdx, rbx;                                 /* input */
+    uint64_t default_rax, default_rcx, default_rdx, default_rbx; /* what the core would have answered */
+};
+
+struct hv_exit {
+    enum hv_exit_reason reason;
+    uint8_t instruction_length; /* of the instruction that exited, 0 when there is none or the CPU does not say */
+
+    /* filled for exits that go to the client */
+    struct {
+        uint16_t execution_state; /* HV_EXEC_* */
+        uint8_t cr8;
+        struct hv_segment cs;
+        uint64_t rip, rflags;
+    } vp;
+
+    struct hv_instruction instruction; /* memory, string I/O and exception exits */
+
+    union {
+        struct {
+            enum hv_access access;
+            bool unmapped;  /* no mapping at all, as opposed to one without the right */
+            bool gva_valid; /* the guest accessed gva; false for accesses of a page walk */
+            bool page_walk;
+            hv_gpa_t gpa;
+            hv_gva_t gva;
+        } memory;
+        struct {
+            bool is_write, is_string, has_rep;
+            uint8_t size; /* 1, 2 or 4 bytes */
+            uint16_t port;
+            uint64_t rax, rcx, rsi, rdi;
+            struct hv_segment ds, es; /* string forms */
+        } io;
+        struct {
+            uint32_t code; /* 1 intercept, 2 task switch */
+            uint64_t parameter;
+        } unsupported;
+        struct {
+            bool nmi; /* else interrupt */
+        } window;
+        struct {
+            bool is_write;
+            uint32_t index;
+            uint64_t rax, rdx;
+        } msr;
+        struct hv_exit_cpuid cpuid;
+        struct {
+            uint8_t vector;
+            bool has_error_code, is_software;
+            uint32_t error_code;
+            uint64_t parameter; /* #PF: the address; #DB: the bits for DR6 */
+        } exception;
+        struct {
+            bool is_rdtscp;
+            uint64_t tsc_aux, virtual_offset, tsc, reference_time; /* reference time in 100 ns */
+        } rdtsc;
+        struct {
+            uint64_t rax, rbx, rcx, rdx, r8, rsi, rdi;
+            uint64_t xmm[6][2];
+        } hypercall;
+        struct {
+            uint8_t number; /* 0, 3, 4, 8 */
+            uint64_t value; /* what the guest wants the register to be (LMSW and CLTS included) */
+        } cr;
+    };
+};
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The native API: what virt/whp is a shim over. Partitions hold a guest's memory map and its virtual processors (VPs).
+ *
+ * Pointers given here are trusted to be live objects; virt/whp is where untrusted handles are checked. All other arguments are checked here.
+ * Property, capability, register and list element formats are those of WHP, bit for bit; this header names them by size only.
+ *
+ * Context of all functions: thread (may sleep), unless the comment says otherwise. Functions on one VP exclude each other: while one runs, the others answer
+ * HV_E_VP_BUSY.
+ */
+#ifndef HV_HV_H
+#define HV_HV_H
+
+#include <hv/audit.h>
+#include <hv/exit.h>
+#include <hv/regs.h>
+#include <hv/status.h>
+#include <hv/types.h>
+
+struct hv_partition;
+struct hv_vp;
+
+/* ------------------------------------------------------------------------------- the machine */
+
+enum hv_vendor {
+    HV_VENDOR_AMD = 0, /* numbers of WHV_PROCESSOR_VENDOR */
+    HV_VENDOR_INTEL = 1,
+};
+
+struct hv_platform {
+    bool present;        /* virtual processors can run here */
+    const char *backend; /* "VMX", "SVM", or "none" */
+    char reason[160];    /* when not present: one line that says what is missing or in the way */
+    char features[160];  /* when present: what the backend found and uses, one line */
+};
+
+/* Looks at the CPU once (the first caller does the work) and tells what was found. Never NULL. */
+const struct hv_platform *hv_platform(void);
+
+/*
+ * WHvGetCapability: copies the value of one capability. *written (may be NULL) gets the value's exact size.
+ * HV_E_UNKNOWN_PROPERTY, HV_E_BUFFER_TOO_SMALL.
+ */
+enum hv_status hv_capability(uint32_t code, void *buffer, uint32_t size, uint32_t *written);
+
+/* -------------------------------------------------------------------------------- partitions */
+
+/* HV_E_NO_MEMORY, HV_E_NOT_PRESENT. */
+enum hv_status hv_partition_create(struct hv_partition **out);
+
+/*
+ * Brings the partition to life with the properties set so far; turns VMX or SVM on, on all CPUs, for the first one.
+ * HV_E_STATE: done before. HV_E_CONFIG: no processor count. HV_E_NOT_PRESENT: somebody else owns VMX (logged). HV_E_NO_MEMORY.
+ */
+enum hv_status hv_partition_setup(struct hv_partition *p);
+
+/* All VPs back to their start state; memory and properties stay. HV_E_STATE: not set up. HV_E_VP_BUSY: a VP runs. */
+enum hv_status hv_partition_reset(struct hv_partition *p);
+
+/* Deletes the partition with its VPs and mappings. HV_E_VP_BUSY: a VP runs, and nothing was deleted. */
+enum hv_status hv_partition_delete(struct hv_partition *p);
+
+/*
+ * WHvSetPartitionProperty: code, value and size as WHP has them; a scalar's buffer may be larger than the value.
+ * HV_E_UNKNOWN_PROPERTY, HV_E_BUFFER_TOO_SMALL, HV_E_INVALID (bad value; or not modifiable after set-up), HV_E_VP_BUSY, HV_E_NO_MEMORY.
+ */
+enum hv_status hv_partition_set_property(struct hv_partition *p, uint32_t code, const void *buffer, uint32_t size);
+
+/* *written (may be NULL) gets the exact size. HV_E_UNSUPPORTED for the lists that WHP does not return. */
+enum hv_status hv_partition_get_property(struct hv_partition *p, uint32_t code, void *buffer, uint32_t size, uint32_t *written);
+
+/* ------------------------------------------------------------------------------------ memory */
+
+/*
+ * Backs [gpa, gpa + size) with the caller's memory at `source` (host-virtual); rights as NPT_* (1 read, 2 write, 4 execute). Replaces what was
+ * mapped. Takes effect for running VPs before it returns. The memory must stay resident until it is unmapped.
+ * HV_E_INVALID: unaligned, empty, wraps, beyond the guest's physical address width, unknown flags, or source memory that is not there.
+ * HV_E_STATE: before set-up. HV_E_NO_MEMORY.
+ */
+enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags);
+
+/* When it returns, no VP can reach the memory any more. HV_E_GPA_NOT_FOUND: nothing mapped in the range. HV_E_INVALID, HV_E_STATE, HV_E_NO_MEMORY. */
+enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t size);
+
+struct hv_memory_counters {
+    uint64_t mapped_4k, mapped_2m, mapped_1g; /* number of leaves */
+};
+void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out);
+
+/* Up to 16 bytes of guest memory, as VP `index` sees it. HV_E_ACCESS_DENIED: not mapped, or no such right. HV_E_INVALID: size. */
+enum hv_status hv_vp_read_gpa(struct hv_vp *vp, hv_gpa_t gpa, void *data, uint32_t size);
+enum hv_status hv_vp_write_gpa(struct hv_vp *vp, hv_gpa_t gpa, const void *data, uint32_t size);
+
+/* flags and result codes of a translation, as in WHV_TRANSLATE_GVA_FLAGS and WHV_TRANSLATE_GVA_RESULT_CODE */
+#define HV_TRANSLATE_READ             0x001u
+#define HV_TRANSLATE_WRITE            0x002u
+#define HV_TRANSLATE_EXECUTE          0x004u
+#define HV_TRANSLATE_PRIVILEGE_EXEMPT 0x008u
+#define HV_TRANSLATE_SET_BITS         0x010u
+#define HV_TRANSLATE_ENFORCE_SMAP     0x100u
+#define HV_TRANSLATE_OVERRIDE_SMAP    0x200u
+
+enum hv_translate_result {
+    HV_TRANSLATE_SUCCESS,
+    HV_TRANSLATE_NOT_PRESENT,
+    HV_TRANSLATE_PRIVILEGE_VIOLATION,
+    HV_TRANSLATE_INVALID_FLAGS, /* reserved bits set in a page-table entry */
+    HV_TRANSLATE_GPA_UNMAPPED,
+    HV_TRANSLATE_GPA_NO_READ,
+    HV_TRANSLATE_GPA_NO_WRITE,
+    HV_TRANSLATE_GPA_ILLEGAL_OVERLAY,
+    HV_TRANSLATE_INTERCEPT,
+};
+
+/* Walks the VP's page tables. HV_OK says only that *result is valid; *gpa is set on HV_TRANSLATE_SUCCESS. HV_E_INVALID: unknown flags. */
+enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result, hv_gpa_t *gpa);
+
+/* ------------------------------------------------------------------------- virtual processors */
+
+/* HV_E_STATE: before set-up. HV_E_INVALID: index not below the processor count. HV_E_VP_EXISTS. HV_E_NO_MEMORY. */
+enum hv_status hv_vp_create(struct hv_partition *p, uint32_t index);
+
+/* HV_E_VP_NOT_FOUND, HV_E_VP_BUSY. */
+enum hv_status hv_vp_delete(struct hv_partition *p, uint32_t index);
+
+/*
+ * The VP, kept from being deleted until hv_vp_unref; NULL when there is none. Context: any.
+ */
+struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index);
+void hv_vp_unref(struct hv_vp *vp);
+
+/*
+ * Runs the VP on the calling thread until something happens that the client has to know. HV_E_VP_BUSY: it runs already.
+ */
+enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit);
+
+/* Makes the run under way, or else the next one, return HV_EXIT_CANCELED. Context: any. */
+void hv_vp_cancel(struct hv_vp *vp);
+
+/*
+ * The following runs end with HV_EXIT_CANCELED when the TSC of the host reaches this value, even if no interrupt arrives (VMX-preemption timer);
+ * 0: no deadline. HV_E_UNSUPPORTED: this CPU has no such timer.
+ */
+enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc);
+
+/*
+ * HV_E_REGISTER_NAME: a name that this VP does not have; nothing was written. HV_E_REGISTER_VALUE: a value that the register can never hold; earlier registers
+ * of the list stay written.
+ */
+enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values);
+enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, const union hv_reg_value *values);
+
+/* The XSAVE area in compacted form. *written (may be NULL) gets the size needed, also with HV_E_BUFFER_TOO_SMALL. */
+enum hv_status hv_vp_get_xsave(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
+enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t size); /* HV_E_INVALID: size, header, reserved bits */
+
+struct hv_cpuid_output {
+    uint32_t eax, ebx, ecx, edx;
+};
+/* What this VP sees, result lists applied. */
+enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
+
+/* --------------------------------------------------------------------- saying what went wrong */
+
+/*
+ * After HV_EXIT_INVALID_REGISTER_VALUE: the first rule of the manual that the VP's state breaks.
+ * HV_E_STATE: the last run did not end so.
+ */
+enum hv_status hv_vp_audit_finding(struct hv_vp *vp, struct hv_audit_finding *out);
+
+#define HV_TRIPLE_FAULT_VECTORS 3
+
+/* After HV_EXIT_UNRECOVERABLE_EXCEPTION. */
+struct hv_triple_fault {
+    uint64_t rip, cr3, cr2;
+    struct hv_table idtr;
+    bool idt_readable;                       /* the IDT's first byte could be read through the guest's page tables */
+    uint8_t vector_count;                    /* how many of vectors[] are known */
+    uint8_t vectors[HV_TRIPLE_FAULT_VECTORS]; /* the exceptions that led to it, first one first */
+    uint32_t error_codes[HV_TRIPLE_FAULT_VECTORS];
+};
+enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out); /* HV_E_STATE */
+
+/*
+ * Debugging aid: reads or writes one field of the hardware's control structure by the CPU's own number (a VMCS encoding). What is written
+ * is not checked and may make the next run fail (and then be audited); it can not harm the host: only guest-state fields and the entry event can be written.
+ * HV_E_INVALID: no such field, or not writable.
+ */
+enum hv_status hv_vp_raw_get(struct hv_vp *vp, uint32_t field, uint64_t *value);
+enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value);
+
+/* Counts of VM exits by reason since the VP was created, the internal ones included. */
+struct hv_vp_counters {
+    uint64_t exits[HV_EXIT_REASON_COUNT];
+    uint64_t migrations; /* times the VP was found on another CPU than before */
+};
+void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out);
+const char *hv_exit_reason_name(enum hv_exit_reason reason);
+
+#endif

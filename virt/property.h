@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* Partition properties: their storage, and the lists that a client gives. Codes and layouts are WHP's (WHV_PARTITION_PROPERTY_CODE). */
+#ifndef VIRT_PROPERTY_H
+#define VIRT_PROPERTY_H
+
+#include <hv/status.h>
+#include <hv/types.h>
+
+/* HV_EXTENDED_*: bits of ExtendedVmExits */
+#define HV_EXTENDED_CPUID     (1ull << 0)
+#define HV_EXTENDED_MSR       (1ull << 1)
+#define HV_EXTENDED_EXCEPTION (1ull << 2)
+#define HV_EXTENDED_RDTSC     (1ull << 3)
+#define HV_EXTENDED_HYPERCALL (1ull << 5)
+
+/* HV_MSR_EXIT_*: bits of X64MsrExitBitmap */
+#define HV_MSR_EXIT_UNHANDLED         (1ull << 0)
+#define HV_MSR_EXIT_TSC_WRITE         (1ull << 1)
+#define HV_MSR_EXIT_TSC_READ          (1ull << 2)
+#define HV_MSR_EXIT_APIC_BASE_WRITE   (1ull << 3)
+#define HV_MSR_EXIT_MISC_ENABLE_READ  (1ull << 4)
+#define HV_MSR_EXIT_MCU_REVISION_READ (1ull << 5)
+
+struct hv_cpuid_entry { /* WHV_X64_CPUID_RESULT */
+    uint32_t function, reserved[3], eax, ebx, ecx, edx;
+};
+
+struct hv_cpuid_entry2 { /* WHV_X64_CPUID_RESULT2 */
+    uint32_t function, index, vp_index, flags;
+    uint32_t output[4], mask[4];
+};
+#define HV_CPUID_ENTRY2_SUBLEAF (1u << 0)
+#define HV_CPUID_ENTRY2_VP      (1u << 1)
+
+struct hv_msr_action { /* WHV_MSR_ACTION_ENTRY */
+    uint32_t index;
+    uint8_t read_action, write_action;
+    uint16_t reserved;
+};
+enum { HV_MSR_ACTION_ARCHITECTURAL = 0, HV_MSR_ACTION_IGNORE = 1, HV_MSR_ACTION_EXIT = 2 };
+
+/* a list given by the client; `items` is the library's copy (hv_host_alloc), NULL when count is 0 */
+struct hv_property_list {
+    void *items;
+    uint32_t count;
+    bool is_set; /* an empty list differs from one never set */
+};
+
+#define HV_PROPERTY_LIST_MAX 4096u /* elements */
+
+struct hv_properties {
+    uint32_t processor_count; /* 0: not set */
+    uint64_t extended_exits, exception_exits, msr_exits;
+    bool msr_exits_set;
+    uint64_t features[2];     /* ProcessorFeatures banks: what the guest may see */
+    uint64_t xsave_features;
+    uint64_t perfmon_features;
+    uint64_t synthetic_features;
+    uint8_t clflush_shift;
+    uint32_t local_apic_mode;
+    uint64_t processor_hz, interrupt_hz;
+    uint32_t physical_address_width;
+    uint32_t unimplemented_msr_action;
+    uint32_t separate_security_domain, nested_virtualization, allow_device_assignment, disable_smt, apic_remote_read;
+    uint16_t primary_numa_node;
+    uint32_t cpu_reserve, cpu_cap, cpu_weight, frequency_cap;
+    uint64_t cpu_group_id;
+    struct hv_property_list cpuid_exits;    /* uint32_t */
+    struct hv_property_list cpuid_results;  /* struct hv_cpuid_entry */
+    struct hv_property_list cpuid_results2; /* struct hv_cpuid_entry2 */
+    struct hv_property_list msr_actions;    /* struct hv_msr_action */
+};
+
+/* Defaults of a new partition: the host's features, no local APIC. */
+void properties_init(struct hv_properties *props);
+/* Frees the lists. */
+void properties_free(struct hv_properties *props);
+
+/*
+ * features.c: which CPUID bits belong to which bit of the ProcessorFeatures banks; both directions come from one table.
+ * host: what this machine can give a guest. mask: clears in one CPUID output the bits whose feature the partition does not have.
+ */
+void features_host(uint64_t banks[2]);
+uint64_t features_host_xsave(void);
+void features_mask(const struct hv_properties *props, uint32_t leaf, uint32_t subleaf, uint32_t regs[4] /* eax ebx ecx edx */);
+
+#endif
