@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* CPUID leaves and feature bits (SDM 2A, CPUID; bits of 8000_00xx: AMD APM 3 appendix E). Facts, no code. */
+#ifndef ARCH_BITS_CPUID_H
+#define ARCH_BITS_CPUID_H
+
+#include <hv/base/bits.h>
+
+#define CPUID_LEAF_MAX_BASIC      0x00000000u
+#define CPUID_LEAF_FEATURES       0x00000001u
+#define CPUID_LEAF_CACHE          0x00000004u
+#define CPUID_LEAF_MWAIT          0x00000005u
+#define CPUID_LEAF_THERMAL        0x00000006u
+#define CPUID_LEAF_EXT_FEATURES   0x00000007u
+#define CPUID_LEAF_PERFMON        0x0000000au
+#define CPUID_LEAF_TOPOLOGY       0x0000000bu
+#define CPUID_LEAF_XSAVE          0x0000000du
+#define CPUID_LEAF_SGX            0x00000012u
+#define CPUID_LEAF_PT             0x00000014u
+#define CPUID_LEAF_TSC            0x00000015u
+#define CPUID_LEAF_FREQUENCY      0x00000016u
+#define CPUID_LEAF_TOPOLOGY_V2    0x0000001fu
+#define CPUID_LEAF_HYPERVISOR     0x40000000u
+#define CPUID_LEAF_MAX_EXTENDED   0x80000000u
+#define CPUID_LEAF_EXT1           0x80000001u
+#define CPUID_LEAF_BRAND0         0x80000002u
+#define CPUID_LEAF_APM            0x80000007u
+#define CPUID_LEAF_ADDRESS_WIDTHS 0x80000008u
+#define CPUID_LEAF_SVM            0x8000000au
+
+/* leaf 1, EBX */
+#define CPUID_1_EBX_BRAND   BITS32(7, 0)
+#define CPUID_1_EBX_CLFLUSH BITS32(15, 8)
+#define CPUID_1_EBX_LOGICAL BITS32(23, 16)
+#define CPUID_1_EBX_APIC_ID BITS32(31, 24)
+
+/* leaf 1, ECX */
+#define CPUID_1_ECX_SSE3         BIT32(0)
+#define CPUID_1_ECX_PCLMULQDQ    BIT32(1)
+#define CPUID_1_ECX_DTES64       BIT32(2)
+#define CPUID_1_ECX_MONITOR      BIT32(3)
+#define CPUID_1_ECX_DS_CPL       BIT32(4)
+#define CPUID_1_ECX_VMX          BIT32(5)
+#define CPUID_1_ECX_SMX          BIT32(6)
+#define CPUID_1_ECX_EIST         BIT32(7)
+#define CPUID_1_ECX_TM2          BIT32(8)
+#define CPUID_1_ECX_SSSE3        BIT32(9)
+#define CPUID_1_ECX_CNXT_ID      BIT32(10)
+#define CPUID_1_ECX_SDBG         BIT32(11)
+#define CPUID_1_ECX_FMA          BIT32(12)
+#define CPUID_1_ECX_CX16         BIT32(13)
+#define CPUID_1_ECX_XTPR         BIT32(14)
+#define CPUID_1_ECX_PDCM         BIT32(15)
+#define CPUID_1_ECX_PCID         BIT32(17)
+#define CPUID_1_ECX_DCA          BIT32(18)
+#define CPUID_1_ECX_SSE4_1       BIT32(19)
+#define CPUID_1_ECX_SSE4_2       BIT32(20)
+#define CPUID_1_ECX_X2APIC       BIT32(21)
+#define CPUID_1_ECX_MOVBE        BIT32(22)
+#define CPUID_1_ECX_POPCNT       BIT32(23)
+#define CPUID_1_ECX_TSC_DEADLINE BIT32(24)
+#define CPUID_1_ECX_AES          BIT32(25)
+#define CPUID_1_ECX_XSAVE        BIT32(26)
+#define CPUID_1_ECX_OSXSAVE      BIT32(27)
+#define CPUID_1_ECX_AVX          BIT32(28)
+#define CPUID_1_ECX_F16C         BIT32(29)
+#define CPUID_1_ECX_RDRAND       BIT32(30)
+#define CPUID_1_ECX_HYPERVISOR   BIT32(31)
+
+/* leaf 1, EDX */
+#define CPUID_1_EDX_FPU   BIT32(0)
+#define CPUID_1_EDX_VME   BIT32(1)
+#define CPUID_1_EDX_DE    BIT32(2)
+#define CPUID_1_EDX_PSE   BIT32(3)
+#define CPUID_1_EDX_TSC   BIT32(4)
+#define CPUID_1_EDX_MSR   BIT32(5)
+#define CPUID_1_EDX_PAE   BIT32(6)
+#define CPUID_1_EDX_MCE   BIT32(7)
+#define CPUID_1_EDX_CX8   BIT32(8)
+#define CPUID_1_EDX_APIC  BIT32(9)
+#define CPUID_1_EDX_SEP   BIT32(11)
+#define CPUID_1_EDX_MTRR  BIT32(12)
+#define CPUID_1_EDX_PGE   BIT32(13)
+#define CPUID_1_EDX_MCA   BIT32(14)
+#define CPUID_1_EDX_CMOV  BIT32(15)
+#define CPUID_1_EDX_PAT   BIT32(16)
+#define CPUID_1_EDX_PSE36 BIT32(17)
+#define CPUID_1_EDX_PSN   BIT32(18)
+#define CPUID_1_EDX_CLFSH BIT32(19)
+#define CPUID_1_EDX_DS    BIT32(21)
+#define CPUID_1_EDX_ACPI  BIT32(22)
+#define CPUID_1_EDX_MMX   BIT32(23)
+#define CPUID_1_EDX_FXSR  BIT32(24)
+#define CPUID_1_EDX_SSE   BIT32(25)
+#define CPUID_1_EDX_SSE2  BIT32(26)
+#define CPUID_1_EDX_SS    BIT32(27)
+#define CPUID_1_EDX_HTT   BIT32(28)
+#define CPUID_1_EDX_TM    BIT32(29)
+#define CPUID_1_EDX_PBE   BIT32(31)
+
+/* leaf 6, EAX */
+#define CPUID_6_EAX_ARAT BIT32(2)
+
+/* leaf 7, subleaf 0, EBX */
+#define CPUID_7_EBX_FSGSBASE    BIT32(0)
+#define CPUID_7_EBX_TSC_ADJUST  BIT32(1)
+#define CPUID_7_EBX_SGX         BIT32(2)
+#define CPUID_7_EBX_BMI1        BIT32(3)
+#define CPUID_7_EBX_HLE         BIT32(4)
+#define CPUID_7_EBX_AVX2        BIT32(5)
+#define CPUID_7_EBX_FDP_EXCPTN  BIT32(6)
+#define CPUID_7_EBX_SMEP        BIT32(7)
+#define CPUID_7_EBX_BMI2        BIT32(8)
+#define CPUID_7_EBX_ERMS        BIT32(9)
+#define CPUID_7_EBX_INVPCID     BIT32(10)
+#define CPUID_7_EBX_RTM         BIT32(11)
+#define CPUID_7_EBX_PQM         BIT32(12)
+#define CPUID_7_EBX_FCS_FDS     BIT32(13)
+#define CPUID_7_EBX_MPX         BIT32(14)
+#define CPUID_7_EBX_PQE         BIT32(15)
+#define CPUID_7_EBX_AVX512F     BIT32(16)
+#define CPUID_7_EBX_AVX512DQ    BIT32(17)
+#define CPUID_7_EBX_RDSEED      BIT32(18)
+#define CPUID_7_EBX_ADX         BIT32(19)
+#define CPUID_7_EBX_SMAP        BIT32(20)
+#define CPUID_7_EBX_AVX512_IFMA BIT32(21)
+#define CPUID_7_EBX_CLFLUSHOPT  BIT32(23)
+#define CPUID_7_EBX_CLWB        BIT32(24)
+#define CPUID_7_EBX_PT          BIT32(25)
+#define CPUID_7_EBX_AVX512PF    BIT32(26)
+#define CPUID_7_EBX_AVX512ER    BIT32(27)
+#define CPUID_7_EBX_AVX512CD    BIT32(28)
+#define CPUID_7_EBX_SHA         BIT32(29)
+#define CPUID_7_EBX_AVX512BW    BIT32(30)
+#define CPUID_7_EBX_AVX512VL    BIT32(31)
+
+/* leaf 7, subleaf 0, ECX */
+#define CPUID_7_ECX_PREFETCHWT1      BIT32(0)
+#define CPUID_7_ECX_AVX512_VBMI      BIT32(1)
+#define CPUID_7_ECX_UMIP             BIT32(2)
+#define CPUID_7_ECX_PKU              BIT32(3)
+#define CPUID_7_ECX_OSPKE            BIT32(4)
+#define CPUID_7_ECX_WAITPKG          BIT32(5)
+#define CPUID_7_ECX_AVX512_VBMI2     BIT32(6)
+#define CPUID_7_ECX_CET_SS           BIT32(7)
+#define CPUID_7_ECX_GFNI             BIT32(8)
+#define CPUID_7_ECX_VAES             BIT32(9)
+#define CPUID_7_ECX_VPCLMULQDQ       BIT32(10)
+#define CPUID_7_ECX_AVX512_VNNI      BIT32(11)
+#define CPUID_7_ECX_AVX512_BITALG    BIT32(12)
+#define CPUID_7_ECX_TME              BIT32(13)
+#define CPUID_7_ECX_AVX512_VPOPCNTDQ BIT32(14)
+#define CPUID_7_ECX_LA57             BIT32(16)
+#define CPUID_7_ECX_RDPID            BIT32(22)
+#define CPUID_7_ECX_KL               BIT32(23)
+#define CPUID_7_ECX_BUS_LOCK         BIT32(24)
+#define CPUID_7_ECX_CLDEMOTE         BIT32(25)
+#define CPUID_7_ECX_MOVDIRI          BIT32(27)
+#define CPUID_7_ECX_MOVDIR64B        BIT32(28)
+#define CPUID_7_ECX_ENQCMD           BIT32(29)
+#define CPUID_7_ECX_SGX_LC           BIT32(30)
+#define CPUID_7_ECX_PKS              BIT32(31)
+
+/* leaf 7, subleaf 0, EDX */
+#define CPUID_7_EDX_FSRM        BIT32(4)
+#define CPUID_7_EDX_UINTR       BIT32(5)
+#define CPUID_7_EDX_MD_CLEAR    BIT32(10)
+#define CPUID_7_EDX_SERIALIZE   BIT32(14)
+#define CPUID_7_EDX_HYBRID      BIT32(15)
+#define CPUID_7_EDX_TSXLDTRK    BIT32(16)
+#define CPUID_7_EDX_PCONFIG     BIT32(18)
+#define CPUID_7_EDX_ARCH_LBR    BIT32(19)
+#define CPUID_7_EDX_CET_IBT     BIT32(20)
+#define CPUID_7_EDX_AMX_BF16    BIT32(22)
+#define CPUID_7_EDX_AVX512_FP16 BIT32(23)
+#define CPUID_7_EDX_AMX_TILE    BIT32(24)
+#define CPUID_7_EDX_AMX_INT8    BIT32(25)
+#define CPUID_7_EDX_SPEC_CTRL   BIT32(26) /* IBRS and IBPB */
+#define CPUID_7_EDX_STIBP       BIT32(27)
+#define CPUID_7_EDX_L1D_FLUSH   BIT32(28)
+#define CPUID_7_EDX_ARCH_CAP    BIT32(29)
+#define CPUID_7_EDX_CORE_CAP    BIT32(30)
+#define CPUID_7_EDX_SSBD        BIT32(31)
+
+/* leaf 0xD, subleaf 1, EAX */
+#define CPUID_D_1_EAX_XSAVEOPT BIT32(0)
+#define CPUID_D_1_EAX_XSAVEC   BIT32(1)
+#define CPUID_D_1_EAX_XGETBV1  BIT32(2)
+#define CPUID_D_1_EAX_XSAVES   BIT32(3)
+#define CPUID_D_1_EAX_XFD      BIT32(4)
+/* leaf 0xD, subleaf n > 1, ECX */
+#define CPUID_D_N_ECX_XSS      BIT32(0) /* the component belongs to IA32_XSS, not to XCR0 */
+#define CPUID_D_N_ECX_ALIGN64  BIT32(1)
+
+/* leaf 0x80000001, ECX */
+#define CPUID_EXT1_ECX_LAHF         BIT32(0)
+#define CPUID_EXT1_ECX_CMP_LEGACY   BIT32(1)
+#define CPUID_EXT1_ECX_SVM          BIT32(2)
+#define CPUID_EXT1_ECX_EXTAPIC      BIT32(3)
+#define CPUID_EXT1_ECX_CR8_LEGACY   BIT32(4)
+#define CPUID_EXT1_ECX_ABM          BIT32(5)
+#define CPUID_EXT1_ECX_SSE4A        BIT32(6)
+#define CPUID_EXT1_ECX_MISALIGNSSE  BIT32(7)
+#define CPUID_EXT1_ECX_PREFETCHW    BIT32(8)
+#define CPUID_EXT1_ECX_OSVW         BIT32(9)
+#define CPUID_EXT1_ECX_IBS          BIT32(10)
+#define CPUID_EXT1_ECX_XOP          BIT32(11)
+#define CPUID_EXT1_ECX_SKINIT       BIT32(12)
+#define CPUID_EXT1_ECX_WDT          BIT32(13)
+#define CPUID_EXT1_ECX_FMA4         BIT32(16)
+#define CPUID_EXT1_ECX_TBM          BIT32(21)
+#define CPUID_EXT1_ECX_TOPOEXT      BIT32(22)
+#define CPUID_EXT1_ECX_PERFCTR_CORE BIT32(23)
+
+/* leaf 0x80000001, EDX */
+#define CPUID_EXT1_EDX_SYSCALL BIT32(11)
+#define CPUID_EXT1_EDX_NX      BIT32(20)
+#define CPUID_EXT1_EDX_MMXEXT  BIT32(22)
+#define CPUID_EXT1_EDX_FFXSR   BIT32(25)
+#define CPUID_EXT1_EDX_PAGE1GB BIT32(26)
+#define CPUID_EXT1_EDX_RDTSCP  BIT32(27)
+#define CPUID_EXT1_EDX_LM      BIT32(29)
+
+/* leaf 0x80000007, EDX */
+#define CPUID_APM_EDX_INVARIANT_TSC BIT32(8)
+
+/* leaf 0x80000008, EAX */
+#define CPUID_WIDTHS_EAX_PHYSICAL BITS32(7, 0)
+#define CPUID_WIDTHS_EAX_LINEAR   BITS32(15, 8)
+
+/* leaf 0x8000000A, EDX */
+#define CPUID_SVM_EDX_NP              BIT32(0)
+#define CPUID_SVM_EDX_LBRV            BIT32(1)
+#define CPUID_SVM_EDX_SVML            BIT32(2)
+#define CPUID_SVM_EDX_NRIPS           BIT32(3)
+#define CPUID_SVM_EDX_TSC_RATE        BIT32(4)
+#define CPUID_SVM_EDX_VMCB_CLEAN      BIT32(5)
+#define CPUID_SVM_EDX_FLUSH_ASID      BIT32(6)
+#define CPUID_SVM_EDX_DECODE          BIT32(7)
+#define CPUID_SVM_EDX_PAUSE           BIT32(10)
+#define CPUID_SVM_EDX_PAUSE_THRESHOLD BIT32(12)
+#define CPUID_SVM_EDX_AVIC            BIT32(13)
+#define CPUID_SVM_EDX_V_VMSAVE        BIT32(15)
+#define CPUID_SVM_EDX_VGIF            BIT32(16)
+
+#endif
