@@ -9,6 +9,7 @@
 .DEFAULT_GOAL := all
 MAKEFLAGS     += --no-builtin-rules
 BUILD         := build
+SHELL         := bash -o pipefail
 Q             := $(if $(V),,@)
 say            = @printf '  %-7s %s\n' $(1) $(2)
 
@@ -47,7 +48,7 @@ $(BUILD)/lib/%.asm.o: %.asm $(OFFSETS)
 $(OFFSETS): arch/x86_64/offsets.c
 	$(call say,OFFSETS,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LIB_CFLAGS) -MMD -MP -MF $(@:.inc=.d) -MT $@ -S $< -o - | sed -n 's/^.*->\([A-Za-z0-9_]*\) \$$*\(-\{0,1\}[0-9]*\)$$/%define \1 \2/p' > $@.tmp && mv $@.tmp $@
+	$(Q)$(CC) $(LIB_CFLAGS) -MMD -MP -MF $(@:.inc=.d) -MT $@ -S $< -o - | sed -n 's/^.*"->\([A-Za-z0-9_]*\) \(-\{0,1\}[0-9]*\)".*$$/%define \1 \2/p' > $@.tmp && mv $@.tmp $@
 
 -include $(LIB_OBJ:.o=.d) $(OFFSETS:.inc=.d)
 

@@ -34,6 +34,7 @@ enum hv_exit_reason {
     HV_EXIT_XSETBV,                        /* RCX, RDX:RAX */
     HV_EXIT_NO_OP,                         /* an instruction without effect on a guest (INVD, WBINVD): step over it */
     HV_EXIT_UNDEFINED,                     /* an instruction that this virtual CPU does not have: #UD */
+    HV_EXIT_RDPMC,                         /* no performance counters for guests: #GP */
     HV_EXIT_TIMER,                         /* the deadline given to the run has passed */
     HV_EXIT_TPR,                           /* the task priority went below the threshold asked for */
     HV_EXIT_INTERNAL_ERROR,                /* the hardware says something impossible; logged by the backend */

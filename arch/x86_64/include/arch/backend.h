@@ -9,6 +9,14 @@
 #include <arch/vcpu.h>
 #include <hv/hv.h>
 
+/* What a backend keeps of each CPU while virtualization is on. */
+struct backend_cpu {
+    void *region;           /* a page for the CPU: VMXON region, host save area */
+    struct vcpu *current;   /* whose control structure is current here */
+    uint64_t saved_cr0, saved_cr4;
+    enum hv_status status;  /* of the last cpu_on */
+} __attribute__((aligned(64)));
+
 struct hv_backend {
     const char *name;
     enum hv_vendor vendor;
@@ -17,12 +25,12 @@ struct hv_backend {
     /* Does the CPU offer what is needed? On refusal writes one line that names what is missing. Any CPU. */
     bool (*probe)(struct hv_platform *platform);
 
-    /* Turns virtualization on and off on the current CPU, with interrupts off. region: a zeroed page of the CPU's. */
-    enum hv_status (*cpu_on)(void *region);
-    void (*cpu_off)(void);
+    /* Turns virtualization on and off on the current CPU, with interrupts off. */
+    enum hv_status (*cpu_on)(struct backend_cpu *cpu);
+    void (*cpu_off)(struct backend_cpu *cpu);
 
-    struct vcpu *(*vcpu_create)(struct npt *npt);     /* all registers zero; thread context; NULL: no memory */
-    void (*vcpu_destroy)(struct vcpu *v);             /* thread context */
+    struct vcpu *(*vcpu_create)(struct npt *npt); /* all registers zero; thread context; NULL: no memory */
+    void (*vcpu_destroy)(struct vcpu *v);         /* thread context */
 
     /* Pinned. Between the two the vcpu belongs to this CPU and all its state may be accessed. No FPU, MSR or debug state is switched here. */
     void (*acquire)(struct vcpu *v); /* make its control structure current here */
@@ -44,6 +52,10 @@ extern const struct hv_backend vmx_backend;
 /* The backend of this machine; never called before backend_probe said yes. */
 const struct hv_backend *backend(void);
 const struct hv_platform *backend_probe(void); /* see hv_platform */
+
+/* The current CPU's; pinned or with interrupts off, while virtualization is on. */
+struct backend_cpu *backend_cpu(void);
+struct backend_cpu *backend_cpu_of(uint32_t cpu);
 
 /* One user more or less of virtualization on this machine; the first turns it on on all CPUs, the last off. Thread context. */
 enum hv_status backend_on(void);
@@ -70,6 +82,10 @@ void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start s
 /* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */
 void vcpu_load(struct vcpu *v);
 void vcpu_put(struct vcpu *v);
+
+/* Writes through to what the CPU holds while the vcpu is loaded. */
+void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value);
+void vcpu_write_xcr0(struct vcpu *v, uint64_t value);
 
 /* Puts the guest's debug registers into the CPU's, so that the guest may use them without exits. Between load and put. */
 void vcpu_use_debug_registers(struct vcpu *v);

@@ -56,6 +56,7 @@ struct vcpu_controls {
     bool interrupt_window; /* exit as soon as an interrupt could be delivered */
     bool nmi_window;
     bool hlt_exit;
+    bool tsc_msr_exit; /* RDMSR of IA32_TSC exits */
     uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
 };
 
@@ -103,7 +104,6 @@ struct vcpu {
 
     struct vcpu_controls controls;
     uint64_t cr0_guest_owned, cr4_guest_owned; /* bits that the guest may change without an exit */
-    uint64_t cr0_fixed1_mask;                  /* reserved */
     uint64_t deadline_tsc;                     /* 0: none */
 
     struct npt *npt;
@@ -111,6 +111,7 @@ struct vcpu {
     uint64_t npt_seen;                       /* generation at the last flush */
     bool flush_guest;                        /* drop guest-virtual translations before the next entry */
     uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
+    bool loaded;                               /* between vcpu_load and vcpu_put */
     uint64_t migrations;
     struct hv_audit_finding finding;         /* of the last refused entry */
 };

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* Privileged instructions as functions. Only what C can not say; no policy. */
+#ifndef ARCH_CPU_H
+#define ARCH_CPU_H
+
+#include <stdint.h>
+
+#define CPU_READ_REG(name, insn)                      \
+    static inline uint64_t cpu_read_##name(void)      \
+    {                                                 \
+        uint64_t v;                                   \
+        __asm__ volatile("mov %%" insn ", %0" : "=r"(v)); \
+        return v;                                     \
+    }
+#define CPU_WRITE_REG(name, insn)                                        \
+    static inline void cpu_write_##name(uint64_t v)                      \
+    {                                                                    \
+        __asm__ volatile("mov %0, %%" insn : : "r"(v) : "memory");       \
+    }
+
+CPU_READ_REG(cr0, "cr0")
+CPU_READ_REG(cr3, "cr3")
+CPU_READ_REG(cr4, "cr4")
+CPU_READ_REG(dr0, "dr0")
+CPU_READ_REG(dr1, "dr1")
+CPU_READ_REG(dr2, "dr2")
+CPU_READ_REG(dr3, "dr3")
+CPU_READ_REG(dr6, "dr6")
+CPU_READ_REG(dr7, "dr7")
+CPU_WRITE_REG(cr0, "cr0")
+CPU_WRITE_REG(cr4, "cr4")
+CPU_WRITE_REG(dr0, "dr0")
+CPU_WRITE_REG(dr1, "dr1")
+CPU_WRITE_REG(dr2, "dr2")
+CPU_WRITE_REG(dr3, "dr3")
+CPU_WRITE_REG(dr6, "dr6")
+CPU_WRITE_REG(dr7, "dr7")
+
+#undef CPU_READ_REG
+#undef CPU_WRITE_REG
+
+static inline uint64_t cpu_read_msr(uint32_t index)
+{
+    uint32_t low, high;
+
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
+    return (uint64_t)high << 32 | low;
+}
+
+static inline void cpu_write_msr(uint32_t index, uint64_t value)
+{
+    __asm__ volatile("wrmsr" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+}
+
+static inline uint64_t cpu_read_xcr0(void)
+{
+    uint32_t low, high;
+
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static inline void cpu_write_xcr0(uint64_t value)
+{
+    __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
+struct cpu_table_register {
+    uint16_t limit;
+    uint64_t base;
+} __attribute__((packed));
+
+static inline struct cpu_table_register cpu_read_gdtr(void)
+{
+    struct cpu_table_register t;
+
+    __asm__ volatile("sgdt %0" : "=m"(t));
+    return t;
+}
+
+static inline struct cpu_table_register cpu_read_idtr(void)
+{
+    struct cpu_table_register t;
+
+    __asm__ volatile("sidt %0" : "=m"(t));
+    return t;
+}
+
+static inline void cpu_write_gdtr(struct cpu_table_register t)
+{
+    __asm__ volatile("lgdt %0" : : "m"(t));
+}
+
+static inline void cpu_write_idtr(struct cpu_table_register t)
+{
+    __asm__ volatile("lidt %0" : : "m"(t));
+}
+
+#define CPU_READ_SELECTOR(name)                                 \
+    static inline uint16_t cpu_read_##name(void)                \
+    {                                                           \
+        uint16_t v;                                             \
+        __asm__ volatile("mov %%" #name ", %0" : "=rm"(v));     \
+        return v;                                               \
+    }
+CPU_READ_SELECTOR(es)
+CPU_READ_SELECTOR(cs)
+CPU_READ_SELECTOR(ss)
+CPU_READ_SELECTOR(ds)
+CPU_READ_SELECTOR(fs)
+CPU_READ_SELECTOR(gs)
+#undef CPU_READ_SELECTOR
+
+static inline uint16_t cpu_read_tr(void)
+{
+    uint16_t v;
+
+    __asm__ volatile("str %0" : "=rm"(v));
+    return v;
+}
+
+static inline uint16_t cpu_read_ldtr(void)
+{
+    uint16_t v;
+
+    __asm__ volatile("sldt %0" : "=rm"(v));
+    return v;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of this folder share. */
+#ifndef VMX_H
+#define VMX_H
+
+#include "vmcs_fields.h"
+#include "vmx_bits.h"
+#include "vmx_caps.h"
+#include <arch/backend.h>
+
+struct vmx_vcpu {
+    struct vcpu v; /* first: the offsets of vmx_entry.asm count from here */
+    uint64_t host_rsp; /* as written to HOST_RSP: a run from the same stack depth need not write it again */
+
+    void *vmcs, *msr_bitmap, *virtual_apic; /* a page each */
+    hv_hpa_t vmcs_pa;
+    uint32_t active_cpu; /* CPU that has the VMCS cached, HV_CPU_NONE when it is clear */
+    uint16_t vpid;       /* 0: none was left; guest-virtual translations are then dropped at each transition */
+    uint64_t eptp;
+
+    /* control words as they stand in the VMCS */
+    uint64_t pin, cpu, cpu2;
+
+    /* host state as it stands in the VMCS */
+    struct {
+        uint64_t cr0, cr3, cr4, fs_base, gs_base;
+    } host;
+    /* host state that VM exits do not restore, and vmx_put does */
+    struct {
+        uint16_t es, ds, fs, gs, ldtr, gdt_limit, idt_limit;
+        uint64_t debugctl;
+        bool selectors; /* ES, DS, FS, GS or LDTR have to be loaded again */
+        bool tr;        /* so has TR: its limit is not the one that VM exits set */
+    } lost;
+};
+
+static inline struct vmx_vcpu *to_vmx(struct vcpu *v)
+{
+    return (struct vmx_vcpu *)v;
+}
+
+/* vmx.c: capabilities of this machine; filled by the probe */
+extern struct vmx_caps vmx_caps;
+const struct vmx_caps *vmx_capabilities(void);
+bool vmx_probe(struct hv_platform *platform);
+enum hv_status vmx_cpu_on(struct backend_cpu *cpu);
+void vmx_cpu_off(struct backend_cpu *cpu);
+
+/* vmcs.c */
+struct vmx_controls { /* the words to use on this CPU: what is needed, and what of the wanted is there */
+    uint64_t pin, cpu, cpu2, exit, entry;
+};
+extern struct vmx_controls vmx_controls;
+bool vmcs_choose_controls(const struct vmx_caps *caps, struct vmx_controls *out, char *reason, size_t reason_size);
+struct vcpu *vmx_vcpu_create(struct npt *npt);
+void vmx_vcpu_destroy(struct vcpu *v);
+void vmx_acquire(struct vcpu *v);
+
+/* ept.c */
+const struct npt_format *ept_format(void);
+uint64_t ept_pointer(const struct npt *npt);
+void ept_flush_if_stale(struct vmx_vcpu *vmx); /* before an entry, interrupts off */
+
+/* vmx_regs.c */
+void vmx_fetch(struct vcpu *v, uint32_t groups);
+void vmx_sync(struct vmx_vcpu *vmx); /* dirty groups -> VMCS */
+enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);
+enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
+
+/* vmx_run.c */
+void vmx_load(struct vcpu *v);
+void vmx_put(struct vcpu *v);
+void vmx_enter(struct vcpu *v, struct hv_exit *exit);
+
+/* vmx_exit.c */
+void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit);
+void vmx_exit_entry_failed(struct vmx_vcpu *vmx, struct hv_exit *exit);
+
+/* vmx_entry.asm */
+enum { VMX_ENTRY_EXITED = 0, VMX_ENTRY_FAILED = 1 };
+unsigned vmx_entry(struct vmx_vcpu *vmx);
+extern const char vmx_exit_point[];
+
+#endif

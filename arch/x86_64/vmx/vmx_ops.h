@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* The VMX instructions as functions (SDM 3C chapter 31). */
+#ifndef VMX_OPS_H
+#define VMX_OPS_H
+
+#include "vmcs_fields.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Each returns false on VMfail (CF or ZF set). */
+
+static inline bool vmx_vmxon(uint64_t pa)
+{
+    bool failed;
+
+    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+    return !failed;
+}
+
+static inline void vmx_vmxoff(void)
+{
+    __asm__ volatile("vmxoff" : : : "cc", "memory");
+}
+
+static inline bool vmx_vmclear(uint64_t pa)
+{
+    bool failed;
+
+    __asm__ volatile("vmclear %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+    return !failed;
+}
+
+static inline bool vmx_vmptrld(uint64_t pa)
+{
+    bool failed;
+
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+    return !failed;
+}
+
+/* The backend accesses only fields that exist on this CPU: no error checks on the fast path. */
+static inline uint64_t vmx_read(uint32_t field)
+{
+    uint64_t v;
+
+    __asm__ volatile("vmread %1, %0" : "=r"(v) : "r"((uint64_t)field) : "cc");
+    return v;
+}
+
+static inline void vmx_write(uint32_t field, uint64_t value)
+{
+    __asm__ volatile("vmwrite %1, %0" : : "r"((uint64_t)field), "r"(value) : "cc");
+}
+
+static inline bool vmx_try_read(uint32_t field, uint64_t *value)
+{
+    bool failed;
+
+    __asm__ volatile("vmread %2, %1" : "=@ccbe"(failed), "=r"(*value) : "r"((uint64_t)field));
+    return !failed;
+}
+
+static inline bool vmx_try_write(uint32_t field, uint64_t value)
+{
+    bool failed;
+
+    __asm__ volatile("vmwrite %2, %1" : "=@ccbe"(failed) : "r"((uint64_t)field), "r"(value));
+    return !failed;
+}
+
+static inline void vmx_invept(uint64_t type, uint64_t eptp)
+{
+    struct {
+        uint64_t eptp, reserved;
+    } operand = {eptp, 0};
+
+    __asm__ volatile("invept %0, %1" : : "m"(operand), "r"(type) : "cc", "memory");
+}
+
+static inline void vmx_invvpid(uint64_t type, uint16_t vpid)
+{
+    struct {
+        uint64_t vpid, address;
+    } operand = {vpid, 0};
+
+    __asm__ volatile("invvpid %0, %1" : : "m"(operand), "r"(type) : "cc", "memory");
+}
+
+#endif
