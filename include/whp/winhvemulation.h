@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* The other spelling that clients use. */
+#include "WinHvEmulation.h"
