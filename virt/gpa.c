@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest-physical memory: mapping it, and reaching it as the owner of a VP. */
+#include "walk.h"
+#include <hv/base/bits.h>
+
+#define GPA_ACCESS_MAX 16u /* bytes of one hv_vp_read_gpa or hv_vp_write_gpa */
+
+/* ------------------------------------------------------------------------------- the map */
+
+static hv_hpa_t source_page(void *arg, uint64_t offset)
+{
+    return hv_host_virt_to_phys((const char *)arg + offset);
+}
+
+/* Page-aligned, not empty, and inside what a guest can address. */
+static bool is_guest_range(hv_gpa_t gpa, uint64_t size)
+{
+    hv_gpa_t limit = cpu_facts()->guest_physical_limit;
+
+    return size && IS_ALIGNED(gpa | size, HV_PAGE_SIZE) && gpa < limit && size <= limit - gpa;
+}
+
+static bool is_source_range(const void *source, uint64_t size)
+{
+    uintptr_t start = (uintptr_t)source;
+
+    return start && IS_ALIGNED(start, HV_PAGE_SIZE) && start + (size - 1) > start;
+}
+
+/* After a change to the tables: waits until nobody uses what they said before, then frees the pages that are left over. */
+static void publish_map(struct hv_partition *p)
+{
+    __atomic_fetch_add(&p->npt_generation, 1, __ATOMIC_SEQ_CST);
+    partition_flush(p);
+    npt_reap(&p->npt);
+}
+
+static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags)
+{
+    enum hv_status st;
+
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    if (!is_guest_range(gpa, size) || !is_source_range(source, size) || !flags || flags & ~NPT_RIGHTS)
+        return HV_E_INVALID;
+    st = npt_map(&p->npt, gpa, size, source_page, (void *)(uintptr_t)source, flags);
+    if (st == HV_OK)
+        publish_map(p);
+    return st;
+}
+
+static enum hv_status unmap_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
+{
+    enum hv_status st;
+
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    if (!is_guest_range(gpa, size))
+        return HV_E_INVALID;
+    st = npt_unmap(&p->npt, gpa, size);
+    if (st == HV_OK)
+        publish_map(p);
+    return st;
+}
+
+enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = map_locked(p, source, gpa, size, flags);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = unmap_locked(p, gpa, size);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out)
+{
+    const struct npt_counts *counts = &p->npt.counts;
+
+    hv_mutex_lock(&p->mutex);
+    *out = (struct hv_memory_counters){
+        .mapped_4k = counts->pages[1],
+        .mapped_2m = counts->pages[2],
+        .mapped_1g = counts->pages[3],
+    };
+    hv_mutex_unlock(&p->mutex);
+}
+
+/* ---------------------------------------------------------------------- access by the owner */
+
+/* The host's address of a guest byte, inside a walk bracket. NULL: unmapped, without the rights, or not RAM. */
+static void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights)
+{
+    struct npt_leaf leaf;
+    char *page;
+
+    if (!npt_lookup(&vp->partition->npt, gpa, &leaf) || (leaf.rights & rights) != rights)
+        return NULL;
+    page = hv_host_phys_to_virt(leaf.pa & ~HV_PAGE_MASK);
+    return page ? page + (leaf.pa & HV_PAGE_MASK) : NULL;
+}
+
+/* Aligned words are copied as such: they may be page-table entries, which the guest changes as we look. `guest` is the guest's side. */
+static void copy_from_guest(void *to, const void *guest, size_t size)
+{
+    if (size == 8 && IS_ALIGNED((uintptr_t)guest, 8)) {
+        uint64_t word = __atomic_load_n((const uint64_t *)guest, __ATOMIC_RELAXED);
+
+        __builtin_memcpy(to, &word, 8);
+    } else if (size == 4 && IS_ALIGNED((uintptr_t)guest, 4)) {
+        uint32_t word = __atomic_load_n((const uint32_t *)guest, __ATOMIC_RELAXED);
+
+        __builtin_memcpy(to, &word, 4);
+    } else {
+        __builtin_memcpy(to, guest, size);
+    }
+}
+
+static void copy_to_guest(void *guest, const void *from, size_t size)
+{
+    uint64_t word8;
+    uint32_t word4;
+
+    if (size == 8 && IS_ALIGNED((uintptr_t)guest, 8)) {
+        __builtin_memcpy(&word8, from, 8);
+        __atomic_store_n((uint64_t *)guest, word8, __ATOMIC_RELAXED);
+    } else if (size == 4 && IS_ALIGNED((uintptr_t)guest, 4)) {
+        __builtin_memcpy(&word4, from, 4);
+        __atomic_store_n((uint32_t *)guest, word4, __ATOMIC_RELAXED);
+    } else {
+        __builtin_memcpy(guest, from, size);
+    }
+}
+
+/* How much of [gpa, gpa + size) lies in gpa's page. */
+static size_t bytes_in_page(hv_gpa_t gpa, size_t size)
+{
+    return HV_MIN(size, HV_PAGE_SIZE - (gpa & HV_PAGE_MASK));
+}
+
+enum hv_status gpa_read(struct hv_vp *vp, hv_gpa_t gpa, void *data, size_t size)
+{
+    for (size_t n; size; size -= n, gpa += n, data = (char *)data + n) {
+        uint64_t flags = vp_walk_begin(vp);
+        const void *guest = gpa_reach(vp, gpa, NPT_READ);
+
+        n = bytes_in_page(gpa, size);
+        if (guest)
+            copy_from_guest(data, guest, n);
+        vp_walk_end(vp, flags);
+        if (!guest)
+            return HV_E_ACCESS_DENIED;
+    }
+    return HV_OK;
+}
+
+enum hv_status gpa_write(struct hv_vp *vp, hv_gpa_t gpa, const void *data, size_t size)
+{
+    for (size_t n; size; size -= n, gpa += n, data = (const char *)data + n) {
+        uint64_t flags = vp_walk_begin(vp);
+        void *guest = gpa_reach(vp, gpa, NPT_WRITE);
+
+        n = bytes_in_page(gpa, size);
+        if (guest)
+            copy_to_guest(guest, data, n);
+        vp_walk_end(vp, flags);
+        if (!guest)
+            return HV_E_ACCESS_DENIED;
+    }
+    return HV_OK;
+}
+
+int gpa_rights(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    uint64_t flags = vp_walk_begin(vp);
+    struct npt_leaf leaf;
+    int rights = npt_lookup(&vp->partition->npt, gpa, &leaf) ? (int)leaf.rights : -1;
+
+    vp_walk_end(vp, flags);
+    return rights;
+}
+
+static bool set_bits(void *entry, unsigned size, uint64_t expected, uint64_t bits)
+{
+    uint32_t expected4 = (uint32_t)expected;
+
+    if (size == 4)
+        return __atomic_compare_exchange_n((uint32_t *)entry, &expected4, expected4 | (uint32_t)bits, false, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n((uint64_t *)entry, &expected, expected | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+bool gpa_set_bits(struct hv_vp *vp, hv_gpa_t gpa, unsigned size, uint64_t expected, uint64_t bits)
+{
+    uint64_t flags = vp_walk_begin(vp);
+    void *entry = IS_ALIGNED(gpa, size) ? gpa_reach(vp, gpa, NPT_READ | NPT_WRITE) : NULL;
+    bool done = entry && set_bits(entry, size, expected, bits);
+
+    vp_walk_end(vp, flags);
+    return done;
+}
+
+/* ---------------------------------------------------------------------- access by the client */
+
+/* Could this byte be written now? */
+static bool is_writable(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    uint64_t flags = vp_walk_begin(vp);
+    bool yes = gpa_reach(vp, gpa, NPT_WRITE) != NULL;
+
+    vp_walk_end(vp, flags);
+    return yes;
+}
+
+enum hv_status hv_vp_read_gpa(struct hv_vp *vp, hv_gpa_t gpa, void *data, uint32_t size)
+{
+    uint8_t bytes[GPA_ACCESS_MAX];
+    enum hv_status st;
+
+    if (size == 0 || size > sizeof(bytes))
+        return HV_E_INVALID;
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    st = gpa_read(vp, gpa, bytes, size);
+    vp_release(vp);
+    if (st == HV_OK)
+        __builtin_memcpy(data, bytes, size);
+    return st;
+}
+
+/* Two pages at most: when the last byte can be written, and then the first ones were, the whole was. */
+enum hv_status hv_vp_write_gpa(struct hv_vp *vp, hv_gpa_t gpa, const void *data, uint32_t size)
+{
+    enum hv_status st = HV_E_ACCESS_DENIED;
+
+    if (size == 0 || size > GPA_ACCESS_MAX)
+        return HV_E_INVALID;
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    if (is_writable(vp, gpa + size - 1))
+        st = gpa_write(vp, gpa, data, size);
+    vp_release(vp);
+    return st;
+}
