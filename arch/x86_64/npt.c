@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Second-level page tables.
+ *
+ * One recursive walk over the entries that a range touches serves map, unmap and protect. It runs twice: a dry run that
+ * checks and counts the table pages to come, then the change itself. Both take the same decisions in the same
+ * functions, so the count is exact.
+ *
+ * No table but the root is ever empty: an unmap retires what it empties.
+ */
+#include <arch/npt.h>
+#include <hv/base/assert.h>
+#include <hv/base/bits.h>
+#include <hv/host.h>
+
+#define ENTRIES    512u
+#define LEVEL_BITS 9
+
+/*
+ * A CPU may still be walking a retired table, so its entries have to stay as they are. Bits 56..52 are ignored by
+ * hardware in every entry of every format (SDM 3 29.3.2, APM 2 5.3, VT-d 9.8): the chain of retired pages is kept
+ * there, five bits in each of the first eleven entries.
+ */
+#define LINK_BITS    BITS64(56, 52)
+#define LINK_WIDTH   5
+#define LINK_ENTRIES 11u
+
+/* An entry, and the part [gpa, end) of a change that falls into it. */
+struct slot {
+    uint64_t *p; /* NULL in a dry run, inside a table that does not exist yet */
+    uint64_t entry;
+    unsigned level;
+    hv_gpa_t gpa, end;
+};
+
+/* One change to a range, in either of its two passes. */
+struct change {
+    struct npt *npt;
+    hv_gpa_t start, end;
+    void (*visit)(struct change *c, const struct slot *s);
+    uint64_t rights; /* as entry bits */
+    bool dry;
+    bool found;      /* dry run: there is something in the range to change */
+    bool bad_page;   /* dry run: the source yielded an address that no entry can hold */
+    uint64_t needed; /* dry run: table pages that the change takes */
+
+    /* map: the run of contiguous pages [run, run_end) that begins at run_pa, and the page that follows it */
+    npt_source_fn *source;
+    void *arg;
+    hv_gpa_t run, run_end;
+    hv_hpa_t run_pa, next_pa;
+};
+
+/* ------------------------------------------------------------------------------ entries */
+
+static uint64_t level_size(unsigned level)
+{
+    return HV_PAGE_SIZE << (LEVEL_BITS * (level - 1));
+}
+
+static unsigned level_index(hv_gpa_t gpa, unsigned level)
+{
+    return gpa / level_size(level) % ENTRIES;
+}
+
+static uint64_t entry_read(const uint64_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static void entry_write(uint64_t *p, uint64_t entry)
+{
+    __atomic_store_n(p, entry, __ATOMIC_RELEASE);
+}
+
+static bool is_present(const struct npt *npt, uint64_t entry)
+{
+    return (entry & npt->format->present) != 0;
+}
+
+static bool is_table(const struct npt *npt, uint64_t entry, unsigned level)
+{
+    return level > 1 && is_present(npt, entry) && !(entry & npt->format->large);
+}
+
+static uint64_t *table_of(const struct npt *npt, uint64_t entry)
+{
+    return hv_host_phys_to_virt(entry & npt->format->address);
+}
+
+static uint64_t table_entry(const struct npt *npt, const uint64_t *table)
+{
+    return hv_host_virt_to_phys(table) | npt->format->table;
+}
+
+static bool is_empty(const struct npt *npt, const uint64_t *table)
+{
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (is_present(npt, entry_read(&table[i])))
+            return false;
+    return true;
+}
+
+/* ------------------------------------------------------------------------- pages of tables */
+
+static void spare_free(struct npt *npt)
+{
+    while (npt->spare) {
+        uint64_t *page = npt->spare;
+
+        npt->spare = (void *)(uintptr_t)page[0];
+        hv_host_page_free(page);
+    }
+}
+
+static enum hv_status spare_fill(struct npt *npt, uint64_t count)
+{
+    for (; count; count--) {
+        uint64_t *page = hv_host_page_alloc();
+
+        if (!page) {
+            spare_free(npt);
+            return HV_E_NO_MEMORY;
+        }
+        page[0] = (uintptr_t)npt->spare;
+        npt->spare = page;
+    }
+    return HV_OK;
+}
+
+static uint64_t *spare_take(struct npt *npt)
+{
+    uint64_t *page = npt->spare;
+
+    HV_ASSERT(page != NULL);
+    npt->spare = (void *)(uintptr_t)page[0];
+    page[0] = 0;
+    npt->counts.tables++;
+    return page;
+}
+
+/* The CPU may be setting accessed and dirty bits in these entries, hence the locked OR. */
+static void retired_push(struct npt *npt, uint64_t *table)
+{
+    uint64_t link = (uintptr_t)npt->retired / HV_PAGE_SIZE;
+
+    for (unsigned i = 0; i < LINK_ENTRIES; i++) {
+        __atomic_fetch_or(&table[i], FIELD_PUT(LINK_BITS, link), __ATOMIC_RELAXED);
+        link >>= LINK_WIDTH;
+    }
+    npt->retired = table;
+}
+
+static uint64_t *retired_pop(struct npt *npt)
+{
+    uint64_t *table = npt->retired, link = 0;
+
+    for (unsigned i = LINK_ENTRIES; i-- > 0;)
+        link = link << LINK_WIDTH | FIELD_GET(LINK_BITS, entry_read(&table[i]));
+    npt->retired = (void *)(uintptr_t)(link * HV_PAGE_SIZE);
+    return table;
+}
+
+/* Retires a table that no entry points to any more, and all tables below it. */
+static void retire(struct npt *npt, uint64_t *table, unsigned level)
+{
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        uint64_t entry = entry_read(&table[i]);
+
+        if (is_table(npt, entry, level))
+            retire(npt, table_of(npt, entry), level - 1);
+        else if (is_present(npt, entry))
+            npt->counts.pages[level]--;
+    }
+    npt->counts.tables--;
+    retired_push(npt, table);
+}
+
+/* ------------------------------------------------------------------- what a change does to a slot */
+
+static bool is_whole(const struct slot *s)
+{
+    return s->end - s->gpa == level_size(s->level);
+}
+
+/* Puts a leaf, or 0, in the place of what is there. */
+static void slot_replace(struct change *c, const struct slot *s, uint64_t entry)
+{
+    struct npt *npt = c->npt;
+
+    if (c->dry)
+        return;
+    entry_write(s->p, entry);
+    if (entry)
+        npt->counts.pages[s->level]++;
+    if (is_table(npt, s->entry, s->level))
+        retire(npt, table_of(npt, s->entry), s->level - 1);
+    else if (is_present(npt, s->entry))
+        npt->counts.pages[s->level]--;
+}
+
+/* Exchanges the rights in a leaf. The CPU may be setting its accessed and dirty bits. */
+static void slot_protect(struct change *c, const struct slot *s)
+{
+    uint64_t old = s->entry, entry;
+
+    if (c->dry)
+        return;
+    do
+        entry = (old & ~c->npt->format->rights_mask) | c->rights;
+    while (!__atomic_compare_exchange_n(s->p, &old, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+/* Fills a table with the leaves that together are the large leaf `entry`. */
+static void fill_split(const struct npt *npt, uint64_t *table, uint64_t entry, unsigned level)
+{
+    const struct npt_format *f = npt->format;
+    uint64_t size = level_size(level - 1);
+    uint64_t pa = ALIGN_DOWN(entry & f->address, level_size(level));
+    uint64_t bits = entry & ~(f->address | f->large);
+
+    if (level - 1 > 1)
+        bits |= f->large;
+    for (unsigned i = 0; i < ENTRIES; i++)
+        table[i] = (pa + i * size) | bits;
+}
+
+/* Replaces a large leaf by a table of smaller ones; again when the CPU has just set an accessed or dirty bit in it. */
+static uint64_t *slot_split(struct change *c, const struct slot *s)
+{
+    struct npt *npt = c->npt;
+    uint64_t *table = spare_take(npt);
+    uint64_t entry = table_entry(npt, table), old = s->entry;
+
+    do
+        fill_split(npt, table, old, s->level);
+    while (!__atomic_compare_exchange_n(s->p, &old, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    npt->counts.pages[s->level]--;
+    npt->counts.pages[s->level - 1] += ENTRIES;
+    return table;
+}
+
+/* The table below a slot; makes one when there is a leaf or nothing. NULL in a dry run that would have to make one. */
+static uint64_t *slot_table(struct change *c, const struct slot *s)
+{
+    uint64_t *table;
+
+    if (is_table(c->npt, s->entry, s->level))
+        return table_of(c->npt, s->entry);
+    if (c->dry) {
+        c->needed++;
+        return NULL;
+    }
+    if (is_present(c->npt, s->entry))
+        return slot_split(c, s);
+    table = spare_take(c->npt);
+    entry_write(s->p, table_entry(c->npt, table));
+    return table;
+}
+
+/* ------------------------------------------------------------------------------- the walk */
+
+/*
+ * Visits the entries of one table that [gpa, end) touches. A table that a dry run has to imagine is NULL, and each of
+ * its entries is taken to be what `above` is: nothing, or a leaf.
+ */
+static void walk(struct change *c, uint64_t *table, uint64_t above, unsigned level, hv_gpa_t gpa, hv_gpa_t end)
+{
+    struct slot s = {.entry = above, .level = level};
+
+    for (; gpa < end; gpa = s.end) {
+        s.gpa = gpa;
+        s.end = HV_MIN(end, ALIGN_DOWN(gpa, level_size(level)) + level_size(level));
+        if (table) {
+            s.p = &table[level_index(gpa, level)];
+            s.entry = entry_read(s.p);
+        }
+        c->visit(c, &s);
+    }
+}
+
+static void descend(struct change *c, const struct slot *s)
+{
+    walk(c, slot_table(c, s), s->entry, s->level - 1, s->gpa, s->end);
+}
+
+static void pass(struct change *c, bool dry)
+{
+    c->dry = dry;
+    walk(c, c->npt->root, 0, c->npt->format->levels, c->start, c->end);
+}
+
+/* ------------------------------------------------------------------------------------ map */
+
+static hv_hpa_t source_page(struct change *c, hv_gpa_t gpa)
+{
+    hv_hpa_t pa = c->source(c->arg, gpa - c->start);
+
+    return pa & ~c->npt->format->address ? HV_HPA_NONE : pa;
+}
+
+static void run_reset(struct change *c)
+{
+    c->run_end = c->start;
+    c->next_pa = source_page(c, c->start);
+}
+
+/* Goes on to the run in which gpa lies. Pages come in order, so the source is asked for each of them once. */
+static void run_advance(struct change *c, hv_gpa_t gpa)
+{
+    if (gpa < c->run_end)
+        return;
+    c->run = gpa;
+    c->run_pa = c->next_pa;
+    if (c->run_pa == HV_HPA_NONE)
+        c->bad_page = true;
+    do {
+        c->run_end += HV_PAGE_SIZE;
+        c->next_pa = c->run_end < c->end ? source_page(c, c->run_end) : HV_HPA_NONE;
+    } while (c->next_pa != HV_HPA_NONE && c->next_pa == c->run_pa + (c->run_end - c->run));
+}
+
+static void map_visit(struct change *c, const struct slot *s)
+{
+    const struct npt_format *f = c->npt->format;
+    hv_hpa_t pa;
+
+    if (c->bad_page)
+        return;
+    run_advance(c, s->gpa);
+    pa = c->run_pa + (s->gpa - c->run);
+    if (s->level > f->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)))
+        descend(c, s);
+    else
+        slot_replace(c, s, pa | c->rights | f->leaf | (s->level > 1 ? f->large : 0));
+}
+
+/* --------------------------------------------------------------------------------- unmap */
+
+/* Retires the table below a slot if nothing is left in it. */
+static void prune(struct change *c, const struct slot *s)
+{
+    uint64_t *table = table_of(c->npt, s->entry);
+
+    if (c->dry || !is_empty(c->npt, table))
+        return;
+    entry_write(s->p, 0);
+    retire(c->npt, table, s->level - 1);
+}
+
+static void unmap_visit(struct change *c, const struct slot *s)
+{
+    if (!is_present(c->npt, s->entry))
+        return;
+    if (is_whole(s)) {
+        c->found = true;
+        slot_replace(c, s, 0);
+    } else if (is_table(c->npt, s->entry, s->level)) {
+        descend(c, s);
+        prune(c, s);
+    } else {
+        descend(c, s);
+    }
+}
+
+/* -------------------------------------------------------------------------------- protect */
+
+static void protect_visit(struct change *c, const struct slot *s)
+{
+    bool table = is_table(c->npt, s->entry, s->level);
+
+    if (!is_present(c->npt, s->entry))
+        return;
+    if (is_whole(s) || !table)
+        c->found = true;
+    if (table ? c->dry && is_whole(s) : (s->entry & c->npt->format->rights_mask) == c->rights)
+        return; /* no leaf to split below here, or none to change */
+    if (is_whole(s) && !table)
+        slot_protect(c, s);
+    else
+        descend(c, s);
+}
+
+/* ------------------------------------------------------------------------------- contract */
+
+static bool is_range(const struct npt *npt, hv_gpa_t gpa, uint64_t size)
+{
+    hv_gpa_t limit = npt_limit(npt);
+
+    return size && IS_ALIGNED(gpa | size, HV_PAGE_SIZE) && gpa < limit && size <= limit - gpa;
+}
+
+static bool is_expressible(const struct npt *npt, unsigned rights)
+{
+    return rights <= NPT_RIGHTS && npt->format->rights[rights];
+}
+
+/* Takes the pages that the dry run asks for, then makes the change. */
+static enum hv_status change_commit(struct change *c)
+{
+    enum hv_status st = spare_fill(c->npt, c->needed);
+
+    if (st != HV_OK)
+        return st;
+    if (c->source)
+        run_reset(c);
+    pass(c, false);
+    HV_ASSERT(!c->bad_page); /* the source has said the same twice */
+    spare_free(c->npt);
+    return HV_OK;
+}
+
+enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
+{
+    HV_ASSERT(!((format->address | format->table | format->leaf | format->rights_mask) & LINK_BITS));
+    *npt = (struct npt){.format = format, .root = hv_host_page_alloc(), .root_pa = HV_HPA_NONE};
+    if (!npt->root)
+        return HV_E_NO_MEMORY;
+    npt->root_pa = hv_host_virt_to_phys(npt->root);
+    npt->counts.tables = 1;
+    return HV_OK;
+}
+
+void npt_destroy(struct npt *npt)
+{
+    if (npt->root)
+        retire(npt, npt->root, npt->format->levels);
+    npt->root = NULL;
+    npt->root_pa = HV_HPA_NONE;
+    npt_reap(npt);
+}
+
+hv_gpa_t npt_limit(const struct npt *npt)
+{
+    return level_size(npt->format->levels + 1);
+}
+
+enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = map_visit, .source = source, .arg = arg};
+
+    if (!is_range(npt, gpa, size) || !is_expressible(npt, rights))
+        return HV_E_INVALID;
+    c.rights = npt->format->rights[rights];
+    run_reset(&c);
+    pass(&c, true);
+    return c.bad_page ? HV_E_INVALID : change_commit(&c);
+}
+
+enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit};
+
+    if (!is_range(npt, gpa, size))
+        return HV_E_INVALID;
+    pass(&c, true);
+    return c.found ? change_commit(&c) : HV_E_GPA_NOT_FOUND;
+}
+
+enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigned rights)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = protect_visit};
+
+    if (!is_range(npt, gpa, size) || !is_expressible(npt, rights))
+        return HV_E_INVALID;
+    c.rights = npt->format->rights[rights];
+    pass(&c, true);
+    return c.found ? change_commit(&c) : HV_E_GPA_NOT_FOUND;
+}
+
+/* Which rights an entry grants; the bits of a leaf are always those of one of the combinations. */
+static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
+{
+    unsigned rights = NPT_RIGHTS;
+
+    while (rights && (!f->rights[rights] || (entry & f->rights_mask) != f->rights[rights]))
+        rights--;
+    return rights;
+}
+
+bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf)
+{
+    const struct npt_format *f = npt->format;
+    const uint64_t *table = npt->root;
+    unsigned level = f->levels;
+    uint64_t entry, offset;
+
+    if (gpa >= npt_limit(npt))
+        return false;
+    while (is_table(npt, entry = entry_read(&table[level_index(gpa, level)]), level)) {
+        table = table_of(npt, entry);
+        level--;
+    }
+    if (!is_present(npt, entry))
+        return false;
+    offset = gpa & (level_size(level) - 1);
+    *leaf = (struct npt_leaf){
+        .pa = ALIGN_DOWN(entry & f->address, level_size(level)) | offset,
+        .rights = entry_rights(f, entry),
+        .level = level,
+        .entry = entry,
+    };
+    return true;
+}
+
+void npt_reap(struct npt *npt)
+{
+    while (npt->retired)
+        hv_host_page_free(retired_pop(npt));
+}
