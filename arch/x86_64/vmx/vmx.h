@@ -3,10 +3,12 @@
 #ifndef VMX_H
 #define VMX_H
 
+
 #include "vmcs_fields.h"
 #include "vmx_bits.h"
 #include "vmx_caps.h"
 #include <arch/backend.h>
+#include <hv/base/memory.h>
 
 struct vmx_vcpu {
     struct vcpu v; /* first: the offsets of vmx_entry.asm count from here */
@@ -55,6 +57,7 @@ bool vmcs_choose_controls(const struct vmx_caps *caps, struct vmx_controls *out,
 struct vcpu *vmx_vcpu_create(struct npt *npt);
 void vmx_vcpu_destroy(struct vcpu *v);
 void vmx_acquire(struct vcpu *v);
+void vmcs_exit_on_tsc_msr(struct vmx_vcpu *vmx, bool exit);
 
 /* ept.c */
 const struct npt_format *ept_format(void);

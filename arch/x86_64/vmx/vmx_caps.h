@@ -21,6 +21,7 @@ struct vmx_caps {
     uint64_t cr4_fixed0, cr4_fixed1;
     uint64_t ept_vpid;
     uint64_t vmfunc;
+    uint64_t perf_global; /* bits that IA32_PERF_GLOBAL_CTRL may have; 0: no such MSR */
     uint8_t phys_bits;   /* MAXPHYADDR, CPUID 0x80000008 EAX 7:0 */
     uint8_t linear_bits; /* 48 or 57, CPUID 0x80000008 EAX 15:8 */
     bool long_mode;      /* CPUID 0x80000001 EDX 29: the CPU has Intel 64 */

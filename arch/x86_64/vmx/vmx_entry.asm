@@ -54,7 +54,7 @@ vmx_entry:
         vmresume                        ; fails when this VMCS was not launched since its VMCLEAR
         vmlaunch
         mov     eax, 1                  ; both failed: no guest instruction ran, no register changed
-        jmp     .leave
+        jmp     vmx_exit_point.leave
 
 vmx_exit_point:
         push    rdi

@@ -43,6 +43,8 @@ struct hv_backend {
     /* One entry, between load and put, with interrupts off. */
     void (*enter)(struct vcpu *v, struct hv_exit *exit);
 
+    enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
+
     enum hv_status (*raw_get)(struct vcpu *v, uint32_t field, uint64_t *value); /* after acquire */
     enum hv_status (*raw_set)(struct vcpu *v, uint32_t field, uint64_t value);
 };
@@ -87,6 +89,9 @@ void vcpu_put(struct vcpu *v);
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value);
 void vcpu_write_xcr0(struct vcpu *v, uint64_t value);
 
+/* CR4 bits that fpu.c needs while virtualization is on: OSFXSR, and OSXSAVE where the CPU has XSAVE. */
+uint64_t fpu_cr4_bits(void);
+
 /* Puts the guest's debug registers into the CPU's, so that the guest may use them without exits. Between load and put. */
 void vcpu_use_debug_registers(struct vcpu *v);
 
@@ -100,8 +105,10 @@ struct cpu_facts {
     uint64_t cr4_allowed;               /* CR4 bits that a guest may set */
     uint64_t efer_allowed;
     uint64_t guest_physical_limit;      /* one past the last guest-physical address */
+    bool has_rdtscp;                    /* RDTSCP and IA32_TSC_AUX */
 };
 const struct cpu_facts *cpu_facts(void);
+void cpu_find_facts(void); /* backend.c, once */
 
 void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
 uint64_t cpu_tsc(void);

@@ -89,6 +89,9 @@ struct vcpu {
     uint64_t xcr0, xss;
     void *xsave;        /* the guest's, xsave_size bytes, 64-byte aligned */
     void *host_xsave;   /* the host's, while the guest's is loaded */
+    void *xsave_memory, *host_xsave_memory; /* as allocated */
+    uint64_t host_xcr0;
+    uint64_t host_cr0_ts;
     bool dr_loaded;     /* the debug registers hold the guest's values */
     bool dr_wanted;     /* the guest uses debug registers: load them with the rest */
     uint64_t host_dr[4], host_dr6, host_dr7;

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Choosing the backend, once, and turning it on and off on all CPUs. */
+#include <arch/backend.h>
+#include <hv/base/lock.h>
+#include <hv/base/log.h>
+
+static const struct hv_backend *const backends[] = {&vmx_backend};
+
+static struct hv_mutex backend_mutex; /* guards all below but reads of the chosen backend */
+static struct hv_platform platform = {.backend = "none", .reason = "not looked at yet"};
+static const struct hv_backend *chosen;
+static volatile bool probed;
+
+static uint32_t users;
+static uint32_t cpu_count;
+static struct backend_cpu *cpus;
+
+const struct hv_backend *backend(void)
+{
+    return chosen;
+}
+
+struct backend_cpu *backend_cpu_of(uint32_t cpu)
+{
+    return &cpus[cpu];
+}
+
+struct backend_cpu *backend_cpu(void)
+{
+    return &cpus[hv_host_cpu_id()];
+}
+
+/* ------------------------------------------------------------------------------------- probing */
+
+/* The reason told is that of the backend whose vendor this CPU is; the last one asked, as the others say "no such feature". */
+static void probe_locked(void)
+{
+    cpu_find_facts();
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+        if (!backends[i]->probe(&platform))
+            continue;
+        chosen = backends[i];
+        platform.present = true;
+        platform.backend = chosen->name;
+        platform.reason[0] = '\0';
+        return;
+    }
+    hv_log(HV_LOG_WARNING, "no virtual processors on this machine: %s", platform.reason);
+}
+
+const struct hv_platform *backend_probe(void)
+{
+    if (__atomic_load_n(&probed, __ATOMIC_ACQUIRE))
+        return &platform;
+    hv_mutex_lock(&backend_mutex);
+    if (!probed) {
+        probe_locked();
+        __atomic_store_n(&probed, true, __ATOMIC_RELEASE);
+    }
+    hv_mutex_unlock(&backend_mutex);
+    return &platform;
+}
+
+/* ---------------------------------------------------------------------------------- on and off */
+
+static void cpu_on_here(void *arg)
+{
+    struct backend_cpu *cpu = arg;
+
+    cpu->status = chosen->cpu_on(cpu);
+}
+
+static void cpu_off_here(void *arg)
+{
+    chosen->cpu_off(arg);
+}
+
+static void free_cpus(void)
+{
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (cpus[i].region)
+            hv_host_page_free(cpus[i].region);
+    hv_host_free(cpus, cpu_count * sizeof(*cpus));
+    cpus = NULL;
+}
+
+static enum hv_status alloc_cpus(void)
+{
+    cpu_count = hv_host_cpu_count();
+    cpus = hv_host_alloc(cpu_count * sizeof(*cpus));
+    if (!cpus)
+        return HV_E_NO_MEMORY;
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        cpus[i].region = hv_host_page_alloc();
+        if (!cpus[i].region) {
+            free_cpus();
+            return HV_E_NO_MEMORY;
+        }
+    }
+    return HV_OK;
+}
+
+static void turn_off(uint32_t first_cpus)
+{
+    while (first_cpus--)
+        hv_host_cpu_call(first_cpus, cpu_off_here, &cpus[first_cpus]);
+    free_cpus();
+}
+
+static enum hv_status turn_on(void)
+{
+    enum hv_status st = alloc_cpus();
+
+    if (st != HV_OK)
+        return st;
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        hv_host_cpu_call(i, cpu_on_here, &cpus[i]);
+        if (cpus[i].status != HV_OK) {
+            st = cpus[i].status;
+            turn_off(i);
+            return st;
+        }
+    }
+    return HV_OK;
+}
+
+enum hv_status backend_on(void)
+{
+    enum hv_status st = HV_OK;
+
+    if (!backend_probe()->present)
+        return HV_E_NOT_PRESENT;
+    hv_mutex_lock(&backend_mutex);
+    if (users == 0)
+        st = turn_on();
+    if (st == HV_OK)
+        users++;
+    hv_mutex_unlock(&backend_mutex);
+    return st;
+}
+
+void backend_off(void)
+{
+    hv_mutex_lock(&backend_mutex);
+    if (--users == 0)
+        turn_off(cpu_count);
+    hv_mutex_unlock(&backend_mutex);
+}

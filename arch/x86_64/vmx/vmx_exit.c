@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/* VM exits in vendor-neutral words: one vmx_exit_<reason> each, found through a table. */
+#include "vmx.h"
+#include "vmx_audit.h"
+#include "vmx_ops.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <hv/base/log.h>
+
+typedef void vmx_exit_fn(struct vmx_vcpu *vmx, struct hv_exit *exit);
+
+static uint8_t instruction_length(void)
+{
+    return (uint8_t)vmx_read(VMCS_EXIT_INSTR_LENGTH);
+}
+
+/* ------------------------------------------------------------------- events in the host's name */
+
+/* What ended the guest's run is the host's: hand it to the host's own handlers (NMIs are blocked until their IRET). */
+static void take_nmi(void)
+{
+    __asm__ volatile("int $2");
+}
+
+static void take_machine_check(void)
+{
+    __asm__ volatile("int $18");
+}
+
+/* Interrupts are not acknowledged: they are still pending and taken when the run loop turns interrupts on. INIT, SIPI and SMI: nothing to do. */
+static void vmx_exit_host_event(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_HOST_EVENT;
+}
+
+static void vmx_exit_machine_check(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    take_machine_check();
+    vmx_exit_host_event(vmx, exit);
+}
+
+/* ------------------------------------------------------------------------ interrupted delivery */
+
+/* An IRET whose execution faulted has already ended NMI blocking: begin it again, since the IRET will run again (SDM 3C 28.2.3). */
+static void block_nmis_again(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_INTR);
+    v->nmi_masked = true;
+    vcpu_changed(v, VCPU_INTR);
+}
+
+/* The event whose delivery this exit interrupted, to be delivered again by the next entry. True if there was one. */
+static bool take_vectoring_event(struct vcpu *v)
+{
+    uint64_t info = vmx_read(VMCS_IDT_VECTORING_INFO);
+    uint64_t type = FIELD_GET(INTR_INFO_TYPE, info);
+
+    if (!(info & INTR_INFO_VALID))
+        return false;
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, type) |
+               FIELD_PUT(HV_PENDING_INT_VECTOR, FIELD_GET(INTR_INFO_VECTOR, info));
+    if (info & INTR_INFO_ERROR_VALID)
+        v->event |= HV_PENDING_INT_ERROR_VALID |
+                    FIELD_PUT(HV_PENDING_INT_ERROR_CODE, vmx_read(VMCS_IDT_VECTORING_ERROR_CODE));
+    if (type >= HV_INT_TYPE_SOFTWARE)
+        v->event |= FIELD_PUT(HV_PENDING_INT_LENGTH, instruction_length());
+    if (type == HV_INT_TYPE_NMI) { /* its delivery blocks NMIs; it could not be injected while they are */
+        vcpu_need(v, VCPU_INTR);
+        v->nmi_masked = false;
+        vcpu_changed(v, VCPU_INTR);
+    }
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------- exceptions */
+
+static void vmx_exit_exception(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t info = vmx_read(VMCS_EXIT_INTR_INFO);
+    uint64_t type = FIELD_GET(INTR_INFO_TYPE, info);
+    uint8_t vector = (uint8_t)FIELD_GET(INTR_INFO_VECTOR, info);
+    bool vectoring = take_vectoring_event(&vmx->v);
+
+    if (type == INTR_TYPE_NMI) {
+        take_nmi();
+        vmx_exit_host_event(vmx, exit);
+        return;
+    }
+    if (vector == VEC_MC) {
+        vmx_exit_machine_check(vmx, exit);
+        return;
+    }
+    if (!vectoring && info & INTR_INFO_NMI_UNBLOCK && vector != VEC_DF)
+        block_nmis_again(&vmx->v);
+    exit->reason = HV_EXIT_EXCEPTION;
+    exit->exception.vector = vector;
+    exit->exception.is_software = type == INTR_TYPE_SW_EXCEPTION || type == INTR_TYPE_PRIV_SW_EXC;
+    exit->exception.has_error_code = info & INTR_INFO_ERROR_VALID;
+    exit->exception.error_code = info & INTR_INFO_ERROR_VALID ? (uint32_t)vmx_read(VMCS_EXIT_INTR_ERROR_CODE) : 0;
+    exit->exception.parameter = vector == VEC_PF || vector == VEC_DB ? vmx_read(VMCS_EXIT_QUALIFICATION) : 0;
+    exit->instruction_length = exit->exception.is_software ? instruction_length() : 0;
+}
+
+static void vmx_exit_triple_fault(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_UNRECOVERABLE_EXCEPTION;
+}
+
+static void vmx_exit_task_switch(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    take_vectoring_event(&vmx->v);
+    exit->reason = HV_EXIT_UNSUPPORTED_FEATURE;
+    exit->instruction_length = 0;
+    exit->unsupported.code = 2;
+    exit->unsupported.parameter = vmx_read(VMCS_EXIT_QUALIFICATION);
+}
+
+/* -------------------------------------------------------------------------------------- windows */
+
+static void vmx_exit_intr_window(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_WINDOW;
+    exit->instruction_length = 0;
+    exit->window.nmi = false;
+}
+
+static void vmx_exit_nmi_window(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    vmx_exit_intr_window(vmx, exit);
+    exit->window.nmi = true;
+}
+
+static void vmx_exit_tpr_below(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_TPR;
+}
+
+static void vmx_exit_timer(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_TIMER;
+}
+
+/* --------------------------------------------------------------------------------- instructions */
+
+static void vmx_exit_cpuid(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    exit->reason = HV_EXIT_CPUID;
+    exit->instruction_length = 2;
+    exit->cpuid.rax = vmx->v.gpr[GPR_RAX];
+    exit->cpuid.rcx = vmx->v.gpr[GPR_RCX];
+    exit->cpuid.rdx = vmx->v.gpr[GPR_RDX];
+    exit->cpuid.rbx = vmx->v.gpr[GPR_RBX];
+}
+
+static void describe_msr(struct vmx_vcpu *vmx, struct hv_exit *exit, bool is_write)
+{
+    exit->reason = HV_EXIT_MSR;
+    exit->instruction_length = 2;
+    exit->msr.is_write = is_write;
+    exit->msr.index = (uint32_t)vmx->v.gpr[GPR_RCX];
+    exit->msr.rax = vmx->v.gpr[GPR_RAX];
+    exit->msr.rdx = vmx->v.gpr[GPR_RDX];
+}
+
+static void vmx_exit_rdmsr(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    describe_msr(vmx, exit, false);
+}
+
+static void vmx_exit_wrmsr(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    describe_msr(vmx, exit, true);
+}
+
+static void vmx_exit_rdtsc(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_RDTSC;
+    exit->instruction_length = instruction_length();
+    exit->rdtsc.is_rdtscp = false;
+}
+
+static void vmx_exit_rdtscp(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    vmx_exit_rdtsc(vmx, exit);
+    exit->rdtsc.is_rdtscp = true;
+}
+
+static void vmx_exit_hlt(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_HALT;
+    exit->instruction_length = instruction_length();
+}
+
+static void vmx_exit_vmcall(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_HYPERCALL;
+    exit->instruction_length = instruction_length();
+}
+
+static void vmx_exit_xsetbv(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_XSETBV;
+    exit->instruction_length = instruction_length();
+}
+
+static void vmx_exit_no_op(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_NO_OP;
+    exit->instruction_length = instruction_length();
+}
+
+static void vmx_exit_undefined(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_UNDEFINED;
+    exit->instruction_length = 0;
+}
+
+static void vmx_exit_rdpmc(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_RDPMC;
+    exit->instruction_length = 0;
+}
+
+/* ------------------------------------------------------------------------- control and debug registers */
+
+/* The value of a general register as MOV CR sees it: 64 bits in 64-bit mode, else 32. */
+static uint64_t operand(struct vcpu *v, uint64_t gpr)
+{
+    vcpu_need(v, VCPU_EFER | VCPU_CS | (gpr == GPR_RSP ? VCPU_RSP : 0));
+    return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
+}
+
+/* LMSW loads PE, MP, EM and TS, and can not clear PE. */
+static uint64_t lmsw_value(struct vcpu *v, uint64_t source)
+{
+    const uint64_t bits = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
+
+    vcpu_need(v, VCPU_CR0);
+    return (v->cr0 & ~bits) | (source & bits) | (v->cr0 & CR0_PE);
+}
+
+static void vmx_exit_cr_access(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t qual = vmx_read(VMCS_EXIT_QUALIFICATION);
+    struct vcpu *v = &vmx->v;
+
+    exit->reason = HV_EXIT_CR;
+    exit->instruction_length = instruction_length();
+    exit->cr.number = (uint8_t)FIELD_GET(QUAL_CR_NUMBER, qual);
+    switch (FIELD_GET(QUAL_CR_TYPE, qual)) {
+    case CR_TYPE_MOV_TO:
+        exit->cr.value = operand(v, FIELD_GET(QUAL_CR_GPR, qual));
+        break;
+    case CR_TYPE_CLTS:
+        vcpu_need(v, VCPU_CR0);
+        exit->cr.number = 0;
+        exit->cr.value = v->cr0 & ~CR0_TS;
+        break;
+    case CR_TYPE_LMSW:
+        exit->cr.number = 0;
+        exit->cr.value = lmsw_value(v, FIELD_GET(QUAL_CR_LMSW_VALUE, qual));
+        break;
+    default: /* no control of ours makes MOV from CR exit */
+        hv_log(HV_LOG_ERROR, "VMX: unexpected exit on MOV from CR, qualification 0x%llx", (unsigned long long)qual);
+        exit->reason = HV_EXIT_INTERNAL_ERROR;
+    }
+}
+
+static void vmx_exit_mov_dr(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_DR;
+}
+
+/* ------------------------------------------------------------------------------------------- I/O */
+
+static void vmx_exit_io(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t qual = vmx_read(VMCS_EXIT_QUALIFICATION);
+
+    exit->reason = HV_EXIT_IO;
+    exit->instruction_length = instruction_length();
+    exit->io.is_write = !(qual & QUAL_IO_IN);
+    exit->io.is_string = qual & QUAL_IO_STRING;
+    exit->io.has_rep = qual & QUAL_IO_REP;
+    exit->io.size = (uint8_t)(FIELD_GET(QUAL_IO_SIZE, qual) + 1);
+    exit->io.port = (uint16_t)FIELD_GET(QUAL_IO_PORT, qual);
+    exit->io.rax = vmx->v.gpr[GPR_RAX];
+    exit->io.rcx = vmx->v.gpr[GPR_RCX];
+    exit->io.rsi = vmx->v.gpr[GPR_RSI];
+    exit->io.rdi = vmx->v.gpr[GPR_RDI];
+}
+
+/* ---------------------------------------------------------------------------------------- memory */
+
+static void vmx_exit_ept_violation(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t qual = vmx_read(VMCS_EXIT_QUALIFICATION);
+
+    if (!take_vectoring_event(&vmx->v) && qual & QUAL_EPT_NMI_UNBLOCK)
+        block_nmis_again(&vmx->v);
+    exit->reason = HV_EXIT_MEMORY;
+    exit->instruction_length = 0;
+    exit->memory.access = qual & QUAL_EPT_WRITE   ? HV_ACCESS_WRITE
+                          : qual & QUAL_EPT_FETCH ? HV_ACCESS_EXECUTE
+                                                  : HV_ACCESS_READ;
+    exit->memory.gpa = vmx_read(VMCS_GUEST_PHYSICAL_ADDR);
+    exit->memory.page_walk = qual & QUAL_EPT_LINEAR_VALID && !(qual & QUAL_EPT_TRANSLATED);
+    exit->memory.gva_valid = (qual & (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED)) == (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED);
+    exit->memory.gva = exit->memory.gva_valid ? vmx_read(VMCS_GUEST_LINEAR_ADDR) : 0;
+}
+
+static void vmx_exit_ept_misconfig(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    take_vectoring_event(&vmx->v);
+    hv_log(HV_LOG_ERROR, "VMX: EPT misconfiguration at guest-physical 0x%llx",
+           (unsigned long long)vmx_read(VMCS_GUEST_PHYSICAL_ADDR));
+    exit->reason = HV_EXIT_INTERNAL_ERROR;
+}
+
+/* -------------------------------------------------------------------------------- refused entries */
+
+static uint64_t read_field(void *arg, uint32_t field)
+{
+    uint64_t value = 0;
+
+    (void)arg;
+    vmx_try_read(field, &value);
+    return value;
+}
+
+static void log_finding(uint32_t reason, const struct hv_audit_finding *finding)
+{
+    char line[256];
+
+    hv_audit_format(line, sizeof(line), finding);
+    hv_log(HV_LOG_WARNING, "VM entry refused (%s): %s", reason & EXIT_REASON_ENTRY_FAILED ? "guest state" : "VMfail", line);
+}
+
+/* Name the broken rule. The entry-event word is cleared so that what is injected next is what the client then wants. */
+void vmx_exit_entry_failed(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    const struct vmx_audit_source source = {.read = read_field, .arg = vmx, .caps = &vmx_caps};
+    uint32_t reason = (uint32_t)vmx_read(VMCS_EXIT_REASON), error = (uint32_t)vmx_read(VMCS_INSTR_ERROR);
+    struct hv_audit_finding *finding = &vmx->v.finding;
+
+    if (FIELD_GET(EXIT_REASON_BASIC, reason) == EXIT_REASON_ENTRY_MCE && reason & EXIT_REASON_ENTRY_FAILED) {
+        vmx_exit_machine_check(vmx, exit);
+        return;
+    }
+    exit->reason = HV_EXIT_INVALID_REGISTER_VALUE;
+    exit->instruction_length = 0;
+    if (vmx_audit(&source, finding)) {
+        log_finding(reason, finding);
+    } else {
+        *finding = (struct hv_audit_finding){.rule = "unknown",
+                                             .field = "EXIT_REASON",
+                                             .text = "the CPU refused the entry, but every rule known here holds",
+                                             .section = "SDM 3C 27",
+                                             .field_encoding = VMCS_EXIT_REASON,
+                                             .value = reason};
+        hv_log(HV_LOG_ERROR, "VM entry refused for an unknown reason: exit reason 0x%x, instruction error %u", reason, error);
+    }
+    vmx_write(VMCS_ENTRY_INTR_INFO, 0);
+}
+
+/* ------------------------------------------------------------------------------------- dispatch */
+
+static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
+    [EXIT_REASON_EXCEPTION_NMI] = vmx_exit_exception,
+    [EXIT_REASON_EXTERNAL_INTR] = vmx_exit_host_event,
+    [EXIT_REASON_TRIPLE_FAULT] = vmx_exit_triple_fault,
+    [EXIT_REASON_INIT] = vmx_exit_host_event,
+    [EXIT_REASON_SIPI] = vmx_exit_host_event,
+    [EXIT_REASON_IO_SMI] = vmx_exit_host_event,
+    [EXIT_REASON_OTHER_SMI] = vmx_exit_host_event,
+    [EXIT_REASON_INTR_WINDOW] = vmx_exit_intr_window,
+    [EXIT_REASON_NMI_WINDOW] = vmx_exit_nmi_window,
+    [EXIT_REASON_TASK_SWITCH] = vmx_exit_task_switch,
+    [EXIT_REASON_CPUID] = vmx_exit_cpuid,
+    [EXIT_REASON_GETSEC] = vmx_exit_undefined,
+    [EXIT_REASON_HLT] = vmx_exit_hlt,
+    [EXIT_REASON_INVD] = vmx_exit_no_op,
+    [EXIT_REASON_RDPMC] = vmx_exit_rdpmc,
+    [EXIT_REASON_RDTSC] = vmx_exit_rdtsc,
+    [EXIT_REASON_RSM] = vmx_exit_undefined,
+    [EXIT_REASON_VMCALL] = vmx_exit_vmcall,
+    [EXIT_REASON_VMCLEAR] = vmx_exit_undefined,
+    [EXIT_REASON_VMLAUNCH] = vmx_exit_undefined,
+    [EXIT_REASON_VMPTRLD] = vmx_exit_undefined,
+    [EXIT_REASON_VMPTRST] = vmx_exit_undefined,
+    [EXIT_REASON_VMREAD] = vmx_exit_undefined,
+    [EXIT_REASON_VMRESUME] = vmx_exit_undefined,
+    [EXIT_REASON_VMWRITE] = vmx_exit_undefined,
+    [EXIT_REASON_VMXOFF] = vmx_exit_undefined,
+    [EXIT_REASON_VMXON] = vmx_exit_undefined,
+    [EXIT_REASON_CR_ACCESS] = vmx_exit_cr_access,
+    [EXIT_REASON_MOV_DR] = vmx_exit_mov_dr,
+    [EXIT_REASON_IO] = vmx_exit_io,
+    [EXIT_REASON_RDMSR] = vmx_exit_rdmsr,
+    [EXIT_REASON_WRMSR] = vmx_exit_wrmsr,
+    [EXIT_REASON_MWAIT] = vmx_exit_undefined,
+    [EXIT_REASON_MONITOR] = vmx_exit_undefined,
+    [EXIT_REASON_TPR_BELOW] = vmx_exit_tpr_below,
+    [EXIT_REASON_EPT_VIOLATION] = vmx_exit_ept_violation,
+    [EXIT_REASON_EPT_MISCONFIG] = vmx_exit_ept_misconfig,
+    [EXIT_REASON_INVEPT] = vmx_exit_undefined,
+    [EXIT_REASON_RDTSCP] = vmx_exit_rdtscp,
+    [EXIT_REASON_PREEMPTION_TIMER] = vmx_exit_timer,
+    [EXIT_REASON_INVVPID] = vmx_exit_undefined,
+    [EXIT_REASON_WBINVD] = vmx_exit_no_op,
+    [EXIT_REASON_XSETBV] = vmx_exit_xsetbv,
+    [EXIT_REASON_VMFUNC] = vmx_exit_undefined,
+    [EXIT_REASON_ENCLS] = vmx_exit_undefined,
+};
+
+void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
+{
+    uint64_t basic = FIELD_GET(EXIT_REASON_BASIC, reason);
+    vmx_exit_fn *describe = basic < EXIT_REASON_COUNT ? vmx_exits[basic] : NULL;
+
+    if (describe) {
+        describe(vmx, exit);
+        return;
+    }
+    hv_log(HV_LOG_ERROR, "VMX: exit reason %u, which no control of ours asks for", (unsigned)basic);
+    exit->reason = HV_EXIT_INTERNAL_ERROR;
+    exit->instruction_length = 0;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Register state between struct vcpu and the VMCS, by groups. */
+#include "vmx.h"
+#include "vmx_ops.h"
+#include <arch/bits/apic.h>
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+
+/* ------------------------------------------------------- registers that are one field each */
+
+struct simple_reg {
+    uint32_t group, field, offset;
+};
+#define REG(group, field, member) {group, field, offsetof(struct vcpu, member)}
+
+/* clang-format off */
+static const struct simple_reg simple_regs[] = {
+    REG(VCPU_RIP,      VMCS_GUEST_RIP,          rip),
+    REG(VCPU_RSP,      VMCS_GUEST_RSP,          gpr[GPR_RSP]),
+    REG(VCPU_RFLAGS,   VMCS_GUEST_RFLAGS,       rflags),
+    REG(VCPU_CR3,      VMCS_GUEST_CR3,          cr3),
+    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE0,       pdpte[0]),
+    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE1,       pdpte[1]),
+    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE2,       pdpte[2]),
+    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE3,       pdpte[3]),
+    REG(VCPU_TABLES,   VMCS_GUEST_IDTR_BASE,    idtr.base),
+    REG(VCPU_TABLES,   VMCS_GUEST_GDTR_BASE,    gdtr.base),
+    REG(VCPU_DR7,      VMCS_GUEST_DR7,          dr7),
+    REG(VCPU_SYSENTER, VMCS_GUEST_SYSENTER_CS,  sysenter_cs),
+    REG(VCPU_SYSENTER, VMCS_GUEST_SYSENTER_ESP, sysenter_esp),
+    REG(VCPU_SYSENTER, VMCS_GUEST_SYSENTER_EIP, sysenter_eip),
+    REG(VCPU_PAT,      VMCS_GUEST_PAT,          pat),
+    REG(VCPU_TSC,      VMCS_TSC_OFFSET,         tsc_offset),
+};
+/* clang-format on */
+
+#define SIMPLE_GROUPS                                                                                                   \
+    (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_PDPTE | VCPU_TABLES | VCPU_DR7 | VCPU_SYSENTER | VCPU_PAT | VCPU_TSC)
+
+static uint64_t *simple_value(struct vcpu *v, const struct simple_reg *r)
+{
+    return (uint64_t *)((char *)v + r->offset);
+}
+
+static void fetch_simple(struct vcpu *v, uint32_t groups)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(simple_regs); i++)
+        if (groups & simple_regs[i].group)
+            *simple_value(v, &simple_regs[i]) = vmx_read(simple_regs[i].field);
+}
+
+static void sync_simple(struct vcpu *v, uint32_t groups)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(simple_regs); i++)
+        if (groups & simple_regs[i].group)
+            vmx_write(simple_regs[i].field, *simple_value(v, &simple_regs[i]));
+}
+
+/* --------------------------------------------------------------------------------- segments */
+
+/* WHP knows no unusable segments: one that is not present stands for it, and the other way round. TR has no such state. */
+static void fetch_segment(struct vcpu *v, unsigned s)
+{
+    uint32_t access = (uint32_t)vmx_read(VMCS_SEG_ACCESS(s));
+
+    v->seg[s].selector = (uint16_t)vmx_read(VMCS_SEG_SELECTOR(s));
+    v->seg[s].base = vmx_read(VMCS_SEG_BASE(s));
+    v->seg[s].limit = (uint32_t)vmx_read(VMCS_SEG_LIMIT(s));
+    v->seg[s].attributes = (uint16_t)(access & ACCESS_UNUSABLE ? access & ~SEG_P : access);
+}
+
+static void sync_segment(struct vcpu *v, unsigned s)
+{
+    const struct hv_segment *seg = &v->seg[s];
+    bool unusable = s != SEG_TR && s != SEG_CS && !(seg->attributes & SEG_P);
+
+    vmx_write(VMCS_SEG_SELECTOR(s), seg->selector);
+    vmx_write(VMCS_SEG_BASE(s), seg->base);
+    vmx_write(VMCS_SEG_LIMIT(s), seg->limit);
+    vmx_write(VMCS_SEG_ACCESS(s), unusable ? seg->attributes | ACCESS_UNUSABLE : seg->attributes);
+}
+
+/* ------------------------------------------------------------------------ control registers */
+
+static void fetch_cr0(struct vcpu *v)
+{
+    v->cr0 = (vmx_read(VMCS_GUEST_CR0) & v->cr0_guest_owned) | (vmx_read(VMCS_CR0_SHADOW) & ~v->cr0_guest_owned) | CR0_ET;
+}
+
+/* Unrestricted guest: PE and PG are free, whatever CR0_FIXED0 says. The CPU's own needs are met behind the guest's back. */
+static void sync_cr0(struct vcpu *v)
+{
+    vmx_write(VMCS_GUEST_CR0, v->cr0 | (vmx_caps.cr0_fixed0 & ~(CR0_PE | CR0_PG)));
+    vmx_write(VMCS_CR0_SHADOW, v->cr0);
+}
+
+static void fetch_cr4(struct vcpu *v)
+{
+    v->cr4 = (vmx_read(VMCS_GUEST_CR4) & v->cr4_guest_owned) | (vmx_read(VMCS_CR4_SHADOW) & ~v->cr4_guest_owned);
+}
+
+static void sync_cr4(struct vcpu *v)
+{
+    vmx_write(VMCS_GUEST_CR4, v->cr4 | vmx_caps.cr4_fixed0);
+    vmx_write(VMCS_CR4_SHADOW, v->cr4);
+}
+
+/*
+ * LMA follows from LME and paging; a client may leave it out. The entry control "IA-32e mode guest" has to equal it (the CPU keeps it so while
+ * the guest runs).
+ */
+static void sync_efer(struct vcpu *v)
+{
+    uint64_t entry = vmx_read(VMCS_ENTRY_CONTROLS) & ~ENTRY_GUEST_64BIT;
+
+    if (v->efer & EFER_LME && v->cr0 & CR0_PG)
+        v->efer |= EFER_LMA;
+    vmx_write(VMCS_GUEST_EFER, v->efer);
+    vmx_write(VMCS_ENTRY_CONTROLS, v->efer & EFER_LMA ? entry | ENTRY_GUEST_64BIT : entry);
+}
+
+/* --------------------------------------------------------------------- interruptibility, CR8 */
+
+static void fetch_intr(struct vcpu *v)
+{
+    uint64_t state = vmx_read(VMCS_GUEST_INTERRUPTIBILITY);
+
+    v->interrupt_shadow = state & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+    v->shadow_by_mov_ss = state & INTERRUPTIBILITY_MOV_SS;
+    v->nmi_masked = state & INTERRUPTIBILITY_NMI;
+    v->pending_debug = vmx_read(VMCS_GUEST_PENDING_DEBUG);
+}
+
+/* A shadow that a client asks for is one by MOV SS unless RFLAGS.IF allows one by STI: the entry checks want it so. */
+static void sync_intr(struct vcpu *v)
+{
+    uint64_t state = v->nmi_masked ? INTERRUPTIBILITY_NMI : 0;
+
+    if (v->interrupt_shadow) {
+        vcpu_need(v, VCPU_RFLAGS);
+        state |= v->shadow_by_mov_ss || !(v->rflags & RFLAGS_IF) ? INTERRUPTIBILITY_MOV_SS : INTERRUPTIBILITY_STI;
+    }
+    vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state);
+    vmx_write(VMCS_GUEST_PENDING_DEBUG, v->pending_debug);
+}
+
+/* With the TPR shadow CR8 is bits 7:4 of the virtual-APIC page's TPR. */
+static volatile uint32_t *virtual_tpr(struct vcpu *v)
+{
+    return (volatile uint32_t *)((char *)to_vmx(v)->virtual_apic + APIC_TPR);
+}
+
+/* --------------------------------------------------------------------------------- controls */
+
+static uint64_t cpu_controls(const struct vcpu *v, uint64_t cpu)
+{
+    const struct vcpu_controls *c = &v->controls;
+
+    cpu &= ~(CPU_INTR_WINDOW | CPU_NMI_WINDOW | CPU_RDTSC | CPU_HLT | CPU_MOV_DR);
+    return cpu | (c->interrupt_window ? CPU_INTR_WINDOW : 0) | (c->nmi_window ? CPU_NMI_WINDOW : 0) |
+           (c->rdtsc_exit ? CPU_RDTSC : 0) | (c->hlt_exit ? CPU_HLT : 0) | (v->dr_loaded ? 0 : CPU_MOV_DR);
+}
+
+static void sync_controls(struct vmx_vcpu *vmx)
+{
+    struct vcpu *v = &vmx->v;
+    uint64_t cpu = cpu_controls(v, vmx->cpu);
+
+    if (cpu != vmx->cpu)
+        vmx_write(VMCS_CPU_CONTROLS, vmx->cpu = cpu);
+    /* machine checks are always the host's */
+    vmx_write(VMCS_EXCEPTION_BITMAP, v->controls.exception_bitmap | BIT32(VEC_MC));
+    vmx_write(VMCS_TPR_THRESHOLD, v->controls.tpr_threshold);
+    vmcs_exit_on_tsc_msr(vmx, v->controls.tsc_msr_exit);
+}
+
+/* ------------------------------------------------------------------------ the two directions */
+
+void vmx_fetch(struct vcpu *v, uint32_t groups)
+{
+    uint32_t segs = (groups & VCPU_SEGS) >> 16;
+
+    groups &= ~v->valid;
+    if (groups & SIMPLE_GROUPS)
+        fetch_simple(v, groups);
+    if (groups & VCPU_TABLES) {
+        v->idtr.limit = (uint16_t)vmx_read(VMCS_GUEST_IDTR_LIMIT);
+        v->gdtr.limit = (uint16_t)vmx_read(VMCS_GUEST_GDTR_LIMIT);
+    }
+    for (; segs; segs &= segs - 1)
+        if (!(v->valid & VCPU_SEG(__builtin_ctz(segs))))
+            fetch_segment(v, (unsigned)__builtin_ctz(segs));
+    if (groups & VCPU_CR0)
+        fetch_cr0(v);
+    if (groups & VCPU_CR4)
+        fetch_cr4(v);
+    if (groups & VCPU_EFER)
+        v->efer = vmx_read(VMCS_GUEST_EFER);
+    if (groups & VCPU_INTR)
+        fetch_intr(v);
+    if (groups & VCPU_CR8)
+        v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
+    v->valid |= groups;
+}
+
+void vmx_sync(struct vmx_vcpu *vmx)
+{
+    struct vcpu *v = &vmx->v;
+    uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
+
+    if (dirty & SIMPLE_GROUPS)
+        sync_simple(v, dirty);
+    if (dirty & VCPU_TABLES) {
+        vmx_write(VMCS_GUEST_IDTR_LIMIT, v->idtr.limit);
+        vmx_write(VMCS_GUEST_GDTR_LIMIT, v->gdtr.limit);
+    }
+    for (; segs; segs &= segs - 1)
+        sync_segment(v, (unsigned)__builtin_ctz(segs));
+    if (dirty & (VCPU_CR0 | VCPU_EFER)) {
+        vcpu_need(v, VCPU_CR0 | VCPU_EFER);
+        sync_cr0(v);
+        sync_efer(v);
+    }
+    if (dirty & VCPU_CR4)
+        sync_cr4(v);
+    if (dirty & VCPU_INTR)
+        sync_intr(v);
+    if (dirty & VCPU_CR8)
+        *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
+    if (dirty & VCPU_CONTROLS)
+        sync_controls(vmx);
+    v->dirty = 0;
+}
+
+/* --------------------------------------------------------------------------------- raw access */
+
+enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value)
+{
+    vmx_sync(to_vmx(v));
+    return vmx_try_read(field, value) ? HV_OK : HV_E_INVALID;
+}
+
+enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value)
+{
+    if (FIELD_GET(VMCS_ENC_TYPE, field) != VMCS_TYPE_GUEST || field == VMCS_LINK_POINTER)
+        return HV_E_INVALID;
+    vmx_sync(to_vmx(v));
+    if (!vmx_try_write(field, value))
+        return HV_E_INVALID;
+    v->valid &= VCPU_STICKY;
+    return HV_OK;
+}

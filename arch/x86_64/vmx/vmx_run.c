@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* One entry into the guest, and the brackets around entries: what VM exits do not restore of the host. */
+#include "vmx.h"
+#include "vmx_ops.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <arch/cpu.h>
+
+/* ------------------------------------------------------------------------- host state, load */
+
+static void write_if_changed(uint32_t field, uint64_t *known, uint64_t value)
+{
+    if (*known != value)
+        vmx_write(field, *known = value);
+}
+
+static void load_host_state(struct vmx_vcpu *vmx)
+{
+    write_if_changed(VMCS_HOST_CR0, &vmx->host.cr0, cpu_read_cr0());
+    write_if_changed(VMCS_HOST_CR3, &vmx->host.cr3, cpu_read_cr3());
+    write_if_changed(VMCS_HOST_CR4, &vmx->host.cr4, cpu_read_cr4());
+    write_if_changed(VMCS_HOST_FS_BASE, &vmx->host.fs_base, cpu_read_msr(MSR_IA32_FS_BASE));
+    write_if_changed(VMCS_HOST_GS_BASE, &vmx->host.gs_base, cpu_read_msr(MSR_IA32_GS_BASE));
+}
+
+/* The limit of the TSS descriptor; VM exits set TR's limit to 0x67. */
+static uint32_t tr_limit(void)
+{
+    uint32_t limit = 0;
+
+    __asm__ volatile("lsl %1, %0" : "+r"(limit) : "r"((uint32_t)cpu_read_tr()) : "cc");
+    return limit;
+}
+
+/* VM exits load null into ES, DS, FS, GS and LDTR, 0xffff into the table limits, and clear IA32_DEBUGCTL (SDM 3C 28.5). */
+static void note_lost_state(struct vmx_vcpu *vmx)
+{
+    vmx->lost.es = cpu_read_es();
+    vmx->lost.ds = cpu_read_ds();
+    vmx->lost.fs = cpu_read_fs();
+    vmx->lost.gs = cpu_read_gs();
+    vmx->lost.ldtr = cpu_read_ldtr();
+    vmx->lost.selectors = vmx->lost.es | vmx->lost.ds | vmx->lost.fs | vmx->lost.gs | vmx->lost.ldtr;
+    vmx->lost.gdt_limit = cpu_read_gdtr().limit;
+    vmx->lost.idt_limit = cpu_read_idtr().limit;
+    vmx->lost.debugctl = cpu_read_msr(MSR_IA32_DEBUGCTL);
+    vmx->lost.tr = tr_limit() != 0x67;
+}
+
+void vmx_load(struct vcpu *v)
+{
+    vmx_acquire(v);
+    load_host_state(to_vmx(v));
+    note_lost_state(to_vmx(v));
+}
+
+/* -------------------------------------------------------------------------- host state, put */
+
+/* Loading FS or GS clears its base in 64-bit mode. */
+static void restore_selectors(const struct vmx_vcpu *vmx)
+{
+    __asm__ volatile("mov %0, %%es" : : "r"(vmx->lost.es));
+    __asm__ volatile("mov %0, %%ds" : : "r"(vmx->lost.ds));
+    if (vmx->lost.fs) {
+        __asm__ volatile("mov %0, %%fs" : : "r"(vmx->lost.fs));
+        cpu_write_msr(MSR_IA32_FS_BASE, vmx->host.fs_base);
+    }
+    if (vmx->lost.gs) {
+        uint64_t flags = hv_host_irq_save(); /* the host's handlers may need its GS base */
+
+        __asm__ volatile("mov %0, %%gs" : : "r"(vmx->lost.gs));
+        cpu_write_msr(MSR_IA32_GS_BASE, vmx->host.gs_base);
+        hv_host_irq_restore(flags);
+    }
+    if (vmx->lost.ldtr)
+        __asm__ volatile("lldt %0" : : "r"(vmx->lost.ldtr));
+}
+
+/* LTR wants an available TSS: the descriptor of the running one is marked busy. */
+static void reload_tr(void)
+{
+    uint16_t tr = cpu_read_tr();
+    uint64_t *descriptor = (uint64_t *)(cpu_read_gdtr().base + (tr & ~7u));
+
+    *descriptor &= ~(1ull << 41);
+    __asm__ volatile("ltr %0" : : "r"(tr) : "memory");
+}
+
+static void restore_tables(const struct vmx_vcpu *vmx)
+{
+    struct cpu_table_register t;
+
+    if (vmx->lost.gdt_limit != 0xffff) {
+        t = cpu_read_gdtr();
+        t.limit = vmx->lost.gdt_limit;
+        cpu_write_gdtr(t);
+    }
+    if (vmx->lost.idt_limit != 0xffff) {
+        t = cpu_read_idtr();
+        t.limit = vmx->lost.idt_limit;
+        cpu_write_idtr(t);
+    }
+}
+
+void vmx_put(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = to_vmx(v);
+
+    restore_tables(vmx);
+    if (vmx->lost.selectors)
+        restore_selectors(vmx);
+    if (vmx->lost.tr)
+        reload_tr();
+    if (vmx->lost.debugctl)
+        cpu_write_msr(MSR_IA32_DEBUGCTL, vmx->lost.debugctl);
+}
+
+/* -------------------------------------------------------------------------------- injection */
+
+/* The event word of struct vcpu is HV_REG_PENDING_INTERRUPTION's; VMX has the same parts in other places. */
+static void inject(uint64_t event)
+{
+    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event);
+    uint64_t info = INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, type) |
+                    FIELD_PUT(INTR_INFO_VECTOR, FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff);
+
+    if (event & HV_PENDING_INT_ERROR_VALID) {
+        info |= INTR_INFO_ERROR_VALID;
+        vmx_write(VMCS_ENTRY_ERROR_CODE, FIELD_GET(HV_PENDING_INT_ERROR_CODE, event));
+    }
+    if (type >= HV_INT_TYPE_SOFTWARE)
+        vmx_write(VMCS_ENTRY_INSTR_LENGTH, FIELD_GET(HV_PENDING_INT_LENGTH, event));
+    vmx_write(VMCS_ENTRY_INTR_INFO, info);
+}
+
+/* -------------------------------------------------------------------------------- the deadline */
+
+/* The timer counts down at the TSC's rate divided by 2^n; it is an upper bound, so a long deadline just exits early and often. */
+static void arm_timer(struct vmx_vcpu *vmx)
+{
+    uint64_t pin = vmx->v.deadline_tsc ? vmx->pin | PIN_PREEMPTION_TIMER : vmx->pin & ~PIN_PREEMPTION_TIMER;
+    unsigned shift = (unsigned)FIELD_GET(VMX_MISC_TIMER_SHIFT, vmx_caps.misc);
+    uint64_t now, ticks = 0;
+
+    if (pin != vmx->pin)
+        vmx_write(VMCS_PIN_CONTROLS, vmx->pin = pin);
+    if (!(pin & PIN_PREEMPTION_TIMER))
+        return;
+    now = cpu_tsc();
+    if (vmx->v.deadline_tsc > now)
+        ticks = ((vmx->v.deadline_tsc - now) >> shift) + 1;
+    vmx_write(VMCS_GUEST_PREEMPTION_TIMER, HV_MIN(ticks, 0xffffffffull));
+}
+
+/* -------------------------------------------------------------------------------- one entry */
+
+void vmx_enter(struct vcpu *v, struct hv_exit *exit)
+{
+    struct vmx_vcpu *vmx = to_vmx(v);
+    uint32_t reason;
+
+    if (v->dirty)
+        vmx_sync(vmx);
+    ept_flush_if_stale(vmx);
+    if (v->event & HV_PENDING_INT_VALID)
+        inject(v->event);
+    if (v->deadline_tsc || vmx->pin & PIN_PREEMPTION_TIMER)
+        arm_timer(vmx);
+    if (vmx_entry(vmx) != VMX_ENTRY_EXITED) {
+        vmx_exit_entry_failed(vmx, exit);
+        return;
+    }
+    reason = (uint32_t)vmx_read(VMCS_EXIT_REASON);
+    if (reason & EXIT_REASON_ENTRY_FAILED) {
+        vmx_exit_entry_failed(vmx, exit);
+        return;
+    }
+    v->valid &= VCPU_STICKY;
+    v->event = 0;
+    vmx_exit_describe(vmx, reason, exit);
+}
