@@ -83,6 +83,26 @@ uint64_t audit_cr3(struct audit *a, uint64_t unused)
     return a->value & audit_above(a->caps->phys_bits) & ~lam;
 }
 
+uint64_t audit_cr0_must_be_1(struct audit *a, uint64_t exempt)
+{
+    return ~a->value & a->caps->cr0_fixed0 & ~exempt;
+}
+
+uint64_t audit_cr0_must_be_0(struct audit *a, uint64_t exempt)
+{
+    return a->value & ~a->caps->cr0_fixed1 & ~exempt;
+}
+
+uint64_t audit_cr4_must_be_1(struct audit *a, uint64_t exempt)
+{
+    return ~a->value & a->caps->cr4_fixed0 & ~exempt;
+}
+
+uint64_t audit_cr4_must_be_0(struct audit *a, uint64_t exempt)
+{
+    return a->value & ~a->caps->cr4_fixed1 & ~exempt;
+}
+
 uint64_t audit_pat(struct audit *a, uint64_t unused)
 {
     const uint32_t valid = BIT32(MEM_TYPE_UC) | BIT32(MEM_TYPE_WC) | BIT32(MEM_TYPE_WT) | BIT32(MEM_TYPE_WP) |
@@ -96,7 +116,7 @@ uint64_t audit_pat(struct audit *a, uint64_t unused)
         if (type > 7 || !(valid & BIT32(type)))
             wrong |= 0xffull << shift;
     }
-    return wrong == WHOLE ? BIT64(0) : wrong;
+    return wrong;
 }
 
 uint64_t audit_perf_global(struct audit *a, uint64_t unused)
@@ -125,15 +145,16 @@ static uint64_t when(bool condition, uint64_t then, uint64_t otherwise)
 static uint64_t event_mode(const struct audit *a)
 {
     static const uint64_t modes[] = {
-        [INTR_TYPE_EXTERNAL] = MODE_INJECT_EXTINT,   [INTR_TYPE_NMI] = MODE_INJECT_NMI,
-        [INTR_TYPE_HW_EXCEPTION] = MODE_INJECT_HW,   [INTR_TYPE_SW_INTR] = MODE_INJECT_SOFT,
-        [INTR_TYPE_PRIV_SW_EXC] = MODE_INJECT_SOFT,  [INTR_TYPE_SW_EXCEPTION] = MODE_INJECT_SOFT,
+        [INTR_TYPE_EXTERNAL] = MODE_INJECT_EXTINT,  [INTR_TYPE_NMI] = MODE_INJECT_NMI,
+        [INTR_TYPE_HW_EXCEPTION] = MODE_INJECT_HW,  [INTR_TYPE_SW_INTR] = MODE_INJECT_SOFT,
+        [INTR_TYPE_PRIV_SW_EXC] = MODE_INJECT_SOFT, [INTR_TYPE_SW_EXCEPTION] = MODE_INJECT_SOFT,
         [INTR_TYPE_OTHER] = MODE_INJECT_OTHER,
     };
 
     if (!(a->event & INTR_INFO_VALID))
         return 0;
-    return MODE_INJECT | modes[FIELD_GET(INTR_INFO_TYPE, a->event)] | when(a->event & INTR_INFO_ERROR_VALID, MODE_INJECT_ERROR, 0);
+    return MODE_INJECT | modes[FIELD_GET(INTR_INFO_TYPE, a->event)] |
+           when(a->event & INTR_INFO_ERROR_VALID, MODE_INJECT_ERROR, 0);
 }
 
 static uint64_t guest_mode(const struct audit *a)
@@ -164,6 +185,10 @@ static uint64_t control_mode(const struct audit *a)
     mode |= when(audit_has(a, W_PIN, PIN_VIRTUAL_NMIS), MODE_VIRTUAL_NMIS, 0);
     mode |= when(audit_has(a, W_PIN, PIN_PREEMPTION_TIMER), 0, MODE_NO_TIMER);
     mode |= when(tpr, MODE_TPR_PLAIN, 0);
+    mode |= when(audit_has(a, W_ENTRY, ENTRY_LOAD_CET), MODE_LOAD_CET, 0);
+    mode |= when(audit_has(a, W_EXIT, EXIT_LOAD_CET), MODE_HOST_LOAD_CET, 0);
+    mode |= when(audit_has(a, W_ENTRY, ENTRY_LOAD_DEBUG), MODE_LOAD_DEBUG, 0);
+    mode |= when(audit_has(a, W_ENTRY, ENTRY_LOAD_EFER), MODE_LOAD_EFER, 0);
     mode |= when(audit_read(a, VMCS_HOST_CR4) & CR4_CET, MODE_HOST_CET, 0);
     if (audit_has(a, W_CPU2, CPU2_VMFUNC))
         mode |= when(audit_read(a, VMCS_VMFUNC_CONTROLS) & VMFUNC_EPTP_SWITCHING, MODE_EPTP_SWITCHING, 0);

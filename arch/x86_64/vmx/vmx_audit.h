@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entry auditor: checks a VMCS by the rules of the SDM's chapter "VM entries" (vol. 3C, 27.2 to 27.4) and names the first one
- * that is broken. It runs after a refused entry, never on the path of a plain one; it allocates nothing and writes nothing, so that
- * it works on an array of fields on the desk as on the current VMCS.
+ * The entry auditor: checks a VMCS by the rules of the SDM's chapter "VM entries" (vol. 3C, 27.2 to 27.4) and names the
+ * first one that is broken. It runs after a refused entry, never on the path of a plain one; it allocates nothing and
+ * writes nothing, so that it works on an array of fields on the desk as on the current VMCS.
  */
 #ifndef VMX_AUDIT_H
 #define VMX_AUDIT_H
@@ -27,8 +27,8 @@ struct vmx_audit_source {
     uint64_t (*read)(void *arg, uint32_t field);
 
     /*
-     * The 8 bytes at an aligned host-physical address; false: cannot tell. Needed for rules about what VMCS fields point at;
-     * NULL leaves those rules out.
+     * The 8 bytes at an aligned host-physical address; false: cannot tell. Needed for rules about what VMCS fields
+     * point at; NULL leaves those rules out.
      */
     bool (*read_memory)(void *arg, uint64_t address, uint64_t *value);
     void *arg;
@@ -38,7 +38,8 @@ struct vmx_audit_source {
     uint32_t parts;        /* VMX_AUDIT_*, or VMX_AUDIT_ALL */
 };
 
-/* True, and *out is the first broken rule in the order in which the manual lists them; false: no rule broken, *out unchanged. */
+/* True, and *out is the first broken rule in the order in which the manual lists them; false: no rule broken, *out
+ * unchanged. */
 bool vmx_audit(const struct vmx_audit_source *src, struct hv_audit_finding *out);
 
 /* As vmx_audit, but goes on: fills at most max findings and returns how many rules are broken in all. */
@@ -47,7 +48,8 @@ size_t vmx_audit_all(const struct vmx_audit_source *src, struct hv_audit_finding
 /* Rule n's short id, in the order of checking; NULL from the number of rules on. */
 const char *vmx_audit_rule(size_t n);
 
-/* "GUEST_CS_SELECTOR" for 0x0802; NULL for what is no field. The encodings of upper halves (odd) have no name of their own. */
+/* "GUEST_CS_SELECTOR" for 0x0802; NULL for what is no field. The encodings of upper halves (odd) have no name of their
+ * own. */
 const char *vmcs_field_name(uint32_t encoding);
 
 #endif

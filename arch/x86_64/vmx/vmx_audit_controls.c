@@ -88,8 +88,8 @@ static uint64_t eptp_walk(struct audit *a, uint64_t unused)
     return a->caps->ept_vpid & needs ? 0 : EPTP_WALK;
 }
 
-/* arg: the capability that the bit needs; bit 6 or 7 */
-static uint64_t eptp_ad(struct audit *a, uint64_t bit)
+/* arg: a bit of EPTP that needs a capability */
+static uint64_t eptp_flag(struct audit *a, uint64_t bit)
 {
     uint64_t needs = bit == EPTP_AD ? EPT_CAP_AD : EPT_CAP_SHADOW_STACK;
 
@@ -274,9 +274,9 @@ static const struct audit_rule rules[] = {
      "EPTP: bits 2:0 must be a memory type that IA32_VMX_EPT_VPID_CAP offers (0 UC, 6 WB)"},
     {"control.eptp.walk", VMCS_EPTP, EXECUTION, eptp_walk, 0, W_CPU2, CPU2_EPT,
      "EPTP: bits 5:3 must be 1 less than a page-walk length that IA32_VMX_EPT_VPID_CAP offers"},
-    {"control.eptp.accessed_dirty", VMCS_EPTP, EXECUTION, eptp_ad, EPTP_AD, W_CPU2, CPU2_EPT,
+    {"control.eptp.accessed_dirty", VMCS_EPTP, EXECUTION, eptp_flag, EPTP_AD, W_CPU2, CPU2_EPT,
      "EPTP: bit 6 (accessed and dirty flags) must be 0 if IA32_VMX_EPT_VPID_CAP bit 21 is 0"},
-    {"control.eptp.shadow_stack", VMCS_EPTP, EXECUTION, eptp_ad, EPTP_SHADOW_STACK, W_CPU2, CPU2_EPT,
+    {"control.eptp.shadow_stack", VMCS_EPTP, EXECUTION, eptp_flag, EPTP_SHADOW_STACK, W_CPU2, CPU2_EPT,
      "EPTP: bit 7 (supervisor shadow-stack control) must be 0 if IA32_VMX_EPT_VPID_CAP bit 23 is 0"},
     {"control.eptp.reserved", VMCS_EPTP, EXECUTION, eptp_reserved, 0, W_CPU2, CPU2_EPT,
      "EPTP: bits 11:8 and bits beyond the physical-address width must be 0"},

@@ -6,31 +6,6 @@
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 
-/* the bits of CR0 that VM entries and exits leave alone are not checked */
-static uint64_t cr0_fixed_1(struct audit *a, uint64_t unused)
-{
-    (void)unused;
-    return ~a->value & a->caps->cr0_fixed0 & ~(CR0_NW | CR0_CD);
-}
-
-static uint64_t cr0_fixed_0(struct audit *a, uint64_t unused)
-{
-    (void)unused;
-    return a->value & ~a->caps->cr0_fixed1 & ~(CR0_NW | CR0_CD);
-}
-
-static uint64_t cr4_fixed_1(struct audit *a, uint64_t unused)
-{
-    (void)unused;
-    return ~a->value & a->caps->cr4_fixed0;
-}
-
-static uint64_t cr4_fixed_0(struct audit *a, uint64_t unused)
-{
-    (void)unused;
-    return a->value & ~a->caps->cr4_fixed1;
-}
-
 /* LMA and LME must both be the "host address-space size" */
 static uint64_t efer_mode(struct audit *a, uint64_t unused)
 {
@@ -40,16 +15,8 @@ static uint64_t efer_mode(struct audit *a, uint64_t unused)
     return (a->value ^ wanted) & (EFER_LMA | EFER_LME);
 }
 
-/* arg: word and bit that must be set for the field to count */
-static uint64_t high_half(struct audit *a, uint64_t control)
-{
-    return audit_has(a, W_EXIT, control) ? a->value & BITS64(63, 32) : 0;
-}
-
-static uint64_t canonical_64(struct audit *a, uint64_t control)
-{
-    return audit_has(a, W_EXIT, control) ? audit_canonical(a, 0) : 0;
-}
+/* VM entries and exits leave these bits of CR0 alone: they are not checked */
+#define CR0_UNCHECKED (CR0_NW | CR0_CD)
 
 #define REGISTERS "SDM 3C 27.2.2"
 #define SEGMENTS  "SDM 3C 27.2.3"
@@ -64,13 +31,13 @@ static uint64_t canonical_64(struct audit *a, uint64_t control)
      "host " #ID " selector: RPL and TI must be 0"}
 
 static const struct audit_rule rules[] = {
-    {"host.cr0.must_be_1", VMCS_HOST_CR0, REGISTERS, cr0_fixed_1, 0, W_ALWAYS, 0,
+    {"host.cr0.must_be_1", VMCS_HOST_CR0, REGISTERS, audit_cr0_must_be_1, CR0_UNCHECKED, W_ALWAYS, 0,
      "host CR0: a bit set in IA32_VMX_CR0_FIXED0 must be 1"},
-    {"host.cr0.must_be_0", VMCS_HOST_CR0, REGISTERS, cr0_fixed_0, 0, W_ALWAYS, 0,
+    {"host.cr0.must_be_0", VMCS_HOST_CR0, REGISTERS, audit_cr0_must_be_0, CR0_UNCHECKED, W_ALWAYS, 0,
      "host CR0: a bit clear in IA32_VMX_CR0_FIXED1 must be 0"},
-    {"host.cr4.must_be_1", VMCS_HOST_CR4, REGISTERS, cr4_fixed_1, 0, W_ALWAYS, 0,
+    {"host.cr4.must_be_1", VMCS_HOST_CR4, REGISTERS, audit_cr4_must_be_1, 0, W_ALWAYS, 0,
      "host CR4: a bit set in IA32_VMX_CR4_FIXED0 must be 1"},
-    {"host.cr4.must_be_0", VMCS_HOST_CR4, REGISTERS, cr4_fixed_0, 0, W_ALWAYS, 0,
+    {"host.cr4.must_be_0", VMCS_HOST_CR4, REGISTERS, audit_cr4_must_be_0, 0, W_ALWAYS, 0,
      "host CR4: a bit clear in IA32_VMX_CR4_FIXED1 must be 0"},
     {"host.cr0.wp_cet", VMCS_HOST_CR0, REGISTERS, audit_must_be_1, CR0_WP, W_MODE, MODE_HOST_CET,
      "host CR0.WP must be 1 if CR4.CET is 1"},
@@ -119,17 +86,17 @@ static const struct audit_rule rules[] = {
      "host CR4.PCIDE must be 0 if \"host address-space size\" is 0"},
     {"host.space.rip_high", VMCS_HOST_RIP, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE, MODE_HOST_32,
      "host RIP: bits 63:32 must be 0 if \"host address-space size\" is 0"},
-    {"host.space.s_cet_high", VMCS_HOST_S_CET, SPACE, high_half, EXIT_LOAD_CET, W_MODE, MODE_HOST_32,
+    {"host.space.s_cet_high", VMCS_HOST_S_CET, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE, MODE_HOST_32 | MODE_HOST_LOAD_CET,
      "host IA32_S_CET: bits 63:32 must be 0 if \"host address-space size\" is 0"},
-    {"host.space.ssp_high", VMCS_HOST_SSP, SPACE, high_half, EXIT_LOAD_CET, W_MODE, MODE_HOST_32,
+    {"host.space.ssp_high", VMCS_HOST_SSP, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE, MODE_HOST_32 | MODE_HOST_LOAD_CET,
      "host SSP: bits 63:32 must be 0 if \"host address-space size\" is 0"},
     {"host.space.pae", VMCS_HOST_CR4, SPACE, audit_must_be_1, CR4_PAE, W_MODE, MODE_HOST_64,
      "host CR4.PAE must be 1 if \"host address-space size\" is 1"},
     {"host.space.rip", VMCS_HOST_RIP, SPACE, audit_canonical, 0, W_MODE, MODE_HOST_64,
      "host RIP must be a canonical address"},
-    {"host.space.s_cet", VMCS_HOST_S_CET, SPACE, canonical_64, EXIT_LOAD_CET, W_MODE, MODE_HOST_64,
+    {"host.space.s_cet", VMCS_HOST_S_CET, SPACE, audit_canonical, 0, W_MODE, MODE_HOST_64 | MODE_HOST_LOAD_CET,
      "host IA32_S_CET must be a canonical address"},
-    {"host.space.ssp", VMCS_HOST_SSP, SPACE, canonical_64, EXIT_LOAD_CET, W_MODE, MODE_HOST_64,
+    {"host.space.ssp", VMCS_HOST_SSP, SPACE, audit_canonical, 0, W_MODE, MODE_HOST_64 | MODE_HOST_LOAD_CET,
      "host SSP must be a canonical address"},
 };
 /* clang-format on */

@@ -44,6 +44,10 @@ enum audit_word { W_ALWAYS, W_PIN, W_CPU, W_CPU2, W_CPU3, W_EXIT, W_EXIT2, W_ENT
 #define MODE_EPTP_SWITCHING BIT64(27)
 #define MODE_CET            BIT64(28) /* the guest's CR4.CET is 1 */
 #define MODE_HOST_CET       BIT64(29)
+#define MODE_LOAD_CET       BIT64(30) /* "load CET state" of the VM entry */
+#define MODE_HOST_LOAD_CET  BIT64(31) /* ... of the VM exit */
+#define MODE_LOAD_DEBUG     BIT64(32)
+#define MODE_LOAD_EFER      BIT64(33)
 
 /* One audit under way: the fields that many rules look at, and the field of the rule at hand. */
 struct audit {
@@ -51,7 +55,7 @@ struct audit {
     const struct vmx_caps *caps;
     uint64_t word[W_COUNT];
     uint64_t cr0, cr4, rflags;
-    uint32_t event; /* VM-entry interruption information */
+    uint32_t event;    /* VM-entry interruption information */
     uint32_t blocking; /* interruptibility state */
     uint32_t access[SEG_COUNT], limit[SEG_COUNT];
     uint16_t selector[SEG_COUNT];
@@ -101,11 +105,15 @@ uint64_t audit_must_be_0(struct audit *a, uint64_t mask); /* the bits of the mas
 uint64_t audit_must_be_1(struct audit *a, uint64_t mask); /* ... must be 1 */
 uint64_t audit_null(struct audit *a, uint64_t unused);    /* the value must not be 0 */
 uint64_t audit_canonical(struct audit *a, uint64_t unused);
-uint64_t audit_width(struct audit *a, uint64_t unused);   /* an address of VMX's own structures fits in its width */
-uint64_t audit_cr3(struct audit *a, uint64_t unused);     /* bits from MAXPHYADDR up must be 0 */
-uint64_t audit_pat(struct audit *a, uint64_t unused);     /* eight memory types */
+uint64_t audit_width(struct audit *a, uint64_t unused); /* an address of VMX's own structures fits in its width */
+uint64_t audit_cr3(struct audit *a, uint64_t unused);   /* bits from MAXPHYADDR up must be 0 */
+uint64_t audit_cr0_must_be_1(struct audit *a, uint64_t exempt); /* IA32_VMX_CR0_FIXED0 and 1, but for some bits */
+uint64_t audit_cr0_must_be_0(struct audit *a, uint64_t exempt);
+uint64_t audit_cr4_must_be_1(struct audit *a, uint64_t exempt);
+uint64_t audit_cr4_must_be_0(struct audit *a, uint64_t exempt);
+uint64_t audit_pat(struct audit *a, uint64_t unused); /* eight memory types */
 uint64_t audit_perf_global(struct audit *a, uint64_t unused);
-uint64_t audit_cet(struct audit *a, uint64_t unused);     /* IA32_S_CET: reserved bits, SUPPRESS and TRACKER */
+uint64_t audit_cet(struct audit *a, uint64_t unused); /* IA32_S_CET: reserved bits, SUPPRESS and TRACKER */
 
 /* bits hi:lo that the CPU cannot have in an address of this width */
 static inline uint64_t audit_above(unsigned width)

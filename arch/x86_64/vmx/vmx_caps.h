@@ -22,12 +22,12 @@ struct vmx_caps {
     uint64_t ept_vpid;
     uint64_t vmfunc;
     uint64_t perf_global; /* bits that IA32_PERF_GLOBAL_CTRL may have; 0: no such MSR */
-    uint8_t phys_bits;   /* MAXPHYADDR, CPUID 0x80000008 EAX 7:0 */
-    uint8_t linear_bits; /* 48 or 57, CPUID 0x80000008 EAX 15:8 */
-    bool long_mode;      /* CPUID 0x80000001 EDX 29: the CPU has Intel 64 */
-    bool sgx;            /* CPUID 7 EBX 2: bit 4 of the interruptibility state exists */
-    bool rtm;            /* CPUID 7 EBX 11: bit 16 of the pending debug exceptions exists */
-    bool bus_lock;       /* CPUID 7 ECX 24: bus-lock debug exceptions exist (IA32_DEBUGCTL bit 2) */
+    uint8_t phys_bits;    /* MAXPHYADDR, CPUID 0x80000008 EAX 7:0 */
+    uint8_t linear_bits;  /* 48 or 57, CPUID 0x80000008 EAX 15:8 */
+    bool long_mode;       /* CPUID 0x80000001 EDX 29: the CPU has Intel 64 */
+    bool sgx;             /* CPUID 7 EBX 2: bit 4 of the interruptibility state exists */
+    bool rtm;             /* CPUID 7 EBX 11: bit 16 of the pending debug exceptions exists */
+    bool bus_lock;        /* CPUID 7 ECX 24: bus-lock debug exceptions exist (IA32_DEBUGCTL bit 2) */
 };
 
 #endif
