@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: MIT
+# The tests' parts of the Makefile.
+
+include tests/check.mk
+include tests/abi.mk
+-include tests/unit.mk
+-include tests/kernel.mk
