@@ -18,4 +18,9 @@ compile "C17 by gcc" gcc -std=gnu17
 compile "C++17, freestanding" clang++ -x c++ -std=c++17 --target=x86_64-unknown-none-elf -ffreestanding
 compile "C++20 by g++" g++ -x c++ -std=gnu++20
 compile "C11 with a 16-bit wchar_t" clang -std=c11 --target=x86_64-unknown-none-elf -ffreestanding -fshort-wchar
+if [ -e /usr/share/mingw-w64/include/windows.h ]; then # our headers over the SDK's own types
+    compile "C11 for Windows" clang -std=gnu11 --target=x86_64-w64-mingw32 -isystem /usr/share/mingw-w64/include -include windows.h
+else
+    skip "client: compiles as C11 for Windows" "install mingw-w64-x86-64-dev"
+fi
 exit $failed
