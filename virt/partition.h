@@ -10,6 +10,9 @@
 
 #define HV_MAX_VPS 64u /* processors of one partition */
 
+/* IA32_MTRRCAP of every VP: 16 variable ranges (hv_mtrrs.base and mask), fixed ranges, write combining */
+#define HV_MTRR_CAP 0x510ull
+
 /*
  * Fields marked
  *   (c) are constant after set-up,
