@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory of the fake host.
+ *
+ * Pages live in an arena, their physical addresses elsewhere and in falling order: a physical address that is used as a
+ * pointer, or address arithmetic across pages, does not go unnoticed. A freed page is poisoned and taken again as late
+ * as possible.
+ */
+#include "fake.h"
+#include <malloc.h>
+#include <pthread.h>
+#include <sanitizer/asan_interface.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ARENA_PAGES 32768u
+#define ARENA_SIZE  (ARENA_PAGES * HV_PAGE_SIZE)
+#define ARENA_PA    0x2300000000ull /* below 2^38, so that a 39-bit CPU could have it */
+#define ALLOC_MAX   16384u          /* "a few KiB" */
+#define RAM_REGIONS 16u
+
+struct ram {
+    char *va; /* NULL: free */
+    size_t size;
+    hv_hpa_t pa;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static char *arena;
+static bool page_used[ARENA_PAGES];
+static unsigned arena_next;
+static struct ram regions[RAM_REGIONS];
+static uint64_t fail_countdown;
+static bool has_failed;
+
+/* ---------------------------------------------------------------------------- failures */
+
+void fake_fail_after(uint64_t n)
+{
+    fail_countdown = n;
+    has_failed = false;
+}
+
+bool fake_has_failed(void)
+{
+    return has_failed;
+}
+
+/* Counts a request; true when it is the one to fail. Under the mutex. */
+static bool is_denied(void)
+{
+    fake_state.requests++;
+    if (!fail_countdown || --fail_countdown)
+        return false;
+    has_failed = true;
+    return true;
+}
+
+/* ---------------------------------------------------------------------------- objects */
+
+void *hv_host_alloc(size_t size)
+{
+    bool denied;
+    void *p;
+
+    fake_require_thread_context("hv_host_alloc");
+    fake_require(size > 0 && size <= ALLOC_MAX, "hv_host_alloc: size is 0 or more than a few KiB");
+    pthread_mutex_lock(&mutex);
+    denied = is_denied();
+    pthread_mutex_unlock(&mutex);
+    if (denied)
+        return NULL;
+    p = calloc(1, size);
+    fake_require(p != NULL, "out of memory in earnest");
+    FAKE_ADD(allocations, 1);
+    FAKE_ADD(bytes, size);
+    return p;
+}
+
+void hv_host_free(void *p, size_t size)
+{
+    fake_require_thread_context("hv_host_free");
+    fake_require(p != NULL, "hv_host_free: NULL");
+    fake_require(malloc_usable_size(p) == size, "hv_host_free: not the size that was allocated");
+    free(p);
+    FAKE_ADD(allocations, -1);
+    FAKE_ADD(bytes, -size);
+}
+
+/* ------------------------------------------------------------------------------ pages */
+
+static unsigned arena_take(void)
+{
+    for (unsigned tries = 0; tries < ARENA_PAGES; tries++) {
+        unsigned i = arena_next++ % ARENA_PAGES;
+
+        if (!page_used[i]) {
+            __atomic_store_n(&page_used[i], true, __ATOMIC_RELAXED);
+            return i;
+        }
+    }
+    fake_fail("the arena is too small");
+}
+
+static bool is_arena_page(const volatile void *p)
+{
+    uintptr_t offset = (uintptr_t)p - (uintptr_t)arena;
+
+    return arena && offset < ARENA_SIZE && __atomic_load_n(&page_used[offset / HV_PAGE_SIZE], __ATOMIC_RELAXED);
+}
+
+void *hv_host_page_alloc(void)
+{
+    char *page = NULL;
+
+    fake_require_thread_context("hv_host_page_alloc");
+    pthread_mutex_lock(&mutex);
+    if (!is_denied())
+        page = arena + arena_take() * HV_PAGE_SIZE;
+    pthread_mutex_unlock(&mutex);
+    if (!page)
+        return NULL;
+    ASAN_UNPOISON_MEMORY_REGION(page, HV_PAGE_SIZE);
+    memset(page, 0, HV_PAGE_SIZE);
+    FAKE_ADD(pages, 1);
+    return page;
+}
+
+void hv_host_page_free(void *page)
+{
+    fake_require_thread_context("hv_host_page_free");
+    fake_require((uintptr_t)page % HV_PAGE_SIZE == 0, "hv_host_page_free: not the start of a page");
+    fake_require(is_arena_page(page), "hv_host_page_free: no page of hv_host_page_alloc, or freed before");
+    memset(page, 0xa5, HV_PAGE_SIZE);
+    ASAN_POISON_MEMORY_REGION(page, HV_PAGE_SIZE);
+    pthread_mutex_lock(&mutex);
+    __atomic_store_n(&page_used[((char *)page - arena) / HV_PAGE_SIZE], false, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&mutex);
+    FAKE_ADD(pages, -1);
+}
+
+/* -------------------------------------------------------------------------------- RAM */
+
+void *fake_ram_alloc(size_t size, hv_hpa_t pa)
+{
+    struct ram *r = regions;
+
+    while (r < regions + RAM_REGIONS && r->va)
+        r++;
+    fake_require(r < regions + RAM_REGIONS, "fake_ram_alloc: too many regions");
+    fake_require(pa % HV_PAGE_SIZE == 0 && size && size % HV_PAGE_SIZE == 0, "fake_ram_alloc: unaligned");
+    r->va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    fake_require(r->va != MAP_FAILED, "fake_ram_alloc: mmap");
+    r->size = size;
+    r->pa = pa;
+    FAKE_ADD(ram, 1);
+    return r->va;
+}
+
+void fake_ram_free(void *ram)
+{
+    for (struct ram *r = regions; r < regions + RAM_REGIONS; r++) {
+        if (!ram || r->va != ram)
+            continue;
+        munmap(r->va, r->size);
+        r->va = NULL;
+        FAKE_ADD(ram, -1);
+        return;
+    }
+    fake_fail("fake_ram_free: no such region");
+}
+
+/* -------------------------------------------------------------------------- addresses */
+
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va)
+{
+    uintptr_t offset = (uintptr_t)va - (uintptr_t)arena;
+
+    fake_require(fake_irqs_on(), "hv_host_virt_to_phys: interrupts are off");
+    if (is_arena_page(va))
+        return ARENA_PA + (ARENA_PAGES - 1 - offset / HV_PAGE_SIZE) * HV_PAGE_SIZE + offset % HV_PAGE_SIZE;
+    for (const struct ram *r = regions; r < regions + RAM_REGIONS; r++)
+        if (r->va && (uintptr_t)va - (uintptr_t)r->va < r->size)
+            return r->pa + ((uintptr_t)va - (uintptr_t)r->va);
+    return HV_HPA_NONE;
+}
+
+void *hv_host_phys_to_virt(hv_hpa_t pa)
+{
+    uint64_t offset = pa - ARENA_PA;
+
+    if (offset < ARENA_SIZE) {
+        char *va = arena + (ARENA_PAGES - 1 - offset / HV_PAGE_SIZE) * HV_PAGE_SIZE + offset % HV_PAGE_SIZE;
+
+        fake_require(is_arena_page(va), "hv_host_phys_to_virt: the page was freed");
+        return va;
+    }
+    for (const struct ram *r = regions; r < regions + RAM_REGIONS; r++)
+        if (r->va && pa - r->pa < r->size)
+            return r->va + (pa - r->pa);
+    return NULL;
+}
+
+/* ----------------------------------------------------------------------------- all of it */
+
+void fake_memory_reset(void)
+{
+    if (!arena)
+        arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    fake_require(arena != MAP_FAILED, "no room for the arena");
+    ASAN_POISON_MEMORY_REGION(arena, ARENA_SIZE);
+    memset(page_used, 0, sizeof(page_used));
+    arena_next = 0;
+    fake_fail_after(0);
+    for (struct ram *r = regions; r < regions + RAM_REGIONS; r++)
+        if (r->va)
+            fake_ram_free(r->va);
+}
+
+void fake_memory_assert_clean(void)
+{
+    const struct fake_counts *c = &fake_state;
+
+    if (c->allocations || c->bytes || c->pages || c->ram)
+        fake_fail("not given back: %llu objects of %llu bytes, %llu pages, %llu RAM regions",
+                  (unsigned long long)c->allocations, (unsigned long long)c->bytes, (unsigned long long)c->pages,
+                  (unsigned long long)c->ram);
+}

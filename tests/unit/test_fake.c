@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* The fake host itself: a judge that lets everything pass proves nothing. */
+#include "unit.h"
+#include <string.h>
+
+static void leaks_are_found(void **state)
+{
+    void *p = hv_host_alloc(64), *page = hv_host_page_alloc();
+    void *ram = fake_ram_alloc(HV_SIZE_2M, HV_SIZE_1G);
+    uint64_t flags;
+
+    (void)state;
+    expect_assert_failure(fake_assert_clean());
+    hv_host_free(p, 64);
+    expect_assert_failure(fake_assert_clean());
+    hv_host_page_free(page);
+    expect_assert_failure(fake_assert_clean());
+    fake_ram_free(ram);
+    fake_assert_clean();
+    flags = hv_host_irq_save();
+    expect_assert_failure(fake_assert_clean());
+    hv_host_irq_restore(flags);
+    hv_host_preempt_disable();
+    expect_assert_failure(fake_assert_clean());
+    hv_host_preempt_enable();
+}
+
+static void misuse_of_memory(void **state)
+{
+    char *p = hv_host_alloc(64), *page = hv_host_page_alloc();
+
+    (void)state;
+    expect_assert_failure(hv_host_free(p, 65));
+    expect_assert_failure(hv_host_free(NULL, 64));
+    expect_assert_failure(hv_host_alloc(0));
+    expect_assert_failure(hv_host_alloc(HV_SIZE_2M));
+    expect_assert_failure(hv_host_page_free(page + 16));
+    expect_assert_failure(hv_host_page_free(NULL));
+    hv_host_page_free(page);
+    expect_assert_failure(hv_host_page_free(page));
+    hv_host_free(p, 64);
+}
+
+static void misuse_of_context(void **state)
+{
+    void *p = hv_host_alloc(16), *page = hv_host_page_alloc();
+    uint32_t word = 0;
+    uint64_t flags;
+
+    (void)state;
+    expect_assert_failure(hv_host_cpu_id());
+    expect_assert_failure(hv_host_should_yield());
+    hv_host_preempt_disable();
+    expect_assert_failure(hv_host_alloc(16));
+    expect_assert_failure(hv_host_free(p, 16));
+    expect_assert_failure(hv_host_page_alloc());
+    expect_assert_failure(hv_host_page_free(page));
+    expect_assert_failure(hv_host_wait(&word, 0, 0));
+    assert_int_equal(hv_host_cpu_id(), 0);
+    hv_host_preempt_enable();
+    flags = hv_host_irq_save();
+    expect_assert_failure(hv_host_alloc(16));
+    expect_assert_failure(hv_host_wait(&word, 0, 0));
+    expect_assert_failure(hv_host_virt_to_phys(page));
+    expect_assert_failure(hv_host_cpu_call(0, NULL, NULL));
+    hv_host_irq_restore(flags);
+    hv_host_page_free(page);
+    hv_host_free(p, 16);
+}
+
+static void misuse_of_nesting(void **state)
+{
+    uint64_t outer, inner;
+
+    (void)state;
+    expect_assert_failure(hv_host_preempt_enable());
+    expect_assert_failure(hv_host_irq_restore(0));
+    outer = hv_host_irq_save();
+    inner = hv_host_irq_save();
+    expect_assert_failure(hv_host_irq_restore(outer));
+    hv_host_irq_restore(inner);
+    expect_assert_failure(hv_host_irq_restore(inner));
+    hv_host_irq_restore(outer);
+}
+
+static void memory_is_zeroed(void **state)
+{
+    static const char zeroes[HV_PAGE_SIZE];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        void *p = hv_host_alloc(100), *page = hv_host_page_alloc();
+
+        assert_memory_equal(p, zeroes, 100);
+        assert_memory_equal(page, zeroes, HV_PAGE_SIZE);
+        assert_int_equal((uintptr_t)p % 16, 0);
+        assert_int_equal((uintptr_t)page % HV_PAGE_SIZE, 0);
+        memset(p, 1, 100);
+        memset(page, 1, HV_PAGE_SIZE);
+        hv_host_free(p, 100);
+        hv_host_page_free(page);
+    }
+}
+
+static void physical_addresses(void **state)
+{
+    char *page = hv_host_page_alloc(), *ram = fake_ram_alloc(HV_SIZE_2M, HV_SIZE_1G);
+    hv_hpa_t pa = hv_host_virt_to_phys(page + 5);
+
+    (void)state;
+    assert_int_equal(pa % HV_PAGE_SIZE, 5);
+    assert_int_not_equal(pa, (uintptr_t)page + 5);
+    assert_ptr_equal(hv_host_phys_to_virt(pa), page + 5);
+    assert_int_equal(hv_host_virt_to_phys(ram + 4097), HV_SIZE_1G + 4097);
+    assert_ptr_equal(hv_host_phys_to_virt(HV_SIZE_1G + HV_SIZE_2M - 1), ram + HV_SIZE_2M - 1);
+    assert_null(hv_host_phys_to_virt(HV_SIZE_1G + HV_SIZE_2M));
+    assert_int_equal(hv_host_virt_to_phys(&pa), HV_HPA_NONE);
+    hv_host_page_free(page);
+    expect_assert_failure(hv_host_phys_to_virt(pa));
+    assert_int_equal(hv_host_virt_to_phys(page), HV_HPA_NONE);
+    fake_ram_free(ram);
+}
+
+static void ordered_failures(void **state)
+{
+    void *p, *page;
+
+    (void)state;
+    fake_fail_after(2);
+    p = hv_host_alloc(16);
+    assert_non_null(p);
+    assert_false(fake_has_failed());
+    assert_null(hv_host_page_alloc());
+    assert_true(fake_has_failed());
+    page = hv_host_page_alloc();
+    assert_non_null(page);
+    assert_int_equal(fake_counts().requests, 3);
+    hv_host_page_free(page);
+    hv_host_free(p, 16);
+}
+
+static void note_cpu(void *arg)
+{
+    assert_false(fake_irqs_on());
+    *(uint32_t *)arg = hv_host_cpu_id();
+}
+
+static void leave_pinned(void *arg)
+{
+    (void)arg;
+    hv_host_preempt_disable();
+}
+
+static void cpu_calls(void **state)
+{
+    uint32_t cpu = HV_CPU_NONE;
+
+    (void)state;
+    fake_set_cpus(4);
+    fake_set_cpu(1);
+    assert_int_equal(hv_host_cpu_count(), 4);
+    hv_host_cpu_call(3, note_cpu, &cpu);
+    assert_int_equal(cpu, 3);
+    assert_int_equal(fake_last_call().cpu, 3);
+    assert_ptr_equal(fake_last_call().arg, &cpu);
+    assert_true(fake_irqs_on());
+    expect_assert_failure(hv_host_cpu_call(4, note_cpu, &cpu));
+    hv_host_kick(2);
+    assert_int_equal(fake_kicks(2), 1);
+    assert_int_equal(fake_counts().kicks, 1);
+    expect_assert_failure(hv_host_kick(4));
+    expect_assert_failure(hv_host_cpu_call(0, leave_pinned, NULL));
+    fake_reset(); /* the call above was left half-way */
+}
+
+static void clock_and_sleep(void **state)
+{
+    uint64_t start = hv_host_time_ns();
+    uint32_t word = 1;
+
+    (void)state;
+    fake_advance_time(100);
+    assert_int_equal(hv_host_time_ns(), start + 100);
+    hv_host_wait(&word, 1, start + 500);
+    assert_int_equal(hv_host_time_ns(), start + 500);
+    hv_host_wait(&word, 0, start + 900); /* the word differs: no sleep */
+    assert_int_equal(hv_host_time_ns(), start + 500);
+    expect_assert_failure(fake_set_time(start));
+}
+
+static void log_rules(void **state)
+{
+    char text[257];
+
+    (void)state;
+    memset(text, 'x', 256);
+    text[256] = '\0';
+    expect_assert_failure(hv_host_log(HV_LOG_INFO, text));
+    expect_assert_failure(hv_host_log(HV_LOG_INFO, "line end\n"));
+    expect_assert_failure(hv_host_panic("as wanted"));
+    assert_int_equal(fake_log_count(HV_LOG_INFO), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNIT_TEST(leaks_are_found),   UNIT_TEST(misuse_of_memory), UNIT_TEST(misuse_of_context),
+        UNIT_TEST(misuse_of_nesting), UNIT_TEST(memory_is_zeroed), UNIT_TEST(physical_addresses),
+        UNIT_TEST(ordered_failures),  UNIT_TEST(cpu_calls),        UNIT_TEST(clock_and_sleep),
+        UNIT_TEST(log_rules),
+    };
+
+    return cmocka_run_group_tests_name("fake host", tests, NULL, NULL);
+}
