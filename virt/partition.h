@@ -26,8 +26,7 @@ struct hv_partition {
     struct hv_properties properties; /* (c), but for those that may change later: written under (m) with no VP running, read by owners */
     struct npt npt;                  /* (m) for changes; walked inside npt_enter/npt_leave brackets */
     volatile uint64_t npt_generation; /* (a) */
-    struct hv_vp *volatile vps[HV_MAX_VPS]; /* (m) to change, (a) to read */
-    struct hv_spin vps_lock;         /* vps[] against references being taken */
+    struct hv_vp *volatile vps[HV_MAX_VPS]; /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
     uint64_t time_base_ns;           /* (c) hv_host_time_ns at set-up: reference time 0 */
 };
 
@@ -38,10 +37,11 @@ struct hv_vp_shared {
     volatile uint32_t walking;  /* (a) nonzero while the VP's CPU uses the second-level tables: in the guest, or walking them */
     volatile uint32_t cpu;      /* (a) that CPU */
     volatile uint32_t wake;     /* (a) incremented to wake the VP's thread from hv_host_wait */
-    volatile uint32_t references; /* (a) */
+    volatile uint32_t references; /* (a) 0: no such VP now; VP_DYING: being deleted, no new ones; else 1 + users */
 } __attribute__((aligned(64)));
 
 #define VP_REQUEST_CANCEL (1u << 0)
+#define VP_DYING          (1u << 31)
 
 struct hv_vp {
     struct hv_vp_shared shared;
@@ -59,7 +59,7 @@ struct hv_vp {
     uint64_t misc_enable;           /* (o) */
     bool pdptes_stale;              /* (o) CR3 or a mode changed: load the PDPTEs before the next entry */
     bool properties_seen;           /* (o) controls are up to date with the partition's properties */
-    enum hv_exit_reason last_exit;  /* (o) */
+    bool triple_fault_valid, finding_valid; /* (o) the last run ended so */
     struct hv_triple_fault triple_fault; /* (o) */
     struct hv_vp_counters counters; /* (o) */
 };
@@ -68,6 +68,7 @@ struct hv_vp {
 bool vp_claim(struct hv_vp *vp); /* false: somebody else has it */
 void vp_release(struct hv_vp *vp);
 void vp_reset(struct hv_vp *vp); /* claimed */
+void vp_free(struct hv_vp *vp);  /* claimed, as the partition goes */
 
 /* After this no CPU uses translations from before. Takes effect on running VPs. Under partition.mutex; thread context. */
 void partition_flush(struct hv_partition *p);
@@ -96,6 +97,9 @@ void gva_fetch_instruction(struct hv_vp *vp, struct hv_instruction *out);
 /* Loads PDPTE0-3 from memory if the VP uses PAE paging; false: not readable. */
 bool gva_load_pdptes(struct hv_vp *vp);
 
+/* ----- run.c */
+bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit); /* one entry, loaded; false: cancelled before it (and the request is still there) */
+
 /* ----- exit handlers (virt/exit*.c) */
 enum exit_outcome {
     EXIT_HANDLED,   /* run on */
@@ -103,7 +107,7 @@ enum exit_outcome {
 };
 typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
 
-exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io, exit_exception;
+exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io, exit_exception, exit_window, exit_tpr, exit_triple_fault;
 
 /* Tools for handlers. */
 void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit); /* RIP += length, shadow ends, single-step trap pending if TF */
@@ -125,5 +129,6 @@ uint64_t vp_reference_time(struct hv_partition *p); /* 100 ns units */
 /* ----- exit.c */
 exit_handler *exit_handler_of(enum hv_exit_reason reason);
 void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit); /* pinned, before vcpu_put */
+void exit_complete(struct hv_vp *vp, struct hv_exit *exit);     /* what is only known after vcpu_put: extended state */
 
 #endif

@@ -132,17 +132,25 @@ static void fetch_intr(struct vcpu *v)
     v->pending_debug = vmx_read(VMCS_GUEST_PENDING_DEBUG);
 }
 
-/* A shadow that a client asks for is one by MOV SS unless RFLAGS.IF allows one by STI: the entry checks want it so. */
+/*
+ * The entry checks tie the shadow to RFLAGS (SDM 3C 27.3.1.5): one by STI needs IF; with TF a single-step trap has to be pending. That trap must
+ * come after the next instruction, not before, which only a shadow by MOV SS brings about.
+ */
 static void sync_intr(struct vcpu *v)
 {
-    uint64_t state = v->nmi_masked ? INTERRUPTIBILITY_NMI : 0;
+    uint64_t state, debug;
 
+    vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
+    state = v->nmi_masked ? INTERRUPTIBILITY_NMI : 0;
+    debug = v->pending_debug;
     if (v->interrupt_shadow) {
-        vcpu_need(v, VCPU_RFLAGS);
-        state |= v->shadow_by_mov_ss || !(v->rflags & RFLAGS_IF) ? INTERRUPTIBILITY_MOV_SS : INTERRUPTIBILITY_STI;
+        bool mov_ss = v->shadow_by_mov_ss || (v->rflags & (RFLAGS_IF | RFLAGS_TF)) != RFLAGS_IF;
+
+        state |= mov_ss ? INTERRUPTIBILITY_MOV_SS : INTERRUPTIBILITY_STI;
+        debug = v->rflags & RFLAGS_TF ? debug | PENDING_DEBUG_BS : debug & ~PENDING_DEBUG_BS;
     }
     vmx_write(VMCS_GUEST_INTERRUPTIBILITY, state);
-    vmx_write(VMCS_GUEST_PENDING_DEBUG, v->pending_debug);
+    vmx_write(VMCS_GUEST_PENDING_DEBUG, debug);
 }
 
 /* With the TPR shadow CR8 is bits 7:4 of the virtual-APIC page's TPR. */
@@ -224,13 +232,44 @@ void vmx_sync(struct vmx_vcpu *vmx)
     }
     if (dirty & VCPU_CR4)
         sync_cr4(v);
-    if (dirty & VCPU_INTR)
+    if (dirty & (VCPU_INTR | VCPU_RFLAGS))
         sync_intr(v);
     if (dirty & VCPU_CR8)
         *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
     if (dirty & VCPU_CONTROLS)
         sync_controls(vmx);
     v->dirty = 0;
+}
+
+/* ------------------------------------------------------------------------------- exit context */
+
+/*
+ * What every exit tells the client. Of CR0, EFER, SS and DR7 one bit or two are wanted: where a group is not cached, a single field is read
+ * instead of all of it.
+ */
+static uint16_t execution_state(struct vcpu *v)
+{
+    uint64_t cr0 = v->valid & VCPU_CR0 ? v->cr0 : vmx_read(VMCS_GUEST_CR0);
+    uint64_t efer = v->valid & VCPU_EFER ? v->efer : vmx_read(VMCS_GUEST_EFER);
+    uint64_t ss = v->valid & VCPU_SS ? v->seg[SEG_SS].attributes : vmx_read(VMCS_SEG_ACCESS(SEG_SS));
+    uint64_t dr7 = v->valid & VCPU_DR7 ? v->dr7 : vmx_read(VMCS_GUEST_DR7);
+    bool shadow = v->valid & VCPU_INTR ? v->interrupt_shadow
+                                       : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+
+    return (uint16_t)(FIELD_GET(SEG_DPL, ss) | (cr0 & CR0_PE ? HV_EXEC_CR0_PE : 0) | (cr0 & CR0_AM ? HV_EXEC_CR0_AM : 0) |
+                      (efer & EFER_LMA ? HV_EXEC_EFER_LMA : 0) | (dr7 & DR7_ENABLES ? HV_EXEC_DEBUG_ACTIVE : 0) |
+                      (v->event & HV_PENDING_INT_VALID ? HV_EXEC_INTERRUPTION_PENDING : 0) |
+                      (shadow ? HV_EXEC_INTERRUPT_SHADOW : 0));
+}
+
+void vmx_context(struct vcpu *v, struct hv_exit *exit)
+{
+    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_CR8);
+    exit->vp.rip = v->rip;
+    exit->vp.rflags = v->rflags;
+    exit->vp.cs = v->seg[SEG_CS];
+    exit->vp.cr8 = (uint8_t)v->cr8;
+    exit->vp.execution_state = execution_state(v);
 }
 
 /* --------------------------------------------------------------------------------- raw access */

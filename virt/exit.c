@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* What happens after a VM exit: the table of handlers, the small handlers, and the tools that all of them use. */
+#include "partition.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <hv/base/bits.h>
+#include <hv/base/memory.h>
+
+/* --------------------------------------------------------------------------------------- tools */
+
+/* EIP is 32 bits wide outside of 64-bit mode. */
+static uint64_t next_rip(struct vcpu *v, uint8_t length)
+{
+    uint64_t next = v->rip + length;
+
+    if ((v->rip ^ next) >> 32) { /* only then does the mode matter */
+        vcpu_need(v, VCPU_EFER | VCPU_CS);
+        if (!(v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L))
+            next = (uint32_t)next;
+    }
+    return next;
+}
+
+#define PENDING_DEBUG_SINGLE_STEP BIT64(14) /* as in vcpu.pending_debug */
+
+void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+
+    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_INTR);
+    v->rip = next_rip(v, exit->instruction_length);
+    vcpu_changed(v, VCPU_RIP);
+    if (!v->interrupt_shadow && !(v->rflags & RFLAGS_TF))
+        return;
+    v->interrupt_shadow = v->shadow_by_mov_ss = false;
+    if (v->rflags & RFLAGS_TF)
+        v->pending_debug |= PENDING_DEBUG_SINGLE_STEP;
+    vcpu_changed(v, VCPU_INTR);
+}
+
+/* A fault: the saved image of RFLAGS has RF set (SDM 3B 18.3.1.1). */
+static void inject(struct hv_vp *vp, uint8_t vector, uint64_t error)
+{
+    struct vcpu *v = vp->vcpu;
+
+    vcpu_need(v, VCPU_RFLAGS);
+    v->rflags |= RFLAGS_RF;
+    vcpu_changed(v, VCPU_RFLAGS);
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
+               FIELD_PUT(HV_PENDING_INT_VECTOR, vector) | error;
+}
+
+void exit_inject(struct hv_vp *vp, uint8_t vector)
+{
+    inject(vp, vector, 0);
+}
+
+void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code)
+{
+    inject(vp, vector, HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, error_code));
+}
+
+/* --------------------------------------------------------------------- exits without a word more */
+
+static enum exit_outcome exit_run_on(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)vp;
+    (void)exit;
+    return EXIT_HANDLED;
+}
+
+static enum exit_outcome exit_to_client(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)vp;
+    (void)exit;
+    return EXIT_TO_CLIENT;
+}
+
+static enum exit_outcome exit_skip(struct hv_vp *vp, struct hv_exit *exit)
+{
+    exit_skip_instruction(vp, exit);
+    return EXIT_HANDLED;
+}
+
+static enum exit_outcome exit_undefined(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    exit_inject(vp, VEC_UD);
+    return EXIT_HANDLED;
+}
+
+static enum exit_outcome exit_rdpmc(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    exit_inject_error(vp, VEC_GP, 0);
+    return EXIT_HANDLED;
+}
+
+static enum exit_outcome exit_dr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    vcpu_use_debug_registers(vp->vcpu); /* the instruction runs again, without an exit */
+    return EXIT_HANDLED;
+}
+
+/* -------------------------------------------------------------------------- exits with some */
+
+/* WHP's clients find RIP behind the HLT and do not step. */
+static enum exit_outcome exit_halt(struct hv_vp *vp, struct hv_exit *exit)
+{
+    exit_skip_instruction(vp, exit);
+    exit->instruction_length = 0;
+    return EXIT_TO_CLIENT;
+}
+
+static enum exit_outcome exit_rdtsc(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct vcpu *v = vp->vcpu;
+
+    exit->rdtsc.tsc_aux = v->msr[VCPU_MSR_TSC_AUX];
+    exit->rdtsc.virtual_offset = v->tsc_offset;
+    exit->rdtsc.tsc = cpu_tsc() + v->tsc_offset;
+    exit->rdtsc.reference_time = vp_reference_time(vp->partition);
+    return EXIT_TO_CLIENT;
+}
+
+/* Without a client that asks for hypercalls there is nobody to call: this partition's CPUID shows no hypervisor interface. */
+static enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct vcpu *v = vp->vcpu;
+
+    if (!(vp->partition->properties.extended_exits & HV_EXTENDED_HYPERCALL))
+        return exit_undefined(vp, exit);
+    exit->hypercall.rax = v->gpr[GPR_RAX];
+    exit->hypercall.rbx = v->gpr[GPR_RBX];
+    exit->hypercall.rcx = v->gpr[GPR_RCX];
+    exit->hypercall.rdx = v->gpr[GPR_RDX];
+    exit->hypercall.r8 = v->gpr[GPR_R8];
+    exit->hypercall.rsi = v->gpr[GPR_RSI];
+    exit->hypercall.rdi = v->gpr[GPR_RDI];
+    return EXIT_TO_CLIENT;
+}
+
+/* The run's deadline, given by hv_vp_set_run_deadline. A timer tick may be coarse: look at the clock. */
+static enum exit_outcome exit_timer(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+
+    if (v->deadline_tsc == 0 || cpu_tsc() < v->deadline_tsc)
+        return EXIT_HANDLED;
+    v->deadline_tsc = 0;
+    exit->reason = HV_EXIT_CANCELED;
+    exit->instruction_length = 0;
+    return EXIT_TO_CLIENT;
+}
+
+/* Nothing that a guest may do leads here; the guest is stopped, the host goes on. The backend has logged what it saw. */
+static enum exit_outcome exit_internal_error(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)vp;
+    exit->reason = HV_EXIT_UNSUPPORTED_FEATURE;
+    exit->instruction_length = 0;
+    exit->unsupported.code = 1;
+    exit->unsupported.parameter = 0;
+    return EXIT_TO_CLIENT;
+}
+
+static enum exit_outcome exit_invalid_register_value(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    vp->finding_valid = true;
+    return EXIT_TO_CLIENT;
+}
+
+/* ------------------------------------------------------------------------------------ dispatch */
+
+static exit_handler *const handlers[HV_EXIT_REASON_COUNT] = {
+    [HV_EXIT_NONE] = exit_internal_error,
+    [HV_EXIT_MEMORY] = exit_memory,
+    [HV_EXIT_IO] = exit_io,
+    [HV_EXIT_UNRECOVERABLE_EXCEPTION] = exit_triple_fault,
+    [HV_EXIT_INVALID_REGISTER_VALUE] = exit_invalid_register_value,
+    [HV_EXIT_UNSUPPORTED_FEATURE] = exit_to_client,
+    [HV_EXIT_WINDOW] = exit_window,
+    [HV_EXIT_HALT] = exit_halt,
+    [HV_EXIT_MSR] = exit_msr,
+    [HV_EXIT_CPUID] = exit_cpuid,
+    [HV_EXIT_EXCEPTION] = exit_exception,
+    [HV_EXIT_RDTSC] = exit_rdtsc,
+    [HV_EXIT_HYPERCALL] = exit_hypercall,
+    [HV_EXIT_CANCELED] = exit_internal_error,
+    [HV_EXIT_HOST_EVENT] = exit_run_on,
+    [HV_EXIT_CR] = exit_cr,
+    [HV_EXIT_DR] = exit_dr,
+    [HV_EXIT_XSETBV] = exit_xsetbv,
+    [HV_EXIT_NO_OP] = exit_skip,
+    [HV_EXIT_UNDEFINED] = exit_undefined,
+    [HV_EXIT_RDPMC] = exit_rdpmc,
+    [HV_EXIT_TIMER] = exit_timer,
+    [HV_EXIT_TPR] = exit_tpr,
+    [HV_EXIT_INTERNAL_ERROR] = exit_internal_error,
+};
+
+exit_handler *exit_handler_of(enum hv_exit_reason reason)
+{
+    return handlers[reason];
+}
+
+static const char *const reason_names[HV_EXIT_REASON_COUNT] = {
+    [HV_EXIT_NONE] = "None",
+    [HV_EXIT_MEMORY] = "MemoryAccess",
+    [HV_EXIT_IO] = "X64IoPortAccess",
+    [HV_EXIT_UNRECOVERABLE_EXCEPTION] = "UnrecoverableException",
+    [HV_EXIT_INVALID_REGISTER_VALUE] = "InvalidVpRegisterValue",
+    [HV_EXIT_UNSUPPORTED_FEATURE] = "UnsupportedFeature",
+    [HV_EXIT_WINDOW] = "X64InterruptWindow",
+    [HV_EXIT_HALT] = "X64Halt",
+    [HV_EXIT_MSR] = "X64MsrAccess",
+    [HV_EXIT_CPUID] = "X64Cpuid",
+    [HV_EXIT_EXCEPTION] = "Exception",
+    [HV_EXIT_RDTSC] = "X64Rdtsc",
+    [HV_EXIT_HYPERCALL] = "Hypercall",
+    [HV_EXIT_CANCELED] = "Canceled",
+    [HV_EXIT_HOST_EVENT] = "(host event)",
+    [HV_EXIT_CR] = "(control register)",
+    [HV_EXIT_DR] = "(debug register)",
+    [HV_EXIT_XSETBV] = "(XSETBV)",
+    [HV_EXIT_NO_OP] = "(cache instruction)",
+    [HV_EXIT_UNDEFINED] = "(undefined instruction)",
+    [HV_EXIT_RDPMC] = "(RDPMC)",
+    [HV_EXIT_TIMER] = "(timer)",
+    [HV_EXIT_TPR] = "(task priority)",
+    [HV_EXIT_INTERNAL_ERROR] = "(internal error)",
+};
+
+const char *hv_exit_reason_name(enum hv_exit_reason reason)
+{
+    return (unsigned)reason < HV_EXIT_REASON_COUNT ? reason_names[reason] : "?";
+}
+
+/* ------------------------------------------------------------------------- what the client sees */
+
+void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit)
+{
+    backend()->context(vp->vcpu, exit);
+}
+
+#define FXSAVE_XMM0 160u
+
+/* The XMM registers are in the image only after vcpu_put. A component in its initial state (XSTATE_BV clear) was not written. */
+void exit_complete(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const char *image = vp->vcpu->xsave;
+    uint64_t xstate_bv;
+
+    if (exit->reason != HV_EXIT_HYPERCALL)
+        return;
+    memcpy(&xstate_bv, image + 512, sizeof(xstate_bv));
+    if (cpu_facts()->xcr0_allowed && !(xstate_bv & XCR0_SSE))
+        memset(exit->hypercall.xmm, 0, sizeof(exit->hypercall.xmm));
+    else
+        memcpy(exit->hypercall.xmm, image + FXSAVE_XMM0, sizeof(exit->hypercall.xmm));
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Exits about events: exceptions that the client wants to see, windows, and the end of a guest that can not deliver any more. */
+#include "partition.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/seg.h>
+#include <hv/base/bits.h>
+#include <hv/base/log.h>
+#include <hv/base/memory.h>
+
+/* ---------------------------------------------------------------------------------- exceptions */
+
+/* The bitmap is the client's own: what exits is for the client. DR6 and CR2 are not written; the parameter says what they would be. */
+enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
+{
+    gva_fetch_instruction(vp, &exit->instruction);
+    return EXIT_TO_CLIENT;
+}
+
+/* ------------------------------------------------------------------------------------- windows */
+
+static void set_interrupt_window(struct vcpu *v, bool on)
+{
+    v->controls.interrupt_window = on;
+    vcpu_changed(v, VCPU_CONTROLS);
+}
+
+/* Notifications are one-shot: the client arms them again. */
+static enum exit_outcome notify(struct hv_vp *vp, struct hv_exit *exit, uint64_t bits)
+{
+    vp->notifications &= ~bits;
+    if (exit->window.nmi)
+        vp->vcpu->controls.nmi_window = false;
+    else
+        vp->vcpu->controls.interrupt_window = false;
+    vcpu_changed(vp->vcpu, VCPU_CONTROLS);
+    return EXIT_TO_CLIENT;
+}
+
+/* The window may also be open for an external interrupt that waits in the pending event: then the loop takes it now. */
+enum exit_outcome exit_window(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (exit->window.nmi)
+        return notify(vp, exit, HV_NOTIFY_NMI);
+    if (vp->pending_event[0] & HV_PENDING_EVENT_VALID) {
+        set_interrupt_window(vp->vcpu, false);
+        return EXIT_HANDLED;
+    }
+    return notify(vp, exit, HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY);
+}
+
+/* CR8 fell below the priority that the client waits for: now only RFLAGS.IF and the shadow are in the way. */
+enum exit_outcome exit_tpr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    vp->vcpu->controls.tpr_threshold = 0;
+    set_interrupt_window(vp->vcpu, vp->notifications & HV_NOTIFY_INTERRUPT);
+    return EXIT_HANDLED;
+}
+
+/* --------------------------------------------------------------------------------- triple fault */
+
+static void describe_triple_fault(struct hv_vp *vp, struct hv_triple_fault *t)
+{
+    struct vcpu *v = vp->vcpu;
+    hv_gpa_t gpa;
+
+    vcpu_need(v, VCPU_RIP | VCPU_CR3 | VCPU_TABLES);
+    memset(t, 0, sizeof(*t));
+    t->rip = v->rip;
+    t->cr3 = v->cr3;
+    t->cr2 = v->cr2;
+    t->idtr = v->idtr;
+    t->idt_readable = gva_translate(vp, v->idtr.base, HV_TRANSLATE_READ | HV_TRANSLATE_PRIVILEGE_EXEMPT, &gpa) == HV_TRANSLATE_SUCCESS;
+}
+
+static void record_vector(struct hv_triple_fault *t, const struct hv_exit *exit)
+{
+    t->vectors[t->vector_count] = exit->exception.vector;
+    t->error_codes[t->vector_count++] = exit->exception.error_code;
+}
+
+static void inject_again(struct vcpu *v, const struct hv_triple_fault *t)
+{
+    unsigned last = t->vector_count - 1u;
+    /* a fault during the delivery of the first one has become a double fault */
+    uint8_t vector = last == 0 ? t->vectors[0] : VEC_DF;
+
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) | FIELD_PUT(HV_PENDING_INT_VECTOR, vector) |
+               (VEC_ERROR_CODE_MASK >> vector & 1 ? HV_PENDING_INT_ERROR_VALID : 0) |
+               FIELD_PUT(HV_PENDING_INT_ERROR_CODE, last == 0 ? t->error_codes[0] : 0);
+}
+
+/*
+ * The CPU does not say which exceptions led to a triple fault. But the guest's state is still that of before the first one: with all exceptions made
+ * to exit, the same instruction meets the first again; injecting it meets the second, and the double fault the third. Each step runs
+ * at most the one instruction that faults; whatever else happens ends the search, and the state is put back as it was.
+ */
+static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
+{
+    struct vcpu *v = vp->vcpu;
+    struct vcpu_controls controls = v->controls;
+    struct hv_exit step;
+
+    v->controls = (struct vcpu_controls){.exception_bitmap = ~0u, .hlt_exit = true};
+    vcpu_changed(v, VCPU_CONTROLS);
+    while (t->vector_count < HV_TRIPLE_FAULT_VECTORS) {
+        do
+            if (!run_enter_once(vp, &step))
+                goto out;
+        while (step.reason == HV_EXIT_HOST_EVENT && !(v->event & HV_PENDING_INT_VALID) && t->vector_count == 0);
+        if (step.reason != HV_EXIT_EXCEPTION)
+            break;
+        record_vector(t, &step);
+        inject_again(v, t);
+    }
+out:
+    v->event = 0;
+    v->controls = controls;
+    vcpu_changed(v, VCPU_CONTROLS);
+}
+
+static void log_triple_fault(const struct hv_vp *vp, const struct hv_triple_fault *t)
+{
+    char vectors[64] = "";
+    size_t at = 0;
+
+    for (unsigned i = 0; i < t->vector_count && at < sizeof(vectors); i++)
+        at += hv_format(vectors + at, sizeof(vectors) - at, "%s%u(0x%x)", i ? ", then " : "; vectors ", t->vectors[i], t->error_codes[i]);
+    hv_log(HV_LOG_WARNING, "VP %u: triple fault at RIP 0x%llx, CR3 0x%llx, IDT 0x%llx limit 0x%x (%sreadable)%s", vp->index,
+           (unsigned long long)t->rip, (unsigned long long)t->cr3, (unsigned long long)t->idtr.base, t->idtr.limit,
+           t->idt_readable ? "" : "not ", vectors);
+}
+
+enum exit_outcome exit_triple_fault(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct hv_triple_fault *t = &vp->triple_fault;
+
+    describe_triple_fault(vp, t);
+    find_vectors(vp, t);
+    log_triple_fault(vp, t);
+    vp->triple_fault_valid = true;
+    exit->instruction_length = 0;
+    return EXIT_TO_CLIENT;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Port I/O: every port is the client's. */
+#include "partition.h"
+
+/*
+ * A plain IN or OUT is fully described by the registers. For string forms the client (or the emulator) also needs the segments, and the
+ * instruction's bytes for the address size and segment override.
+ */
+enum exit_outcome exit_io(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+
+    exit->instruction.count = 0;
+    vcpu_need(v, VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES));
+    exit->io.ds = v->seg[SEG_DS];
+    exit->io.es = v->seg[SEG_ES];
+    if (exit->io.is_string)
+        gva_fetch_instruction(vp, &exit->instruction);
+    return EXIT_TO_CLIENT;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* Partitions: from their creation to their end. */
+#include "partition.h"
+
+const struct hv_platform *hv_platform(void)
+{
+    return backend_probe();
+}
+
+enum hv_status hv_partition_create(struct hv_partition **out)
+{
+    struct hv_partition *p;
+
+    if (!backend_probe()->present)
+        return HV_E_NOT_PRESENT;
+    p = hv_host_alloc(sizeof(*p));
+    if (!p)
+        return HV_E_NO_MEMORY;
+    properties_init(&p->properties);
+    *out = p;
+    return HV_OK;
+}
+
+static enum hv_status setup_locked(struct hv_partition *p)
+{
+    enum hv_status st;
+
+    if (p->is_set_up)
+        return HV_E_STATE;
+    if (p->properties.processor_count == 0)
+        return HV_E_CONFIG;
+    st = backend_on();
+    if (st != HV_OK)
+        return st;
+    st = npt_init(&p->npt, backend()->npt_format());
+    if (st != HV_OK) {
+        backend_off();
+        return st;
+    }
+    p->time_base_ns = hv_host_time_ns();
+    p->is_set_up = true;
+    return HV_OK;
+}
+
+enum hv_status hv_partition_setup(struct hv_partition *p)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = setup_locked(p);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+/* Claims all VPs, or none. */
+static bool claim_all(struct hv_partition *p)
+{
+    for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
+        if (!p->vps[i] || vp_claim(p->vps[i]))
+            continue;
+        while (i--)
+            if (p->vps[i])
+                vp_release(p->vps[i]);
+        return false;
+    }
+    return true;
+}
+
+static void release_all(struct hv_partition *p)
+{
+    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+        if (p->vps[i])
+            vp_release(p->vps[i]);
+}
+
+static enum hv_status reset_locked(struct hv_partition *p)
+{
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    if (!claim_all(p))
+        return HV_E_VP_BUSY;
+    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+        if (p->vps[i] && p->vps[i]->vcpu)
+            vp_reset(p->vps[i]);
+    release_all(p);
+    return HV_OK;
+}
+
+enum hv_status hv_partition_reset(struct hv_partition *p)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = reset_locked(p);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+static void free_partition(struct hv_partition *p)
+{
+    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+        if (p->vps[i])
+            vp_free(p->vps[i]);
+    if (p->is_set_up) {
+        npt_destroy(&p->npt);
+        backend_off();
+    }
+    properties_free(&p->properties);
+    hv_host_free(p, sizeof(*p));
+}
+
+enum hv_status hv_partition_delete(struct hv_partition *p)
+{
+    hv_mutex_lock(&p->mutex);
+    if (!claim_all(p)) {
+        hv_mutex_unlock(&p->mutex);
+        return HV_E_VP_BUSY;
+    }
+    hv_mutex_unlock(&p->mutex);
+    free_partition(p); /* all VPs stay claimed: nothing can begin on them */
+    return HV_OK;
+}

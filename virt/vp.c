@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/* Virtual processors: life, ownership, and what other CPUs may ask of them. */
+#include "partition.h"
+#include "walk.h"
+#include <arch/bits/msr.h>
+#include <hv/base/memory.h>
+
+/* ------------------------------------------------------------------------------- ownership */
+
+bool vp_claim(struct hv_vp *vp)
+{
+    uint32_t free = 0;
+
+    return __atomic_compare_exchange_n(&vp->shared.owner, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+void vp_release(struct hv_vp *vp)
+{
+    __atomic_store_n(&vp->shared.owner, 0, __ATOMIC_RELEASE);
+}
+
+struct vcpu *vp_pin(struct hv_vp *vp)
+{
+    hv_host_preempt_disable();
+    backend()->acquire(vp->vcpu);
+    return vp->vcpu;
+}
+
+void vp_unpin(struct hv_vp *vp)
+{
+    (void)vp;
+    hv_host_preempt_enable();
+}
+
+/* ------------------------------------------------------------------------------ references */
+
+/* An object is never freed before its partition, so that looking at its counter is safe without a lock. */
+struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index)
+{
+    struct hv_vp *vp = index < HV_MAX_VPS ? __atomic_load_n(&p->vps[index], __ATOMIC_ACQUIRE) : NULL;
+    uint32_t seen;
+
+    if (!vp)
+        return NULL;
+    seen = __atomic_load_n(&vp->shared.references, __ATOMIC_RELAXED);
+    do {
+        if (seen == 0 || seen & VP_DYING)
+            return NULL;
+    } while (!__atomic_compare_exchange_n(&vp->shared.references, &seen, seen + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    return vp;
+}
+
+void hv_vp_unref(struct hv_vp *vp)
+{
+    uint32_t left = __atomic_sub_fetch(&vp->shared.references, 1, __ATOMIC_RELEASE);
+
+    if (left == (VP_DYING | 1)) /* hv_vp_delete waits for this */
+        hv_host_wake(&vp->shared.references);
+}
+
+/* ------------------------------------------------------------------------------------ life */
+
+#define APIC_BASE_DEFAULT 0xfee00000ull
+
+void vp_reset(struct hv_vp *vp)
+{
+    vcpu_reset(vp->vcpu);
+    vp->activity = vp->notifications = 0;
+    memset(vp->pending_event, 0, sizeof(vp->pending_event));
+    vp->apic_base = APIC_BASE_DEFAULT | APIC_BASE_EN | (vp->index == 0 ? APIC_BASE_BSP : 0);
+    vp->tsc_adjust = 0;
+    vp->mtrr = (struct hv_mtrrs){0};
+    vp->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAIL;
+    vp->pdptes_stale = vp->properties_seen = false;
+    vp->triple_fault_valid = vp->finding_valid = false;
+    __atomic_store_n(&vp->shared.requests, 0, __ATOMIC_RELEASE);
+}
+
+/* The slot's object: made on first use, found again after a deletion. */
+static struct hv_vp *slot_object(struct hv_partition *p, uint32_t index)
+{
+    struct hv_vp *vp = p->vps[index];
+
+    if (vp)
+        return vp;
+    vp = hv_host_alloc(sizeof(*vp));
+    if (!vp)
+        return NULL;
+    vp->partition = p;
+    vp->index = index;
+    __atomic_store_n(&p->vps[index], vp, __ATOMIC_RELEASE);
+    return vp;
+}
+
+static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
+{
+    struct hv_vp *vp;
+
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    if (index >= p->properties.processor_count)
+        return HV_E_INVALID;
+    if (p->vps[index] && p->vps[index]->vcpu)
+        return HV_E_VP_EXISTS;
+    vp = slot_object(p, index);
+    if (!vp)
+        return HV_E_NO_MEMORY;
+    vp->vcpu = vcpu_create(&p->npt, &p->npt_generation);
+    if (!vp->vcpu)
+        return HV_E_NO_MEMORY;
+    memset(&vp->counters, 0, sizeof(vp->counters));
+    vp_reset(vp);
+    __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
+    return HV_OK;
+}
+
+enum hv_status hv_vp_create(struct hv_partition *p, uint32_t index)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = create_locked(p, index);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+/* New references fail from here on, and the VP is claimed: those that are left belong to calls that end soon. */
+static void drain_references(struct hv_vp *vp)
+{
+    uint32_t seen = __atomic_or_fetch(&vp->shared.references, VP_DYING, __ATOMIC_ACQ_REL);
+
+    while (seen != (VP_DYING | 1)) {
+        hv_host_wait(&vp->shared.references, seen, 0);
+        seen = __atomic_load_n(&vp->shared.references, __ATOMIC_ACQUIRE);
+    }
+    __atomic_store_n(&vp->shared.references, 0, __ATOMIC_RELEASE);
+}
+
+static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
+{
+    struct hv_vp *vp = index < HV_MAX_VPS ? p->vps[index] : NULL;
+
+    if (!vp || !vp->vcpu)
+        return HV_E_VP_NOT_FOUND;
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    drain_references(vp);
+    vcpu_destroy(vp->vcpu);
+    vp->vcpu = NULL;
+    vp_release(vp);
+    return HV_OK;
+}
+
+enum hv_status hv_vp_delete(struct hv_partition *p, uint32_t index)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = delete_locked(p, index);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+void vp_free(struct hv_vp *vp)
+{
+    if (vp->vcpu)
+        vcpu_destroy(vp->vcpu);
+    hv_host_free(vp, sizeof(*vp));
+}
+
+/* --------------------------------------------------------------------- asked by other CPUs */
+
+/*
+ * Latched: without a run under way the next one ends at once. The request is set before `walking` is read, and a run sets `walking` before it
+ * reads the requests: one of the two sees the other.
+ */
+void hv_vp_cancel(struct hv_vp *vp)
+{
+    __atomic_or_fetch(&vp->shared.requests, VP_REQUEST_CANCEL, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vp->shared.walking, __ATOMIC_SEQ_CST))
+        hv_host_kick(__atomic_load_n(&vp->shared.cpu, __ATOMIC_RELAXED));
+    __atomic_add_fetch(&vp->shared.wake, 1, __ATOMIC_RELEASE);
+    hv_host_wake(&vp->shared.wake);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* A CPU that answers a call has left its guest; before it enters again it compares generations (ept_flush_if_stale). */
+void partition_flush(struct hv_partition *p)
+{
+    for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
+        struct hv_vp *vp = p->vps[i];
+
+        if (vp && __atomic_load_n(&vp->shared.walking, __ATOMIC_SEQ_CST))
+            hv_host_cpu_call(__atomic_load_n(&vp->shared.cpu, __ATOMIC_RELAXED), nothing, NULL);
+    }
+}
+
+/* -------------------------------------------------------------------- small calls of owners */
+
+enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc)
+{
+    enum hv_status st = tsc ? backend()->run_deadline() : HV_OK;
+
+    if (st != HV_OK)
+        return st;
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    vp->vcpu->deadline_tsc = tsc;
+    vp_release(vp);
+    return HV_OK;
+}
+
+enum hv_status hv_vp_audit_finding(struct hv_vp *vp, struct hv_audit_finding *out)
+{
+    enum hv_status st = HV_E_STATE;
+
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    if (vp->finding_valid) {
+        *out = vp->vcpu->finding;
+        st = HV_OK;
+    }
+    vp_release(vp);
+    return st;
+}
+
+enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out)
+{
+    enum hv_status st = HV_E_STATE;
+
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    if (vp->triple_fault_valid) {
+        *out = vp->triple_fault;
+        st = HV_OK;
+    }
+    vp_release(vp);
+    return st;
+}
+
+enum hv_status hv_vp_raw_get(struct hv_vp *vp, uint32_t field, uint64_t *value)
+{
+    enum hv_status st;
+
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    st = backend()->raw_get(vp_pin(vp), field, value);
+    vp_unpin(vp);
+    vp_release(vp);
+    return st;
+}
+
+enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value)
+{
+    enum hv_status st;
+
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    st = backend()->raw_set(vp_pin(vp), field, value);
+    vp_unpin(vp);
+    vp_release(vp);
+    return st;
+}
+
+/* Counters may be read while the VP runs: each is a single word, and they need not be of the same moment. */
+void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out)
+{
+    *out = vp->counters;
+    out->migrations = vp->vcpu->migrations;
+}
