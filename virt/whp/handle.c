@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include "handle.h"
+#include <hv/base/bits.h>
+
+/* slot word */
+#define SLOT_ALIVE      BIT64(31)
+#define SLOT_GENERATION BITS64(63, 32)
+#define USES_MAX        0x7fffu /* of one kind, in its 15 bits */
+#define SLOT_CALLS      ((uint64_t)WHP_USE_CALL * USES_MAX)
+#define SLOT_RUNS       ((uint64_t)WHP_USE_RUN * USES_MAX)
+
+/* handle */
+#define HANDLE_SLOT       BITS64(15, 0)
+#define HANDLE_GENERATION BITS64(47, 16)
+#define HANDLE_TAG        BITS64(63, 48)
+
+/* An address with this top is canonical neither with 48 nor with 57 bits: using a handle as a pointer faults. */
+#define TAG_PARTITION 0x5750
+
+#define SLOTS_PER_LINE 4
+
+static struct whp_slot partition_slots[WHP_PARTITIONS_MAX] __attribute__((aligned(64)));
+
+struct whp_table whp_partitions = {
+    .tag = TAG_PARTITION,
+    .size = WHP_PARTITIONS_MAX,
+    .slots = partition_slots,
+};
+
+_Static_assert(sizeof(void *) == sizeof(uint64_t), "a handle is 64 bits");
+_Static_assert(sizeof(struct whp_slot) * SLOTS_PER_LINE == 64, "slots of a cache line");
+_Static_assert(WHP_PARTITIONS_MAX % SLOTS_PER_LINE == 0 && WHP_PARTITIONS_MAX <= HANDLE_SLOT, "slots in a handle");
+
+/* The slot that a handle names, live or not; NULL when it is no handle of this table. */
+static struct whp_slot *slot_of(const struct whp_table *table, const void *handle)
+{
+    uint64_t h = (uintptr_t)handle;
+
+    if (FIELD_GET(HANDLE_TAG, h) != table->tag || FIELD_GET(HANDLE_SLOT, h) >= table->size)
+        return NULL;
+    return &table->slots[FIELD_GET(HANDLE_SLOT, h)];
+}
+
+static bool is_live(uint64_t word, const void *handle)
+{
+    uint64_t generation = FIELD_GET(HANDLE_GENERATION, (uintptr_t)handle);
+
+    return (word & (SLOT_GENERATION | SLOT_ALIVE)) == (generation << 32 | SLOT_ALIVE);
+}
+
+/* ------------------------------------------------------------------------------- free slots */
+
+/* The n-th slot to be used: neighbours in time are not neighbours in a cache line. */
+static uint32_t scatter(const struct whp_table *table, uint32_t n)
+{
+    uint32_t lines = table->size / SLOTS_PER_LINE;
+
+    return n % lines * SLOTS_PER_LINE + n / lines;
+}
+
+static uint32_t take_slot(struct whp_table *table)
+{
+    uint64_t flags = hv_spin_lock(&table->lock);
+    uint32_t index = WHP_NO_SLOT;
+
+    if (table->used < table->size) {
+        index = scatter(table, table->used++);
+    } else if (table->free) {
+        index = table->first;
+        table->first = table->slots[index].next;
+        table->free--;
+    }
+    hv_spin_unlock(&table->lock, flags);
+    return index;
+}
+
+static void give_slot(struct whp_table *table, uint32_t index)
+{
+    uint64_t flags = hv_spin_lock(&table->lock);
+
+    if (table->free++)
+        table->slots[table->last].next = index;
+    else
+        table->first = index;
+    table->last = index;
+    hv_spin_unlock(&table->lock, flags);
+}
+
+/* ---------------------------------------------------------------------------------- handles */
+
+void *whp_handle_open(struct whp_table *table, void *object)
+{
+    uint32_t index = take_slot(table);
+    struct whp_slot *slot;
+    uint64_t generation;
+
+    if (index == WHP_NO_SLOT)
+        return NULL;
+    slot = &table->slots[index];
+    slot->object = object;
+    generation = FIELD_GET(SLOT_GENERATION, slot->word);
+    __atomic_store_n(&slot->word, slot->word | SLOT_ALIVE, __ATOMIC_RELEASE);
+    return (void *)(uintptr_t)(FIELD_PUT(HANDLE_TAG, table->tag) | FIELD_PUT(HANDLE_GENERATION, generation) |
+                               FIELD_PUT(HANDLE_SLOT, index));
+}
+
+void *whp_handle_acquire(struct whp_table *table, void *handle, enum whp_use use)
+{
+    const uint64_t uses = (uint64_t)use * USES_MAX;
+    struct whp_slot *slot = slot_of(table, handle);
+    uint64_t word;
+
+    if (!slot)
+        return NULL;
+    word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED);
+    do {
+        if (!is_live(word, handle) || (word & uses) == uses)
+            return NULL;
+    } while (!__atomic_compare_exchange_n(&slot->word, &word, word + use, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    return slot->object;
+}
+
+void whp_handle_release(struct whp_table *table, void *handle, enum whp_use use)
+{
+    struct whp_slot *slot = slot_of(table, handle);
+
+    if (!(__atomic_fetch_sub(&slot->word, use, __ATOMIC_RELEASE) & SLOT_ALIVE))
+        hv_host_wake(&slot->low);
+}
+
+/*
+ * A run and a close decide by the same word which of them came first: either the close sees the run and gives up, or
+ * the run finds the slot dead.
+ */
+enum whp_closing whp_handle_close(struct whp_table *table, void *handle, void **object)
+{
+    struct whp_slot *slot = slot_of(table, handle);
+    uint64_t word;
+
+    if (!slot)
+        return WHP_CLOSE_STALE;
+    word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED);
+    do {
+        if (!is_live(word, handle))
+            return WHP_CLOSE_STALE;
+        if (word & SLOT_RUNS)
+            return WHP_CLOSE_IN_RUN;
+    } while (
+        !__atomic_compare_exchange_n(&slot->word, &word, word & ~SLOT_ALIVE, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    while ((word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE)) & SLOT_CALLS)
+        hv_host_wait(&slot->low, (uint32_t)word, 0);
+    *object = slot->object;
+    return WHP_CLOSING;
+}
+
+/* The generation wraps after 2^32 objects in one slot; a handle that was kept for that long would be taken for the new
+ * one. */
+void whp_handle_closed(struct whp_table *table, void *handle)
+{
+    struct whp_slot *slot = slot_of(table, handle);
+
+    __atomic_store_n(&slot->word, (slot->word & SLOT_GENERATION) + BIT64(32), __ATOMIC_RELEASE);
+    give_slot(table, (uint32_t)(slot - table->slots));
+}
+
+void whp_handle_reopen(struct whp_table *table, void *handle)
+{
+    __atomic_fetch_or(&slot_of(table, handle)->word, SLOT_ALIVE, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handles: numbers that stand for objects, so that no value that a caller passes is ever followed as a pointer.
+ *
+ * A handle names a slot of a table and the generation of the object in it. It is checked and the object kept alive by
+ * one atomic operation on the slot, without a lock; closing waits until nobody uses the object any more. A handle is
+ * never NULL and, read as an address, never canonical.
+ */
+#ifndef VIRT_WHP_HANDLE_H
+#define VIRT_WHP_HANDLE_H
+
+#include <hv/base/lock.h>
+#include <hv/types.h>
+
+/*
+ * How an object is used between acquire and release: by a call that ends soon, or by one that lasts as long as the
+ * guest pleases. Closing waits for the former and is refused by the latter. The values are what one use adds to a
+ * slot's word.
+ */
+enum whp_use {
+    WHP_USE_CALL = 1u << 0,
+    WHP_USE_RUN = 1u << 15,
+};
+
+/*
+ * word: bits 0-14 calls inside, 15-29 runs inside, 31 alive, 32-63 generation. Once a slot is not alive no new use
+ * begins, and the last use that ends wakes the closer, who sleeps on the low half.
+ */
+struct whp_slot {
+    union {
+        uint64_t word; /* atomic */
+        uint32_t low;
+    };
+    union {
+        void *object;  /* alive or being closed */
+        uint32_t next; /* free: the next free slot, under table.lock */
+    };
+};
+
+#define WHP_NO_SLOT (~0u)
+
+/* Slots that were never used come first, then those freed, the longest ago first. All zero but tag and size is an empty
+ * table. */
+struct whp_table {
+    uint16_t tag;  /* bits 48-63 of its handles; makes them differ from those of other tables */
+    uint16_t size; /* slots, a multiple of 4 */
+    struct whp_slot *slots;
+    struct hv_spin lock; /* for the rest */
+    uint16_t used;       /* slots that were ever used */
+    uint16_t free;       /* slots in the list from first to last */
+    uint32_t first, last;
+};
+
+/* A new handle for the object, NULL when all slots are taken. Context: any. */
+void *whp_handle_open(struct whp_table *table, void *object);
+
+/*
+ * The object behind a handle, alive until released with the same use; NULL when the handle is not, or no longer, one of
+ * this table, or when 32767 threads use the object already. Context: any.
+ */
+void *whp_handle_acquire(struct whp_table *table, void *handle, enum whp_use use);
+void whp_handle_release(struct whp_table *table, void *handle, enum whp_use use);
+
+enum whp_closing {
+    WHP_CLOSING,     /* the object is the caller's alone; the handle is dead */
+    WHP_CLOSE_STALE, /* not a live handle, or another thread closes it */
+    WHP_CLOSE_IN_RUN /* a run uses it: nothing has changed */
+};
+
+/*
+ * Takes the object from all users. Waits for the calls inside to end. After WHP_CLOSING the closer ends with
+ * whp_handle_closed, or with whp_handle_reopen when the object has to live on after all. Context: thread.
+ */
+enum whp_closing whp_handle_close(struct whp_table *table, void *handle, void **object);
+void whp_handle_closed(struct whp_table *table, void *handle);
+void whp_handle_reopen(struct whp_table *table, void *handle);
+
+#define WHP_PARTITIONS_MAX 1024
+
+extern struct whp_table whp_partitions;
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* Registers and other state of virtual processors. Names and values are the native API's, bit for bit, and pass
+ * through. */
+#include "call.h"
+#include <hv/base/bits.h>
+#include <hv/base/memory.h>
+
+_Static_assert(sizeof(WHV_REGISTER_NAME) == sizeof(uint32_t), "WHV_REGISTER_NAME");
+_Static_assert(sizeof(WHV_REGISTER_VALUE) == sizeof(union hv_reg_value), "WHV_REGISTER_VALUE");
+_Static_assert(_Alignof(WHV_REGISTER_VALUE) == _Alignof(union hv_reg_value), "alignment of WHV_REGISTER_VALUE");
+_Static_assert(offsetof(WHV_X64_TABLE_REGISTER, Limit) == offsetof(struct hv_table, limit), "table limit");
+_Static_assert(offsetof(WHV_X64_TABLE_REGISTER, Base) == offsetof(struct hv_table, base), "table base");
+_Static_assert(offsetof(WHV_X64_SEGMENT_REGISTER, Attributes) == offsetof(struct hv_segment, attributes), "attributes");
+_Static_assert((uint32_t)WHvX64RegisterRip == HV_REG_RIP, "register numbers");
+_Static_assert((uint32_t)WHvX64RegisterXCr0 == HV_REG_XCR0, "register numbers");
+_Static_assert((uint32_t)WHvX64RegisterXmmControlStatus == HV_REG_XMM_CONTROL_STATUS, "register numbers");
+_Static_assert((uint32_t)WHvX64RegisterTscAdjust == HV_REG_TSC_ADJUST, "register numbers");
+_Static_assert((uint32_t)WHvX64RegisterPendingDebugException == HV_REG_PENDING_DEBUG_EXCEPTION, "register numbers");
+
+/* ------------------------------------------------------------------------- registers */
+
+/* Far more than a processor has: keeps the time that one call may take, and the memory of a bounce, within bounds. */
+#define REGISTERS_MAX 512
+
+static HRESULT check_registers(const void *names, UINT32 count, const void *values)
+{
+    if (!count)
+        return S_OK;
+    return names && values && count <= REGISTERS_MAX ? S_OK : E_INVALIDARG;
+}
+
+static bool are_aligned(const void *names, const void *values)
+{
+    return IS_ALIGNED((uintptr_t)names, _Alignof(uint32_t)) &&
+           IS_ALIGNED((uintptr_t)values, _Alignof(union hv_reg_value));
+}
+
+/* Aligned copies of a caller's arrays. */
+struct bounce {
+    size_t size;
+    union hv_reg_value *values; /* one block of memory: the values, then the names */
+    uint32_t *names;
+};
+
+static bool bounce_begin(struct bounce *b, const void *names, UINT32 count)
+{
+    b->size = count * (sizeof(*b->values) + sizeof(*b->names));
+    b->values = hv_host_alloc(b->size);
+    if (!b->values)
+        return false;
+    b->names = (uint32_t *)(b->values + count);
+    memcpy(b->names, names, count * sizeof(*b->names));
+    return true;
+}
+
+static void bounce_end(struct bounce *b)
+{
+    hv_host_free(b->values, b->size);
+}
+
+static enum hv_status get_unaligned(struct hv_vp *vp, const void *names, UINT32 count, void *values)
+{
+    struct bounce b;
+    enum hv_status st;
+
+    if (!bounce_begin(&b, names, count))
+        return HV_E_NO_MEMORY;
+    st = hv_vp_get_registers(vp, b.names, count, b.values);
+    if (st == HV_OK)
+        memcpy(values, b.values, count * sizeof(*b.values));
+    bounce_end(&b);
+    return st;
+}
+
+static enum hv_status set_unaligned(struct hv_vp *vp, const void *names, UINT32 count, const void *values)
+{
+    struct bounce b;
+    enum hv_status st;
+
+    if (!bounce_begin(&b, names, count))
+        return HV_E_NO_MEMORY;
+    memcpy(b.values, values, count * sizeof(*b.values));
+    st = hv_vp_set_registers(vp, b.names, count, b.values);
+    bounce_end(&b);
+    return st;
+}
+
+static enum hv_status get_registers(struct hv_vp *vp, const void *names, UINT32 count, void *values)
+{
+    if (count && !are_aligned(names, values))
+        return get_unaligned(vp, names, count, values);
+    return hv_vp_get_registers(vp, names, count, values);
+}
+
+static enum hv_status set_registers(struct hv_vp *vp, const void *names, UINT32 count, const void *values)
+{
+    if (count && !are_aligned(names, values))
+        return set_unaligned(vp, names, count, values);
+    return hv_vp_set_registers(vp, names, count, values);
+}
+
+HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                               const WHV_REGISTER_NAME *RegisterNames, UINT32 RegisterCount,
+                                               WHV_REGISTER_VALUE *RegisterValues)
+{
+    struct hv_vp *vp;
+    HRESULT hr = check_registers(RegisterNames, RegisterCount, RegisterValues);
+
+    if (FAILED(hr))
+        return hr;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    if (FAILED(hr))
+        return hr;
+    hr = whp_result(get_registers(vp, RegisterNames, RegisterCount, RegisterValues));
+    vp_leave(Partition, WHP_USE_CALL, vp);
+    return hr;
+}
+
+HRESULT WHVAPI WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                               const WHV_REGISTER_NAME *RegisterNames, UINT32 RegisterCount,
+                                               const WHV_REGISTER_VALUE *RegisterValues)
+{
+    struct hv_vp *vp;
+    HRESULT hr = check_registers(RegisterNames, RegisterCount, RegisterValues);
+
+    if (FAILED(hr))
+        return hr;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    if (FAILED(hr))
+        return hr;
+    hr = whp_result(set_registers(vp, RegisterNames, RegisterCount, RegisterValues));
+    vp_leave(Partition, WHP_USE_CALL, vp);
+    return hr;
+}
+
+/* ----------------------------------------------------------------------------- CPUID */
+
+HRESULT WHVAPI WHvGetVirtualProcessorCpuidOutput(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, UINT32 Eax, UINT32 Ecx,
+                                                 WHV_CPUID_OUTPUT *CpuidOutput)
+{
+    struct hv_cpuid_output result;
+    WHV_CPUID_OUTPUT out;
+    struct hv_vp *vp;
+    HRESULT hr;
+
+    if (!CpuidOutput)
+        return E_POINTER;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    if (FAILED(hr))
+        return hr;
+    hr = whp_result(hv_vp_cpuid(vp, Eax, Ecx, &result));
+    vp_leave(Partition, WHP_USE_CALL, vp);
+    if (FAILED(hr))
+        return hr;
+    out = (WHV_CPUID_OUTPUT){.Eax = result.eax, .Ebx = result.ebx, .Ecx = result.ecx, .Edx = result.edx};
+    PUT(CpuidOutput, out);
+    return S_OK;
+}
+
+/* ----------------------------------------------------------------------- state blobs */
+
+/*
+ * S_OK for the types that a virtual processor has. It has neither a local APIC nor a SynIC of the core's making, nor
+ * nested virtualization: as the API says of the former, the operation is denied.
+ */
+static HRESULT check_state_type(WHV_VIRTUAL_PROCESSOR_STATE_TYPE type)
+{
+    switch (type) {
+    case WHvVirtualProcessorStateTypeXsaveState:
+        return S_OK;
+    case WHvVirtualProcessorStateTypeSynicMessagePage:
+    case WHvVirtualProcessorStateTypeSynicEventFlagPage:
+    case WHvVirtualProcessorStateTypeSynicTimerState:
+    case WHvVirtualProcessorStateTypeInterruptControllerState2:
+    case WHvVirtualProcessorStateTypeNestedState:
+        return ERROR_HV_OPERATION_DENIED;
+    default:
+        return E_INVALIDARG;
+    }
+}
+
+HRESULT WHVAPI WHvGetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                           WHV_VIRTUAL_PROCESSOR_STATE_TYPE StateType, VOID *Buffer,
+                                           UINT32 BufferSizeInBytes, UINT32 *BytesWritten)
+{
+    uint32_t written = 0;
+    enum hv_status st;
+    struct hv_vp *vp;
+    HRESULT hr;
+
+    if (!is_buffer(Buffer, BufferSizeInBytes))
+        return E_INVALIDARG;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    if (FAILED(hr))
+        return hr;
+    hr = check_state_type(StateType);
+    if (SUCCEEDED(hr)) {
+        st = hv_vp_get_xsave(vp, Buffer, BufferSizeInBytes, &written);
+        put_count(BytesWritten, st, written);
+        hr = whp_result(st);
+    }
+    vp_leave(Partition, WHP_USE_CALL, vp);
+    return hr;
+}
+
+HRESULT WHVAPI WHvSetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                           WHV_VIRTUAL_PROCESSOR_STATE_TYPE StateType, const VOID *Buffer,
+                                           UINT32 BufferSizeInBytes)
+{
+    struct hv_vp *vp;
+    HRESULT hr;
+
+    if (!Buffer)
+        return E_INVALIDARG;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    if (FAILED(hr))
+        return hr;
+    hr = check_state_type(StateType);
+    if (SUCCEEDED(hr))
+        hr = whp_result(hv_vp_set_xsave(vp, Buffer, BufferSizeInBytes));
+    vp_leave(Partition, WHP_USE_CALL, vp);
+    return hr;
+}
+
+HRESULT WHVAPI WHvGetVirtualProcessorXsaveState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, VOID *Buffer,
+                                                UINT32 BufferSizeInBytes, UINT32 *BytesWritten)
+{
+    return WHvGetVirtualProcessorState(Partition, VpIndex, WHvVirtualProcessorStateTypeXsaveState, Buffer,
+                                       BufferSizeInBytes, BytesWritten);
+}
+
+HRESULT WHVAPI WHvSetVirtualProcessorXsaveState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, const VOID *Buffer,
+                                                UINT32 BufferSizeInBytes)
+{
+    return WHvSetVirtualProcessorState(Partition, VpIndex, WHvVirtualProcessorStateTypeXsaveState, Buffer,
+                                       BufferSizeInBytes);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* Virtual processors: their life and their runs. */
+#include "call.h"
+#include "exit.h"
+#include <hv/base/bits.h>
+#include <hv/base/memory.h>
+
+/* ----------------------------------------------------------------------------- life */
+
+static HRESULT create_vp(WHV_PARTITION_HANDLE handle, UINT32 index)
+{
+    struct hv_partition *p;
+    HRESULT hr = partition_enter(handle, &p);
+
+    if (FAILED(hr))
+        return hr;
+    hr = whp_result(hv_vp_create(p, index));
+    partition_leave(handle);
+    return hr;
+}
+
+HRESULT WHVAPI WHvCreateVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, UINT32 Flags)
+{
+    if (Flags)
+        return E_INVALIDARG;
+    return create_vp(Partition, VpIndex);
+}
+
+#define VP_PROPERTIES_MAX 256
+
+/* The porting layer knows no NUMA nodes: there is one, number 0. What is above the number in the value's 8 bytes does
+ * not count. */
+static bool is_property_valid(const WHV_VIRTUAL_PROCESSOR_PROPERTY *at)
+{
+    WHV_VIRTUAL_PROCESSOR_PROPERTY property;
+
+    __builtin_memcpy(&property, at, sizeof(property));
+    return property.PropertyCode == WHvVirtualProcessorPropertyCodeNumaNode && !property.Reserved && !property.NumaNode;
+}
+
+static bool are_properties_valid(const WHV_VIRTUAL_PROCESSOR_PROPERTY *properties, UINT32 count)
+{
+    if (!count)
+        return true;
+    if (!properties || count > VP_PROPERTIES_MAX)
+        return false;
+    for (UINT32 i = 0; i < count; i++)
+        if (!is_property_valid((const void *)((const char *)properties + i * sizeof(*properties))))
+            return false;
+    return true;
+}
+
+HRESULT WHVAPI WHvCreateVirtualProcessor2(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                          const WHV_VIRTUAL_PROCESSOR_PROPERTY *Properties, UINT32 PropertyCount)
+{
+    if (!are_properties_valid(Properties, PropertyCount))
+        return E_INVALIDARG;
+    return create_vp(Partition, VpIndex);
+}
+
+HRESULT WHVAPI WHvDeleteVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex)
+{
+    struct hv_partition *p;
+    HRESULT hr = partition_enter(Partition, &p);
+
+    if (FAILED(hr))
+        return hr;
+    hr = whp_result(hv_vp_delete(p, VpIndex));
+    partition_leave(Partition);
+    return hr;
+}
+
+/* ----------------------------------------------------------------------------- runs */
+
+/* Straight into the caller's memory when that holds a whole context, properly aligned; else by way of a copy. */
+static void put_exit(void *to, UINT32 size, const struct hv_exit *exit)
+{
+    WHV_RUN_VP_EXIT_CONTEXT context;
+
+    if (size >= sizeof(context) && IS_ALIGNED((uintptr_t)to, _Alignof(WHV_RUN_VP_EXIT_CONTEXT))) {
+        whp_exit_context(to, exit);
+    } else {
+        whp_exit_context(&context, exit);
+        memcpy(to, &context, HV_MIN(size, sizeof(context)));
+    }
+}
+
+HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, VOID *ExitContext,
+                                      UINT32 ExitContextSizeInBytes)
+{
+    struct hv_exit exit;
+    struct hv_vp *vp;
+    HRESULT hr;
+
+    if (!ExitContext)
+        return E_INVALIDARG;
+    if (ExitContextSizeInBytes < WHP_EXIT_CONTEXT_MIN)
+        return WHV_E_INSUFFICIENT_BUFFER;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_RUN, &vp);
+    if (FAILED(hr))
+        return hr;
+    hr = whp_result(hv_vp_run(vp, &exit));
+    vp_leave(Partition, WHP_USE_RUN, vp);
+    if (SUCCEEDED(hr))
+        put_exit(ExitContext, ExitContextSizeInBytes, &exit);
+    return hr;
+}
+
+HRESULT WHVAPI WHvCancelRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, UINT32 Flags)
+{
+    struct hv_vp *vp;
+    HRESULT hr;
+
+    if (Flags)
+        return E_INVALIDARG;
+    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    if (FAILED(hr))
+        return hr;
+    hv_vp_cancel(vp);
+    vp_leave(Partition, WHP_USE_CALL, vp);
+    return S_OK;
+}
