@@ -2,6 +2,7 @@
 /* Guest-physical memory: mapping it, and reaching it as the owner of a VP. */
 #include "walk.h"
 #include <hv/base/bits.h>
+#include <hv/base/memory.h>
 
 #define GPA_ACCESS_MAX 16u /* bytes of one hv_vp_read_gpa or hv_vp_write_gpa */
 
@@ -116,13 +117,13 @@ static void copy_from_guest(void *to, const void *guest, size_t size)
     if (size == 8 && IS_ALIGNED((uintptr_t)guest, 8)) {
         uint64_t word = __atomic_load_n((const uint64_t *)guest, __ATOMIC_RELAXED);
 
-        __builtin_memcpy(to, &word, 8);
+        memcpy(to, &word, 8);
     } else if (size == 4 && IS_ALIGNED((uintptr_t)guest, 4)) {
         uint32_t word = __atomic_load_n((const uint32_t *)guest, __ATOMIC_RELAXED);
 
-        __builtin_memcpy(to, &word, 4);
+        memcpy(to, &word, 4);
     } else {
-        __builtin_memcpy(to, guest, size);
+        memcpy(to, guest, size);
     }
 }
 
@@ -132,13 +133,13 @@ static void copy_to_guest(void *guest, const void *from, size_t size)
     uint32_t word4;
 
     if (size == 8 && IS_ALIGNED((uintptr_t)guest, 8)) {
-        __builtin_memcpy(&word8, from, 8);
+        memcpy(&word8, from, 8);
         __atomic_store_n((uint64_t *)guest, word8, __ATOMIC_RELAXED);
     } else if (size == 4 && IS_ALIGNED((uintptr_t)guest, 4)) {
-        __builtin_memcpy(&word4, from, 4);
+        memcpy(&word4, from, 4);
         __atomic_store_n((uint32_t *)guest, word4, __ATOMIC_RELAXED);
     } else {
-        __builtin_memcpy(guest, from, size);
+        memcpy(guest, from, size);
     }
 }
 
@@ -234,7 +235,7 @@ enum hv_status hv_vp_read_gpa(struct hv_vp *vp, hv_gpa_t gpa, void *data, uint32
     st = gpa_read(vp, gpa, bytes, size);
     vp_release(vp);
     if (st == HV_OK)
-        __builtin_memcpy(data, bytes, size);
+        memcpy(data, bytes, size);
     return st;
 }
 

@@ -6,6 +6,7 @@
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
+#include <hv/base/memory.h>
 
 #define WALK_LEVELS_MAX 5
 #define WALK_TRIES      8 /* a guest may change its entries as we set bits in them; it can not keep us here */
@@ -50,9 +51,10 @@ struct walk {
 
 /* ------------------------------------------------------------------------ modes of paging */
 
+/* A client may leave LMA out: it follows from LME and paging. */
 static bool is_long_mode(const struct vcpu *v)
 {
-    return (v->efer & EFER_LMA) != 0;
+    return (v->efer & EFER_LMA) || ((v->efer & EFER_LME) && (v->cr0 & CR0_PG));
 }
 
 static bool is_pae_paging(const struct vcpu *v)
@@ -208,7 +210,7 @@ static enum hv_translate_result walk_pdpte(struct walk *w)
     uint64_t pdptes[GVA_PDPTES], pdpte;
 
     if (!w->vp->pdptes_stale)
-        __builtin_memcpy(pdptes, w->v->pdpte, sizeof(pdptes));
+        memcpy(pdptes, w->v->pdpte, sizeof(pdptes));
     else if (!gva_read_pdptes(w->vp, w->v->cr3, pdptes))
         return gpa_failure(w->vp, w->v->cr3 & CR3_PAE_BASE, HV_TRANSLATE_GPA_NO_READ);
     pdpte = pdptes[w->gva >> 30 & (GVA_PDPTES - 1)];
@@ -417,7 +419,7 @@ bool gva_load_pdptes(struct hv_vp *vp)
     if (is_pae_paging(v)) {
         if (!gva_read_pdptes(vp, v->cr3, pdptes))
             return false;
-        __builtin_memcpy(v->pdpte, pdptes, sizeof(pdptes));
+        memcpy(v->pdpte, pdptes, sizeof(pdptes));
         vcpu_changed(v, VCPU_PDPTE);
     }
     vp->pdptes_stale = false;

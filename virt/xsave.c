@@ -7,6 +7,7 @@
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <hv/base/bits.h>
+#include <hv/base/memory.h>
 
 /* SDM 1 13.4.1, 13.4.2: legacy region in the form of FXSAVE64, and header */
 struct xsave_image {
@@ -64,12 +65,12 @@ static void init_x87(struct xsave_image *image)
     image->fsw = image->fop = 0;
     image->ftw = image->reserved1 = 0;
     image->fip = image->fdp = 0;
-    __builtin_memset(image->st, 0, sizeof(image->st));
+    memset(image->st, 0, sizeof(image->st));
 }
 
 static void init_xmm(struct xsave_image *image)
 {
-    __builtin_memset(image->xmm, 0, sizeof(image->xmm));
+    memset(image->xmm, 0, sizeof(image->xmm));
 }
 
 static void use_x87(struct xsave_image *image)
@@ -257,8 +258,8 @@ static void get_head(const struct xsave_image *image, struct xsave_image *head)
         init_xmm(head);
     if (head->mxcsr != MXCSR_INIT)
         in_use |= XCR0_SSE;
-    __builtin_memset(head->unused, 0, sizeof(head->unused));
-    __builtin_memset(head->reserved2, 0, sizeof(head->reserved2));
+    memset(head->unused, 0, sizeof(head->unused));
+    memset(head->reserved2, 0, sizeof(head->reserved2));
     head->xstate_bv = in_use;
     head->xcomp_bv = XCOMP_BV_COMPACTED | mask;
 }
@@ -268,11 +269,11 @@ static void get_area(const struct vcpu *v, const struct area *a, uint8_t *to)
     struct xsave_image head;
 
     get_head(image_of(v), &head);
-    __builtin_memset(to, 0, a->size);
-    __builtin_memcpy(to, &head, sizeof(head));
+    memset(to, 0, a->size);
+    memcpy(to, &head, sizeof(head));
     for (unsigned i = FIRST_EXTENDED; i < COMPONENTS; i++)
         if (head.xstate_bv & BIT64(i))
-            __builtin_memcpy(to + a->offset[i], (const uint8_t *)v->xsave + components[i].offset, components[i].size);
+            memcpy(to + a->offset[i], (const uint8_t *)v->xsave + components[i].offset, components[i].size);
 }
 
 enum hv_status hv_vp_get_xsave(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
@@ -326,10 +327,10 @@ static void set_area(struct vcpu *v, const struct xsave_image *head, const struc
     image->mxcsr = mxcsr_of(head, a);
     image->mxcsr_mask = mxcsr_mask;
     image->xcomp_bv = 0;
-    __builtin_memset(image->unused, 0, sizeof(image->unused));
+    memset(image->unused, 0, sizeof(image->unused));
     for (unsigned i = FIRST_EXTENDED; i < COMPONENTS; i++)
         if (head->xstate_bv & BIT64(i))
-            __builtin_memcpy((uint8_t *)v->xsave + components[i].offset, from + a->offset[i], components[i].size);
+            memcpy((uint8_t *)v->xsave + components[i].offset, from + a->offset[i], components[i].size);
 }
 
 enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t size)
@@ -340,7 +341,7 @@ enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t si
 
     if (size < sizeof(head))
         return HV_E_INVALID;
-    __builtin_memcpy(&head, buffer, sizeof(head));
+    memcpy(&head, buffer, sizeof(head));
     if (!check_head(&head, &a) || size < a.size)
         return HV_E_INVALID;
     if (!vp_claim(vp))

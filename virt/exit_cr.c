@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest writes of control registers and of XCR0 that the CPU does not do by itself: the rules of MOV to CR (SDM 2B, and 3A 2.5, 4.10, 10.8.6) and
+ * XSETBV, and what follows from such a write.
+ */
+#include "walk.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <hv/base/bits.h>
+#include <hv/base/memory.h>
+
+#define CR_GROUPS (VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER)
+
+/* PAE paging loads the PDPTEs when one of these changes (SDM 3A 4.4.1) */
+#define CR0_PDPTE_BITS (CR0_PG | CR0_CD | CR0_NW)
+#define CR4_PDPTE_BITS (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
+
+/* ------------------------------------------------------------------------------- values */
+
+bool cr4_is_valid(uint64_t cr4)
+{
+    return !(cr4 & ~cpu_facts()->cr4_allowed);
+}
+
+/* All bits of the set, or none of them. */
+static bool is_all_or_none(uint64_t value, uint64_t set)
+{
+    return (value & set) == 0 || (value & set) == set;
+}
+
+/* SDM 1 13.3 */
+bool xcr0_is_valid(uint64_t xcr0)
+{
+    if ((xcr0 & ~cpu_facts()->xcr0_allowed) || !(xcr0 & XCR0_X87))
+        return false;
+    if ((xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE))
+        return false;
+    if ((xcr0 & XCR0_AVX512) && !(xcr0 & XCR0_AVX))
+        return false;
+    return is_all_or_none(xcr0, XCR0_AVX512) && is_all_or_none(xcr0, XCR0_MPX) && is_all_or_none(xcr0, XCR0_AMX);
+}
+
+/* ------------------------------------------------------------------------------- PDPTEs */
+
+/*
+ * False: #GP, and nothing has changed. PDPTEs in memory that is not there count as all ones, as a read of nothing gives: reserved bits are set.
+ */
+static bool load_pdptes(struct hv_vp *vp, uint64_t cr3)
+{
+    uint64_t pdptes[GVA_PDPTES];
+
+    if (!gva_read_pdptes(vp, cr3, pdptes) || !gva_pdptes_are_valid(pdptes))
+        return false;
+    memcpy(vp->vcpu->pdpte, pdptes, sizeof(pdptes));
+    vcpu_changed(vp->vcpu, VCPU_PDPTE);
+    vp->pdptes_stale = false;
+    return true;
+}
+
+static bool is_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LMA);
+}
+
+/* ---------------------------------------------------------------------------------- CR0 */
+
+/* From legacy mode with LME set into compatibility mode: what has to be so (SDM 3A 9.8.5). */
+static bool may_enter_long_mode(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_CS | VCPU_SEG(SEG_TR));
+    return (v->cr4 & CR4_PAE) && !(v->seg[SEG_CS].attributes & SEG_L) &&
+           FIELD_GET(SEG_TYPE, v->seg[SEG_TR].attributes) != SEG_TYPE_TSS16_BUSY;
+}
+
+static bool may_leave_paging(struct vcpu *v)
+{
+    bool in_64bit_code;
+
+    vcpu_need(v, VCPU_CS);
+    in_64bit_code = (v->efer & EFER_LMA) && (v->seg[SEG_CS].attributes & SEG_L);
+    return !in_64bit_code && !(v->cr4 & CR4_PCIDE);
+}
+
+static bool cr0_is_valid(uint64_t cr0)
+{
+    if (cr0 >> 32)
+        return false;
+    return (!(cr0 & CR0_PG) || (cr0 & CR0_PE)) && (!(cr0 & CR0_NW) || (cr0 & CR0_CD));
+}
+
+static bool cr0_may_change(struct vcpu *v, uint64_t cr0)
+{
+    if (!cr0_is_valid(cr0))
+        return false;
+    if (!((cr0 ^ v->cr0) & CR0_PG))
+        return true;
+    if (!(cr0 & CR0_PG))
+        return may_leave_paging(v);
+    return !(v->efer & EFER_LME) || may_enter_long_mode(v);
+}
+
+/* EFER.LMA is LME as long as paging is on. */
+static uint64_t efer_with(uint64_t efer, uint64_t cr0)
+{
+    return (cr0 & CR0_PG) && (efer & EFER_LME) ? efer | EFER_LMA : efer & ~EFER_LMA;
+}
+
+static bool write_cr0(struct hv_vp *vp, uint64_t value)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t cr0, changed, efer;
+
+    if (!cr0_may_change(v, value))
+        return false;
+    cr0 = (value & CR0_DEFINED) | CR0_ET;
+    changed = cr0 ^ v->cr0;
+    efer = efer_with(v->efer, cr0);
+    if ((changed & CR0_PDPTE_BITS) && is_pae_paging(cr0, v->cr4, efer) && !load_pdptes(vp, v->cr3))
+        return false;
+    if (changed & CR0_PAGING_BITS)
+        v->flush_guest = true;
+    if (efer != v->efer) {
+        v->efer = efer;
+        vcpu_changed(v, VCPU_EFER);
+    }
+    v->cr0 = cr0;
+    vcpu_changed(v, VCPU_CR0);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------- CR3 */
+
+/* Bits of a physical address that no CPU of this kind has; the guest's own bit 63 is dealt with before. */
+static uint64_t cr3_reserved(void)
+{
+    return ~(BIT64(cpu_facts()->physical_bits) - 1);
+}
+
+/* With PCIDs, bit 63 asks to keep the translations of the new PCID; the register does not hold it. */
+static bool write_cr3(struct hv_vp *vp, uint64_t value)
+{
+    struct vcpu *v = vp->vcpu;
+    bool keep = (v->cr4 & CR4_PCIDE) && (value & CR3_NO_FLUSH);
+    uint64_t cr3 = keep ? value & ~CR3_NO_FLUSH : value;
+
+    if (cr3 & cr3_reserved())
+        return false;
+    if (is_pae_paging(v->cr0, v->cr4, v->efer) && !load_pdptes(vp, cr3))
+        return false;
+    if (!keep)
+        v->flush_guest = true;
+    v->cr3 = cr3;
+    vcpu_changed(v, VCPU_CR3);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------- CR4 */
+
+static bool cr4_may_change(const struct vcpu *v, uint64_t cr4)
+{
+    uint64_t changed = cr4 ^ v->cr4;
+    bool long_mode = (v->efer & EFER_LMA) != 0;
+
+    if (!cr4_is_valid(cr4))
+        return false;
+    if (long_mode && (changed & (CR4_PAE | CR4_LA57)))
+        return false;
+    if (!(changed & cr4 & CR4_PCIDE))
+        return true;
+    return long_mode && !(v->cr3 & CR3_PCID);
+}
+
+static bool write_cr4(struct hv_vp *vp, uint64_t value)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t changed = value ^ v->cr4;
+
+    if (!cr4_may_change(v, value))
+        return false;
+    if ((changed & CR4_PDPTE_BITS) && is_pae_paging(v->cr0, value, v->efer) && !load_pdptes(vp, v->cr3))
+        return false;
+    if (changed & CR4_PAGING_BITS)
+        v->flush_guest = true;
+    v->cr4 = value;
+    vcpu_changed(v, VCPU_CR4);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------- CR8 */
+
+static bool write_cr8(struct hv_vp *vp, uint64_t value)
+{
+    if (value & ~CR8_TPR)
+        return false;
+    vp->vcpu->cr8 = value;
+    vcpu_changed(vp->vcpu, VCPU_CR8);
+    return true;
+}
+
+/* ----------------------------------------------------------------------------- handlers */
+
+static enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit, bool done)
+{
+    if (done)
+        exit_skip_instruction(vp, exit);
+    else
+        exit_inject_error(vp, VEC_GP, 0);
+    return EXIT_HANDLED;
+}
+
+static bool (*const writes[])(struct hv_vp *vp, uint64_t value) = {
+    [0] = write_cr0,
+    [3] = write_cr3,
+    [4] = write_cr4,
+    [8] = write_cr8,
+};
+
+enum exit_outcome exit_cr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    unsigned number = exit->cr.number;
+
+    if (number >= ARRAY_COUNT(writes) || !writes[number]) {
+        exit_inject(vp, VEC_UD);
+        return EXIT_HANDLED;
+    }
+    vcpu_need(vp->vcpu, CR_GROUPS);
+    return finish(vp, exit, writes[number](vp, exit->cr.value));
+}
+
+enum exit_outcome exit_xsetbv(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
+    bool valid = (uint32_t)v->gpr[GPR_RCX] == 0 && xcr0_is_valid(value);
+
+    if (valid)
+        vcpu_write_xcr0(v, value);
+    return finish(vp, exit, valid);
+}
