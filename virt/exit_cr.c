@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest writes of control registers and of XCR0 that the CPU does not do by itself: the rules of MOV to CR (SDM 2B, and 3A 2.5, 4.10, 10.8.6) and
- * XSETBV, and what follows from such a write.
+ * Guest writes of control registers and of XCR0 that the CPU does not do by itself: the rules of MOV to CR (SDM 2B, and
+ * 3A 2.5, 4.10, 10.8.6) and XSETBV, and what follows from such a write.
  */
 #include "walk.h"
 #include <arch/bits/cr.h>
@@ -44,7 +44,8 @@ bool xcr0_is_valid(uint64_t xcr0)
 /* ------------------------------------------------------------------------------- PDPTEs */
 
 /*
- * False: #GP, and nothing has changed. PDPTEs in memory that is not there count as all ones, as a read of nothing gives: reserved bits are set.
+ * False: #GP, and nothing has changed. PDPTEs in memory that is not there count as all ones, as a read of nothing
+ * gives: reserved bits are set.
  */
 static bool load_pdptes(struct hv_vp *vp, uint64_t cr3)
 {

@@ -28,7 +28,10 @@ static bool is_source_range(const void *source, uint64_t size)
     return start && IS_ALIGNED(start, HV_PAGE_SIZE) && start + (size - 1) > start;
 }
 
-/* After a change to the tables: waits until nobody uses what they said before, then frees the pages that are left over. */
+/*
+ * After a change to the tables: waits until nobody uses what they said before, then frees the pages that are left
+ * over.
+ */
 static void publish_map(struct hv_partition *p)
 {
     __atomic_fetch_add(&p->npt_generation, 1, __ATOMIC_SEQ_CST);
@@ -36,7 +39,8 @@ static void publish_map(struct hv_partition *p)
     npt_reap(&p->npt);
 }
 
-static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags)
+static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size,
+                                 uint32_t flags)
 {
     enum hv_status st;
 
@@ -111,7 +115,10 @@ static void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights)
     return page ? page + (leaf.pa & HV_PAGE_MASK) : NULL;
 }
 
-/* Aligned words are copied as such: they may be page-table entries, which the guest changes as we look. `guest` is the guest's side. */
+/*
+ * Aligned words are copied as such: they may be page-table entries, which the guest changes as we look. `guest` is the
+ * guest's side.
+ */
 static void copy_from_guest(void *to, const void *guest, size_t size)
 {
     if (size == 8 && IS_ALIGNED((uintptr_t)guest, 8)) {
@@ -196,9 +203,10 @@ static bool set_bits(void *entry, unsigned size, uint64_t expected, uint64_t bit
     uint32_t expected4 = (uint32_t)expected;
 
     if (size == 4)
-        return __atomic_compare_exchange_n((uint32_t *)entry, &expected4, expected4 | (uint32_t)bits, false, __ATOMIC_SEQ_CST,
-                                           __ATOMIC_RELAXED);
-    return __atomic_compare_exchange_n((uint64_t *)entry, &expected, expected | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+        return __atomic_compare_exchange_n((uint32_t *)entry, &expected4, expected4 | (uint32_t)bits, false,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n((uint64_t *)entry, &expected, expected | bits, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
 }
 
 bool gpa_set_bits(struct hv_vp *vp, hv_gpa_t gpa, unsigned size, uint64_t expected, uint64_t bits)

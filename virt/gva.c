@@ -12,8 +12,8 @@
 #define WALK_TRIES      8 /* a guest may change its entries as we set bits in them; it can not keep us here */
 
 #define TRANSLATE_ACCESS (HV_TRANSLATE_READ | HV_TRANSLATE_WRITE | HV_TRANSLATE_EXECUTE)
-#define TRANSLATE_FLAGS                                                                                                \
-    (TRANSLATE_ACCESS | HV_TRANSLATE_PRIVILEGE_EXEMPT | HV_TRANSLATE_SET_BITS | HV_TRANSLATE_ENFORCE_SMAP |            \
+#define TRANSLATE_FLAGS                                                                                     \
+    (TRANSLATE_ACCESS | HV_TRANSLATE_PRIVILEGE_EXEMPT | HV_TRANSLATE_SET_BITS | HV_TRANSLATE_ENFORCE_SMAP | \
      HV_TRANSLATE_OVERRIDE_SMAP)
 
 #define WALK_GROUPS (VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER | VCPU_RFLAGS | VCPU_SS)
@@ -124,7 +124,10 @@ static uint64_t reserved_32bit(uint64_t entry, bool large)
     return large ? (entry & PDE_4M_RESERVED) | (pde_4m_address(entry) & reserved_address()) : 0;
 }
 
-/* SDM 3A tables 4-9 to 4-20: bit 12 of a large leaf is PAT, the address bits above it up to the page's size are reserved. */
+/*
+ * SDM 3A tables 4-9 to 4-20: bit 12 of a large leaf is PAT, the address bits above it up to the page's size are
+ * reserved.
+ */
 static uint64_t reserved_64bit(const struct walk *w, unsigned level, bool large)
 {
     uint64_t reserved = reserved_address();
@@ -204,7 +207,10 @@ static enum hv_translate_result walk_tables(struct walk *w)
     }
 }
 
-/* PAE: the PDPTE registers stand where a third level's table would. When they are out of date, memory has what the next entry will load. */
+/*
+ * PAE: the PDPTE registers stand where a third level's table would. When they are out of date, memory has what the
+ * next entry will load.
+ */
 static enum hv_translate_result walk_pdpte(struct walk *w)
 {
     uint64_t pdptes[GVA_PDPTES], pdpte;
@@ -342,10 +348,11 @@ enum hv_translate_result gva_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t 
         if (result != HV_TRANSLATE_SUCCESS || !(flags & HV_TRANSLATE_SET_BITS) || set_entry_bits(&w, &result))
             return result;
     }
-    return HV_TRANSLATE_NOT_PRESENT; /* as a CPU that found the page gone; what a guest gets that fights its own walks */
+    return HV_TRANSLATE_NOT_PRESENT; /* as if the page had gone: the guest fights its own walks */
 }
 
-enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result, hv_gpa_t *gpa)
+enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result,
+                               hv_gpa_t *gpa)
 {
     if (flags & ~TRANSLATE_FLAGS)
         return HV_E_INVALID;

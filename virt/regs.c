@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The registers of a VP by name. Each name has a row in a table: its kind, where it is kept, and the register group that it belongs to. A kind says
- * how the value moves and what it may be. Setting never touches hardware: it changes the cache and marks the group.
+ * The registers of a VP by name. Each name has a row in a table: its kind, where it is kept, and the register group
+ * that it belongs to. A kind says how the value moves and what it may be. Setting never touches hardware: it changes
+ * the cache and marks the group.
  */
 #include "xsave.h"
 #include <arch/bits/cr.h>
@@ -12,7 +13,7 @@
 /* Groups of more than one register: what is not set has to be known when they are marked as changed. */
 #define SHARED_GROUPS (VCPU_TABLES | VCPU_SYSENTER | VCPU_INTR)
 /* In a row's groups: the CPU has the register only with XSAVE. No register group. */
-#define NEEDS_XSAVE BIT32(31)
+#define NEEDS_XSAVE   BIT32(31)
 
 enum kind_index {
     KIND_NONE, /* no such register */
@@ -62,96 +63,78 @@ struct reg {
 #define GPR(n)         [n] = {KIND_PLAIN, IN_VCPU(gpr[n]), (n) == GPR_RSP ? VCPU_RSP : 0}
 #define SEGMENT(s)     [HV_REG_ES + (s)] = {KIND_SEGMENT, IN_VCPU(seg[s]), VCPU_SEG(s)}
 
+/* clang-format off */
 static const struct reg low_regs[] = {
-    GPR(0),
-    GPR(1),
-    GPR(2),
-    GPR(3),
-    GPR(4),
-    GPR(5),
-    GPR(6),
-    GPR(7),
-    GPR(8),
-    GPR(9),
-    GPR(10),
-    GPR(11),
-    GPR(12),
-    GPR(13),
-    GPR(14),
-    GPR(15),
-    [HV_REG_RIP] = {KIND_PLAIN, IN_VCPU(rip), VCPU_RIP},
-    [HV_REG_RFLAGS] = {KIND_PLAIN, IN_VCPU(rflags), VCPU_RFLAGS},
-    SEGMENT(SEG_ES),
-    SEGMENT(SEG_CS),
-    SEGMENT(SEG_SS),
-    SEGMENT(SEG_DS),
-    SEGMENT(SEG_FS),
-    SEGMENT(SEG_GS),
-    SEGMENT(SEG_LDTR),
-    SEGMENT(SEG_TR),
-    [HV_REG_IDTR] = {KIND_TABLE, IN_VCPU(idtr), VCPU_TABLES},
-    [HV_REG_GDTR] = {KIND_TABLE, IN_VCPU(gdtr), VCPU_TABLES},
-    [HV_REG_CR0] = {KIND_CONTROL, IN_VCPU(cr0), VCPU_CR0},
-    [HV_REG_CR2] = {KIND_PLAIN, IN_VCPU(cr2), 0},
-    [HV_REG_CR3] = {KIND_CONTROL, IN_VCPU(cr3), VCPU_CR3},
-    [HV_REG_CR4] = {KIND_CONTROL, IN_VCPU(cr4), VCPU_CR4},
-    [HV_REG_CR8] = {KIND_CR8, IN_VCPU(cr8), VCPU_CR8},
-    [HV_REG_DR0] = {KIND_DR, IN_VCPU(dr[0]), 0},
-    [HV_REG_DR1] = {KIND_DR, IN_VCPU(dr[1]), 0},
-    [HV_REG_DR2] = {KIND_DR, IN_VCPU(dr[2]), 0},
-    [HV_REG_DR3] = {KIND_DR, IN_VCPU(dr[3]), 0},
-    [HV_REG_DR6] = {KIND_DR6, IN_VCPU(dr6), 0},
-    [HV_REG_DR7] = {KIND_DR7, IN_VCPU(dr7), VCPU_DR7},
-    [HV_REG_XCR0] = {KIND_XCR0, IN_VCPU(xcr0), NEEDS_XSAVE},
+    GPR(0), GPR(1), GPR(2),  GPR(3),  GPR(4),  GPR(5),  GPR(6),  GPR(7),
+    GPR(8), GPR(9), GPR(10), GPR(11), GPR(12), GPR(13), GPR(14), GPR(15),
+    [HV_REG_RIP]    = {KIND_PLAIN,   IN_VCPU(rip),    VCPU_RIP},
+    [HV_REG_RFLAGS] = {KIND_PLAIN,   IN_VCPU(rflags), VCPU_RFLAGS},
+    SEGMENT(SEG_ES), SEGMENT(SEG_CS), SEGMENT(SEG_SS), SEGMENT(SEG_DS), SEGMENT(SEG_FS), SEGMENT(SEG_GS),
+    SEGMENT(SEG_LDTR), SEGMENT(SEG_TR),
+    [HV_REG_IDTR]   = {KIND_TABLE,   IN_VCPU(idtr),   VCPU_TABLES},
+    [HV_REG_GDTR]   = {KIND_TABLE,   IN_VCPU(gdtr),   VCPU_TABLES},
+    [HV_REG_CR0]    = {KIND_CONTROL, IN_VCPU(cr0),    VCPU_CR0},
+    [HV_REG_CR2]    = {KIND_PLAIN,   IN_VCPU(cr2),    0},
+    [HV_REG_CR3]    = {KIND_CONTROL, IN_VCPU(cr3),    VCPU_CR3},
+    [HV_REG_CR4]    = {KIND_CONTROL, IN_VCPU(cr4),    VCPU_CR4},
+    [HV_REG_CR8]    = {KIND_CR8,     IN_VCPU(cr8),    VCPU_CR8},
+    [HV_REG_DR0]    = {KIND_DR,      IN_VCPU(dr[0]),  0},
+    [HV_REG_DR1]    = {KIND_DR,      IN_VCPU(dr[1]),  0},
+    [HV_REG_DR2]    = {KIND_DR,      IN_VCPU(dr[2]),  0},
+    [HV_REG_DR3]    = {KIND_DR,      IN_VCPU(dr[3]),  0},
+    [HV_REG_DR6]    = {KIND_DR6,     IN_VCPU(dr6),    0},
+    [HV_REG_DR7]    = {KIND_DR7,     IN_VCPU(dr7),    VCPU_DR7},
+    [HV_REG_XCR0]   = {KIND_XCR0,    IN_VCPU(xcr0),   NEEDS_XSAVE},
 };
 
 /* from HV_REG_XMM0 on */
 static const struct reg fp_regs[] = {
-    [0x00 ... 0x0f] = {KIND_XMM, 0, 0},
-    [0x10 ... 0x17] = {KIND_ST, 0, 0},
-    [0x18] = {KIND_FP_CONTROL, 0, 0},
-    [0x19] = {KIND_XMM_CONTROL, 0, 0},
+    [0x00 ... 0x0f] = {KIND_XMM,         0, 0},
+    [0x10 ... 0x17] = {KIND_ST,          0, 0},
+    [0x18]          = {KIND_FP_CONTROL,  0, 0},
+    [0x19]          = {KIND_XMM_CONTROL, 0, 0},
 };
 
-#define MSR(name)      [HV_REG_##name - HV_REG_TSC]
-#define MSRS(first, last) [HV_REG_##first - HV_REG_TSC ... HV_REG_##last - HV_REG_TSC]
-#define IN_MSRS(index) offsetof(struct vcpu, msr[VCPU_MSR_##index])
+#define MSR(name)         [HV_REG_##name - HV_REG_TSC]
+#define MSRS(first, last) [(HV_REG_##first) - HV_REG_TSC ... (HV_REG_##last) - HV_REG_TSC]
+#define IN_MSRS(index)    offsetof(struct vcpu, msr[VCPU_MSR_##index])
 
 static const struct reg msr_regs[] = {
-    MSR(TSC) = {KIND_TSC, IN_VCPU(tsc_offset), VCPU_TSC},
-    MSR(EFER) = {KIND_EFER, IN_VCPU(efer), VCPU_EFER},
-    MSR(KERNEL_GS_BASE) = {KIND_CANONICAL, IN_MSRS(KERNEL_GS_BASE), 0},
-    MSR(APIC_BASE) = {KIND_APIC_BASE, 0, 0},
-    MSR(PAT) = {KIND_PAT, IN_VCPU(pat), VCPU_PAT},
-    MSR(SYSENTER_CS) = {KIND_LOW32, IN_VCPU(sysenter_cs), VCPU_SYSENTER},
-    MSR(SYSENTER_EIP) = {KIND_CANONICAL, IN_VCPU(sysenter_eip), VCPU_SYSENTER},
-    MSR(SYSENTER_ESP) = {KIND_CANONICAL, IN_VCPU(sysenter_esp), VCPU_SYSENTER},
-    MSR(STAR) = {KIND_PLAIN, IN_MSRS(STAR), 0},
-    MSR(LSTAR) = {KIND_CANONICAL, IN_MSRS(LSTAR), 0},
-    MSR(CSTAR) = {KIND_CANONICAL, IN_MSRS(CSTAR), 0},
-    MSR(SFMASK) = {KIND_LOW32, IN_MSRS(SFMASK), 0},
-    MSR(INITIAL_APIC_ID) = {KIND_APIC_ID, 0, 0},
-    MSR(MTRR_CAP) = {KIND_MTRR_CAP, 0, 0},
-    MSR(MTRR_DEF_TYPE) = {KIND_MTRR_DEF_TYPE, 0, 0},
-    MSRS(MTRR_PHYS_BASE0, MTRR_PHYS_BASEF) = {KIND_MTRR_BASE, 0, 0},
-    MSRS(MTRR_PHYS_MASK0, MTRR_PHYS_MASKF) = {KIND_MTRR_MASK, 0, 0},
-    MSRS(MTRR_FIX64K_00000, MTRR_FIX4K_F8000) = {KIND_MTRR_FIXED, 0, 0},
-    MSR(TSC_AUX) = {KIND_LOW32, IN_MSRS(TSC_AUX), 0},
-    MSR(TSC_VIRTUAL_OFFSET) = {KIND_PLAIN, IN_VCPU(tsc_offset), VCPU_TSC},
-    MSR(XSS) = {KIND_XSS, IN_VCPU(xss), NEEDS_XSAVE},
-    MSR(TSC_ADJUST) = {KIND_TSC_ADJUST, 0, 0},
+    MSR(TSC)                                  = {KIND_TSC,           IN_VCPU(tsc_offset),     VCPU_TSC},
+    MSR(EFER)                                 = {KIND_EFER,          IN_VCPU(efer),           VCPU_EFER},
+    MSR(KERNEL_GS_BASE)                       = {KIND_CANONICAL,     IN_MSRS(KERNEL_GS_BASE), 0},
+    MSR(APIC_BASE)                            = {KIND_APIC_BASE,     0,                       0},
+    MSR(PAT)                                  = {KIND_PAT,           IN_VCPU(pat),            VCPU_PAT},
+    MSR(SYSENTER_CS)                          = {KIND_LOW32,         IN_VCPU(sysenter_cs),    VCPU_SYSENTER},
+    MSR(SYSENTER_EIP)                         = {KIND_CANONICAL,     IN_VCPU(sysenter_eip),   VCPU_SYSENTER},
+    MSR(SYSENTER_ESP)                         = {KIND_CANONICAL,     IN_VCPU(sysenter_esp),   VCPU_SYSENTER},
+    MSR(STAR)                                 = {KIND_PLAIN,         IN_MSRS(STAR),           0},
+    MSR(LSTAR)                                = {KIND_CANONICAL,     IN_MSRS(LSTAR),          0},
+    MSR(CSTAR)                                = {KIND_CANONICAL,     IN_MSRS(CSTAR),          0},
+    MSR(SFMASK)                               = {KIND_LOW32,         IN_MSRS(SFMASK),         0},
+    MSR(INITIAL_APIC_ID)                      = {KIND_APIC_ID,       0,                       0},
+    MSR(MTRR_CAP)                             = {KIND_MTRR_CAP,      0,                       0},
+    MSR(MTRR_DEF_TYPE)                        = {KIND_MTRR_DEF_TYPE, 0,                       0},
+    MSRS(MTRR_PHYS_BASE0, MTRR_PHYS_BASEF)    = {KIND_MTRR_BASE,     0,                       0},
+    MSRS(MTRR_PHYS_MASK0, MTRR_PHYS_MASKF)    = {KIND_MTRR_MASK,     0,                       0},
+    MSRS(MTRR_FIX64K_00000, MTRR_FIX4K_F8000) = {KIND_MTRR_FIXED,    0,                       0},
+    MSR(TSC_AUX)                              = {KIND_LOW32,         IN_MSRS(TSC_AUX),        0},
+    MSR(TSC_VIRTUAL_OFFSET)                   = {KIND_PLAIN,         IN_VCPU(tsc_offset),     VCPU_TSC},
+    MSR(XSS)                                  = {KIND_XSS,           IN_VCPU(xss),            NEEDS_XSAVE},
+    MSR(TSC_ADJUST)                           = {KIND_TSC_ADJUST,    0,                       0},
 };
 
 #define STATE(name) [HV_REG_##name - HV_REG_PENDING_INTERRUPTION]
 
 static const struct reg state_regs[] = {
-    STATE(PENDING_INTERRUPTION) = {KIND_INTERRUPTION, IN_VCPU(event), 0},
-    STATE(INTERRUPT_STATE) = {KIND_INTERRUPT_STATE, 0, VCPU_INTR},
-    STATE(PENDING_EVENT) = {KIND_EVENT, 0, 0},
-    STATE(DELIVERABILITY_NOTIFICATIONS) = {KIND_NOTIFICATIONS, 0, 0},
-    STATE(INTERNAL_ACTIVITY_STATE) = {KIND_ACTIVITY, 0, 0},
-    STATE(PENDING_DEBUG_EXCEPTION) = {KIND_DEBUG, 0, VCPU_INTR},
+    STATE(PENDING_INTERRUPTION)         = {KIND_INTERRUPTION,    IN_VCPU(event), 0},
+    STATE(INTERRUPT_STATE)              = {KIND_INTERRUPT_STATE, 0,              VCPU_INTR},
+    STATE(PENDING_EVENT)                = {KIND_EVENT,           0,              0},
+    STATE(DELIVERABILITY_NOTIFICATIONS) = {KIND_NOTIFICATIONS,   0,              0},
+    STATE(INTERNAL_ACTIVITY_STATE)      = {KIND_ACTIVITY,        0,              0},
+    STATE(PENDING_DEBUG_EXCEPTION)      = {KIND_DEBUG,           0,              VCPU_INTR},
 };
+/* clang-format on */
 
 static const struct {
     uint32_t first, count;
@@ -288,8 +271,8 @@ static void get_pair(struct hv_vp *vp, const struct reg *reg, uint32_t name, uni
 }
 
 /* The limit counts bytes, so G is what the limit needs it to be (SDM 3C 26.3.1.2). */
-#define LIMIT_NEEDS_G  BITS32(31, 20)
-#define LIMIT_WITH_G   BITS32(11, 0)
+#define LIMIT_NEEDS_G BITS32(31, 20)
+#define LIMIT_WITH_G  BITS32(11, 0)
 
 static bool set_segment(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
 {
@@ -450,11 +433,11 @@ static bool mtrr_fixed_is_valid(uint64_t value)
 #define EXCEPTION_VECTORS 32u
 #define INTERRUPT_VECTORS 256u
 
-#define PENDING_INT_STORED                                                                                             \
-    (HV_PENDING_INT_VALID | HV_PENDING_INT_TYPE | HV_PENDING_INT_ERROR_VALID | HV_PENDING_INT_LENGTH |                 \
+#define PENDING_INT_STORED                                                                             \
+    (HV_PENDING_INT_VALID | HV_PENDING_INT_TYPE | HV_PENDING_INT_ERROR_VALID | HV_PENDING_INT_LENGTH | \
      HV_PENDING_INT_VECTOR | HV_PENDING_INT_ERROR_CODE)
-#define PENDING_INT_TYPES                                                                                              \
-    (BIT32(HV_INT_TYPE_EXTERNAL) | BIT32(HV_INT_TYPE_NMI) | BIT32(HV_INT_TYPE_EXCEPTION) |                             \
+#define PENDING_INT_TYPES                                                                  \
+    (BIT32(HV_INT_TYPE_EXTERNAL) | BIT32(HV_INT_TYPE_NMI) | BIT32(HV_INT_TYPE_EXCEPTION) | \
      BIT32(HV_INT_TYPE_SOFTWARE) | BIT32(HV_INT_TYPE_PRIV_SW_EXCEPTION) | BIT32(HV_INT_TYPE_SW_EXCEPTION))
 
 static bool interruption_is_valid(uint64_t value)
@@ -481,8 +464,8 @@ static void get_interrupt_state(struct hv_vp *vp, const struct reg *reg, uint32_
 }
 
 /*
- * A shadow that the client makes is that of MOV SS: it may exist with IF clear, and holds a pending single-step trap back for one instruction,
- * as clients that step a guest expect.
+ * A shadow that the client makes is that of MOV SS: it may exist with IF clear, and holds a pending single-step trap
+ * back for one instruction, as clients that step a guest expect.
  */
 static bool set_interrupt_state(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
 {
@@ -550,8 +533,8 @@ static bool set_debug(struct hv_vp *vp, const struct reg *reg, uint32_t name, co
     uint64_t breakpoints = value->u64 & HV_PENDING_DEBUG_BP;
 
     (void)reg, (void)name;
-    vp->vcpu->pending_debug = breakpoints | (breakpoints ? DEBUG_ENABLED : 0) |
-                              (value->u64 & HV_PENDING_DEBUG_SINGLE_STEP ? DEBUG_BS : 0);
+    vp->vcpu->pending_debug =
+        breakpoints | (breakpoints ? DEBUG_ENABLED : 0) | (value->u64 & HV_PENDING_DEBUG_SINGLE_STEP ? DEBUG_BS : 0);
     return true;
 }
 
@@ -569,50 +552,52 @@ static bool set_nothing(struct hv_vp *vp, const struct reg *reg, uint32_t name, 
     return false;
 }
 
+/* clang-format off */
 static const struct kind {
     void (*get)(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value);
     bool (*set)(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value);
     bool (*is_valid)(uint64_t word); /* NULL: any value */
 } kinds[KIND_COUNT] = {
-    [KIND_NONE] = {get_nothing, set_nothing, NULL},
-    [KIND_PLAIN] = {get_word, set_word, NULL},
-    [KIND_LOW32] = {get_word, set_low32, NULL},
-    [KIND_CANONICAL] = {get_word, set_word, is_canonical},
-    [KIND_CONTROL] = {get_word, set_control, NULL},
-    [KIND_EFER] = {get_word, set_control, efer_is_valid},
-    [KIND_CR8] = {get_word, set_word, cr8_is_valid},
-    [KIND_DR] = {get_word, set_dr, NULL},
-    [KIND_DR6] = {get_word, set_word, is_low32},
-    [KIND_DR7] = {get_word, set_dr7, is_low32},
-    [KIND_XCR0] = {get_word, set_word, xcr0_is_valid},
-    [KIND_XSS] = {get_word, set_word, xss_is_valid},
-    [KIND_SEGMENT] = {get_pair, set_segment, NULL},
-    [KIND_TABLE] = {get_pair, set_table, NULL},
-    [KIND_XMM] = {get_xmm, set_xmm, NULL},
-    [KIND_ST] = {get_st, set_st, NULL},
-    [KIND_FP_CONTROL] = {get_fp_control, set_fp_control, NULL},
-    [KIND_XMM_CONTROL] = {get_xmm_control, set_xmm_control, NULL},
-    [KIND_TSC] = {get_tsc, set_tsc, NULL},
-    [KIND_PAT] = {get_word, set_word, pat_is_valid},
-    [KIND_APIC_ID] = {get_apic_id, set_apic_id, NULL},
-    [KIND_APIC_BASE] = {get_word, set_word, apic_base_is_valid},
-    [KIND_TSC_ADJUST] = {get_word, set_word, NULL},
-    [KIND_MTRR_CAP] = {get_mtrr_cap, set_mtrr_cap, NULL},
-    [KIND_MTRR_DEF_TYPE] = {get_word, set_word, mtrr_def_type_is_valid},
-    [KIND_MTRR_BASE] = {get_word, set_word, mtrr_base_is_valid},
-    [KIND_MTRR_MASK] = {get_word, set_word, mtrr_mask_is_valid},
-    [KIND_MTRR_FIXED] = {get_word, set_word, mtrr_fixed_is_valid},
-    [KIND_INTERRUPTION] = {get_word, set_interruption, interruption_is_valid},
+    [KIND_NONE]            = {get_nothing,         set_nothing,         NULL},
+    [KIND_PLAIN]           = {get_word,            set_word,            NULL},
+    [KIND_LOW32]           = {get_word,            set_low32,           NULL},
+    [KIND_CANONICAL]       = {get_word,            set_word,            is_canonical},
+    [KIND_CONTROL]         = {get_word,            set_control,         NULL},
+    [KIND_EFER]            = {get_word,            set_control,         efer_is_valid},
+    [KIND_CR8]             = {get_word,            set_word,            cr8_is_valid},
+    [KIND_DR]              = {get_word,            set_dr,              NULL},
+    [KIND_DR6]             = {get_word,            set_word,            is_low32},
+    [KIND_DR7]             = {get_word,            set_dr7,             is_low32},
+    [KIND_XCR0]            = {get_word,            set_word,            xcr0_is_valid},
+    [KIND_XSS]             = {get_word,            set_word,            xss_is_valid},
+    [KIND_SEGMENT]         = {get_pair,            set_segment,         NULL},
+    [KIND_TABLE]           = {get_pair,            set_table,           NULL},
+    [KIND_XMM]             = {get_xmm,             set_xmm,             NULL},
+    [KIND_ST]              = {get_st,              set_st,              NULL},
+    [KIND_FP_CONTROL]      = {get_fp_control,      set_fp_control,      NULL},
+    [KIND_XMM_CONTROL]     = {get_xmm_control,     set_xmm_control,     NULL},
+    [KIND_TSC]             = {get_tsc,             set_tsc,             NULL},
+    [KIND_PAT]             = {get_word,            set_word,            pat_is_valid},
+    [KIND_APIC_ID]         = {get_apic_id,         set_apic_id,         NULL},
+    [KIND_APIC_BASE]       = {get_word,            set_word,            apic_base_is_valid},
+    [KIND_TSC_ADJUST]      = {get_word,            set_word,            NULL},
+    [KIND_MTRR_CAP]        = {get_mtrr_cap,        set_mtrr_cap,        NULL},
+    [KIND_MTRR_DEF_TYPE]   = {get_word,            set_word,            mtrr_def_type_is_valid},
+    [KIND_MTRR_BASE]       = {get_word,            set_word,            mtrr_base_is_valid},
+    [KIND_MTRR_MASK]       = {get_word,            set_word,            mtrr_mask_is_valid},
+    [KIND_MTRR_FIXED]      = {get_word,            set_word,            mtrr_fixed_is_valid},
+    [KIND_INTERRUPTION]    = {get_word,            set_interruption,    interruption_is_valid},
     [KIND_INTERRUPT_STATE] = {get_interrupt_state, set_interrupt_state, NULL},
-    [KIND_EVENT] = {get_event, set_event, event_is_valid},
-    [KIND_NOTIFICATIONS] = {get_word, set_word, notifications_are_valid},
-    [KIND_ACTIVITY] = {get_word, set_word, activity_is_valid},
-    [KIND_DEBUG] = {get_debug, set_debug, NULL},
+    [KIND_EVENT]           = {get_event,           set_event,           event_is_valid},
+    [KIND_NOTIFICATIONS]   = {get_word,            set_word,            notifications_are_valid},
+    [KIND_ACTIVITY]        = {get_word,            set_word,            activity_is_valid},
+    [KIND_DEBUG]           = {get_debug,           set_debug,           NULL},
 };
+/* clang-format on */
 
 /*
- * A client that changes its list under our eyes gets nonsense, never more than that: rows of KIND_NONE are harmless, indices masked, and
- * what is checked is our copy of the value.
+ * A client that changes its list under our eyes gets nonsense, never more than that: rows of KIND_NONE are harmless,
+ * indices masked, and what is checked is our copy of the value.
  */
 static void get_one(struct hv_vp *vp, uint32_t name, union hv_reg_value *value)
 {
@@ -716,7 +701,8 @@ static void set_gprs(struct vcpu *v, const uint32_t *names, uint32_t count, cons
         vcpu_changed(v, VCPU_RSP);
 }
 
-enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, const union hv_reg_value *values)
+enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                   const union hv_reg_value *values)
 {
     uint32_t gprs = count_gprs(names, count);
     uint32_t groups = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bracket around every use of a partition's second-level tables: by the CPU while it runs the guest, and by the core while it walks them.
- * partition_flush() waits for the CPUs of VPs inside such a bracket, so a table page seen inside it stays a table page until the end of it.
+ * The bracket around every use of a partition's second-level tables: by the CPU while it runs the guest, and by the
+ * core while it walks them. partition_flush() waits for the CPUs of VPs inside such a bracket, so a table page seen
+ * inside it stays a table page until the end of it.
  */
 #ifndef VIRT_WALK_H
 #define VIRT_WALK_H
@@ -9,8 +10,9 @@
 #include "partition.h"
 
 /*
- * Turns interrupts off, and says on which CPU the VP's owner walks. The sequentially consistent store comes before every read of the tables: whoever
- * changes them first writes the entry and then looks at `walking`. Brackets nest. Returns what vp_walk_end needs.
+ * Turns interrupts off, and says on which CPU the VP's owner walks. The sequentially consistent store comes before
+ * every read of the tables: whoever changes them first writes the entry and then looks at `walking`. Brackets nest.
+ * Returns what vp_walk_end needs.
  */
 static inline uint64_t vp_walk_begin(struct hv_vp *vp)
 {

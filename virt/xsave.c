@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The extended state of a VP (SDM 1 chapter 13): x87 and SSE registers one by one, and the whole as a client sees it. A vcpu keeps it in the
- * standard format of XSAVE; clients are given the compacted one and may give either.
+ * The extended state of a VP (SDM 1 chapter 13): x87 and SSE registers one by one, and the whole as a client sees it. A
+ * vcpu keeps it in the standard format of XSAVE; clients are given the compacted one and may give either.
  */
 #include "xsave.h"
 #include <arch/bits/cpuid.h>
@@ -53,7 +53,10 @@ static uint64_t state_mask(void)
     return allowed ? allowed : LEGACY_STATE;
 }
 
-/* Does the image hold this component? If not, it is in its initial configuration. An image of FXSAVE always holds both. */
+/*
+ * Does the image hold this component? If not, it is in its initial configuration. An image of FXSAVE always holds
+ * both.
+ */
 static bool is_in_use(const struct xsave_image *image, uint64_t component)
 {
     return !cpu_facts()->xcr0_allowed || (image->xstate_bv & component);
@@ -158,7 +161,10 @@ void xsave_set_fp_control(struct vcpu *v, const union hv_reg_value *value)
     image->fip = value->fp.last_rip;
 }
 
-/* MXCSR is always in the image: in the standard format XSAVE writes and XRSTOR reads it whatever XSTATE_BV says (SDM 1 13.7, 13.8). */
+/*
+ * MXCSR is always in the image: in the standard format XSAVE writes and XRSTOR reads it whatever XSTATE_BV says (SDM 1
+ * 13.7, 13.8).
+ */
 void xsave_get_xmm_control(const struct vcpu *v, union hv_reg_value *value)
 {
     const struct xsave_image *image = image_of(v);
@@ -186,8 +192,8 @@ bool xsave_set_xmm_control(struct vcpu *v, const union hv_reg_value *value)
 
 /* ------------------------------------------------------------------------------ layout */
 
-#define COMPONENTS      63u
-#define FIRST_EXTENDED  2u /* the components before it are in the legacy region */
+#define COMPONENTS     63u
+#define FIRST_EXTENDED 2u /* the components before it are in the legacy region */
 
 struct component {
     uint32_t size, offset; /* offset: in the standard format */
@@ -221,7 +227,7 @@ static void learn_components(void)
 /* A client's area in one of the formats. */
 struct area {
     bool compacted;
-    uint64_t mask;             /* components that have a place in it */
+    uint64_t mask; /* components that have a place in it */
     uint32_t size;
     uint32_t offset[COMPONENTS]; /* of the extended components in `mask` */
 };
@@ -245,7 +251,10 @@ static void lay_out(struct area *a)
 
 /* ---------------------------------------------------------------------------- as a whole */
 
-/* The legacy region and header of the compacted form. SSE counts as in use when MXCSR is not the initial one, as for XSAVEC (SDM 1 13.10). */
+/*
+ * The legacy region and header of the compacted form. SSE counts as in use when MXCSR is not the initial one, as for
+ * XSAVEC (SDM 1 13.10).
+ */
 static void get_head(const struct xsave_image *image, struct xsave_image *head)
 {
     uint64_t mask = state_mask();
@@ -307,7 +316,10 @@ static bool check_head(const struct xsave_image *head, struct area *a)
     return true;
 }
 
-/* In the compacted form an unused SSE component means the initial MXCSR, in the standard form MXCSR counts in any case. */
+/*
+ * In the compacted form an unused SSE component means the initial MXCSR, in the standard form MXCSR counts in any
+ * case.
+ */
 static uint32_t mxcsr_of(const struct xsave_image *head, const struct area *a)
 {
     return a->compacted && !(head->xstate_bv & XCR0_SSE) ? MXCSR_INIT : head->mxcsr;
