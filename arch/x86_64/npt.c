@@ -308,7 +308,7 @@ static void run_reset(struct change *c)
 /* Goes on to the run in which gpa lies. Pages come in order, so the source is asked for each of them once. */
 static void run_advance(struct change *c, hv_gpa_t gpa)
 {
-    if (gpa < c->run_end)
+    if (gpa < c->run_end || c->bad_page)
         return;
     c->run = gpa;
     c->run_pa = c->next_pa;
@@ -325,9 +325,9 @@ static void map_visit(struct change *c, const struct slot *s)
     const struct npt_format *f = c->npt->format;
     hv_hpa_t pa;
 
+    run_advance(c, s->gpa);
     if (c->bad_page)
         return;
-    run_advance(c, s->gpa);
     pa = c->run_pa + (s->gpa - c->run);
     if (s->level > f->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)))
         descend(c, s);
