@@ -196,22 +196,22 @@ static uint64_t event_length(struct audit *a, uint64_t unused)
 #define ENTRY     "SDM 3C 27.2.1.3"
 
 /* clang-format off */
-#define PAGE(id, field, word, bits, what)                                                                                       \
-    {"control." id ".align", VMCS_##field, EXECUTION, audit_must_be_0, BITS64(11, 0), word, bits,                               \
-     what ": bits 11:0 must be 0"},                                                                                             \
-    {"control." id ".width", VMCS_##field, EXECUTION, audit_width, 0, word, bits,                                               \
+#define PAGE(id, field, word, bits, what) \
+    {"control." id ".align", VMCS_##field, EXECUTION, audit_must_be_0, BITS64(11, 0), word, bits, \
+     what ": bits 11:0 must be 0"}, \
+    {"control." id ".width", VMCS_##field, EXECUTION, audit_width, 0, word, bits, \
      what ": no bit may be set beyond the physical-address width"}
 
-#define AREA(id, field, count, section, what)                                                                                   \
-    {"control." id ".align", VMCS_##field, section, area_align, VMCS_##count, W_ALWAYS, 0,                                      \
-     what ": bits 3:0 of the address must be 0 unless the count is 0"},                                                         \
-    {"control." id ".width", VMCS_##field, section, area_width, VMCS_##count, W_ALWAYS, 0,                                      \
-     what ": no bit of the address may be set beyond the physical-address width unless the count is 0"},                        \
-    {"control." id ".end", VMCS_##field, section, area_end, VMCS_##count, W_ALWAYS, 0,                                          \
+#define AREA(id, field, count, section, what) \
+    {"control." id ".align", VMCS_##field, section, area_align, VMCS_##count, W_ALWAYS, 0, \
+     what ": bits 3:0 of the address must be 0 unless the count is 0"}, \
+    {"control." id ".width", VMCS_##field, section, area_width, VMCS_##count, W_ALWAYS, 0, \
+     what ": no bit of the address may be set beyond the physical-address width unless the count is 0"}, \
+    {"control." id ".end", VMCS_##field, section, area_end, VMCS_##count, W_ALWAYS, 0, \
      what ": the last byte's address must not exceed the physical-address width"}
 
 /* "if the control `bits` is 1, the control `needed` in another field must be 1" */
-#define NEEDS(id, field, needed, word, bits, text)                                                                              \
+#define NEEDS(id, field, needed, word, bits, text) \
     {"control." id, VMCS_##field, EXECUTION, audit_must_be_1, needed, word, bits, text}
 
 static const struct audit_rule rules[] = {
@@ -234,7 +234,8 @@ static const struct audit_rule rules[] = {
     PAGE("io_bitmap_b", IO_BITMAP_B, W_CPU, CPU_IO_BITMAPS, "address of I/O bitmap B"),
     PAGE("msr_bitmap", MSR_BITMAP, W_CPU, CPU_MSR_BITMAPS, "address of the MSR bitmap"),
     PAGE("virtual_apic", VIRTUAL_APIC_ADDR, W_CPU, CPU_TPR_SHADOW, "virtual-APIC address"),
-    {"control.tpr_threshold.reserved", VMCS_TPR_THRESHOLD, EXECUTION, audit_must_be_0, BITS64(31, 4), W_MODE, MODE_TPR_PLAIN,
+    {"control.tpr_threshold.reserved", VMCS_TPR_THRESHOLD, EXECUTION, audit_must_be_0, BITS64(31, 4), W_MODE,
+     MODE_TPR_PLAIN,
      "TPR threshold: bits 31:4 must be 0 with \"use TPR shadow\" 1 and \"virtual-interrupt delivery\" 0"},
     {"control.tpr_threshold.vtpr", VMCS_TPR_THRESHOLD, EXECUTION, tpr_threshold, 0, W_MODE, MODE_TPR_PLAIN,
      "TPR threshold: bits 3:0 must not be greater than bits 7:4 of VTPR on the virtual-APIC page"},
@@ -261,9 +262,11 @@ static const struct audit_rule rules[] = {
           "\"virtual-interrupt delivery\" must be 1 if \"process posted interrupts\" is 1"),
     NEEDS("posted.acknowledge", EXIT_CONTROLS, EXIT_ACK_INTR, W_PIN, PIN_POSTED_INTR,
           "\"acknowledge interrupt on exit\" must be 1 if \"process posted interrupts\" is 1"),
-    {"control.posted.vector", VMCS_POSTED_INTR_VECTOR, EXECUTION, audit_must_be_0, BITS64(15, 8), W_PIN, PIN_POSTED_INTR,
+    {"control.posted.vector", VMCS_POSTED_INTR_VECTOR, EXECUTION, audit_must_be_0, BITS64(15, 8), W_PIN,
+     PIN_POSTED_INTR,
      "posted-interrupt notification vector: bits 15:8 must be 0"},
-    {"control.posted.align", VMCS_POSTED_INTR_DESC_ADDR, EXECUTION, audit_must_be_0, BITS64(5, 0), W_PIN, PIN_POSTED_INTR,
+    {"control.posted.align", VMCS_POSTED_INTR_DESC_ADDR, EXECUTION, audit_must_be_0, BITS64(5, 0), W_PIN,
+     PIN_POSTED_INTR,
      "posted-interrupt descriptor address: bits 5:0 must be 0"},
     {"control.posted.width", VMCS_POSTED_INTR_DESC_ADDR, EXECUTION, audit_width, 0, W_PIN, PIN_POSTED_INTR,
      "posted-interrupt descriptor address: no bit may be set beyond the physical-address width"},
@@ -317,7 +320,8 @@ static const struct audit_rule rules[] = {
           "\"enable EPT\" must be 1 if \"guest-paging verification\" is 1"),
     {"control.hlatp", VMCS_HLATP, EXECUTION, hlatp, 0, W_CPU3, CPU3_HLAT,
      "HLATP: bits 2:0, 11:5 and bits beyond the physical-address width must be 0"},
-    {"control.pid_table.align", VMCS_PID_POINTER_TABLE_ADDR, EXECUTION, audit_must_be_0, BITS64(2, 0), W_CPU3, CPU3_IPI_VIRT,
+    {"control.pid_table.align", VMCS_PID_POINTER_TABLE_ADDR, EXECUTION, audit_must_be_0, BITS64(2, 0), W_CPU3,
+     CPU3_IPI_VIRT,
      "PID-pointer table address: bits 2:0 must be 0"},
     {"control.pid_table.width", VMCS_PID_POINTER_TABLE_ADDR, EXECUTION, pid_table_end, 0, W_CPU3, CPU3_IPI_VIRT,
      "PID-pointer table: no address up to the last entry's may exceed the physical-address width"},
@@ -328,7 +332,8 @@ static const struct audit_rule rules[] = {
      "VM-exit controls: a bit clear in IA32_VMX_(TRUE_)EXIT_CTLS 63:32 must be 0"},
     {"control.exit2.must_be_0", VMCS_EXIT2_CONTROLS, EXIT, fixed_0_exit2, 0, W_EXIT, EXIT_ACTIVATE_EXIT2,
      "secondary VM-exit controls: a bit clear in IA32_VMX_EXIT_CTLS2 must be 0"},
-    {"control.exit.save_timer", VMCS_EXIT_CONTROLS, EXIT, audit_must_be_0, EXIT_SAVE_PREEMPTION_TIMER, W_MODE, MODE_NO_TIMER,
+    {"control.exit.save_timer", VMCS_EXIT_CONTROLS, EXIT, audit_must_be_0, EXIT_SAVE_PREEMPTION_TIMER, W_MODE,
+     MODE_NO_TIMER,
      "\"save VMX-preemption timer value\" must be 0 if \"activate VMX-preemption timer\" is 0"},
     AREA("exit_store", EXIT_MSR_STORE_ADDR, EXIT_MSR_STORE_COUNT, EXIT, "VM-exit MSR-store area"),
     AREA("exit_load", EXIT_MSR_LOAD_ADDR, EXIT_MSR_LOAD_COUNT, EXIT, "VM-exit MSR-load area"),
@@ -350,10 +355,12 @@ static const struct audit_rule rules[] = {
     {"control.event.error_real_mode", VMCS_ENTRY_INTR_INFO, ENTRY, event_error_real, 0, W_MODE, MODE_INJECT_ERROR,
      "event injection: deliver-error-code must be 0 for an unrestricted guest with CR0.PE 0"},
     {"control.event.error_vector", VMCS_ENTRY_INTR_INFO, ENTRY, event_error_vector, 0, W_MODE, MODE_INJECT_HW,
-     "event injection: deliver-error-code must be 1 just for vectors 8, 10 to 14, 17 and 21 (unless IA32_VMX_BASIC bit 56 is 1)"},
+     "event injection: deliver-error-code must be 1 just for vectors 8, 10 to 14, 17 and 21 (unless "
+     "IA32_VMX_BASIC bit 56 is 1)"},
     {"control.event.reserved", VMCS_ENTRY_INTR_INFO, ENTRY, audit_must_be_0, INTR_INFO_RESERVED, W_MODE, MODE_INJECT,
      "event injection: bits 30:12 must be 0"},
-    {"control.event.error_code", VMCS_ENTRY_ERROR_CODE, ENTRY, audit_must_be_0, BITS64(31, 16), W_MODE, MODE_INJECT_ERROR,
+    {"control.event.error_code", VMCS_ENTRY_ERROR_CODE, ENTRY, audit_must_be_0, BITS64(31, 16), W_MODE,
+     MODE_INJECT_ERROR,
      "event injection: bits 31:16 of the error code must be 0"},
     {"control.event.length", VMCS_ENTRY_INSTR_LENGTH, ENTRY, event_length, 0, W_MODE, MODE_INJECT_SOFT,
      "event injection: a software event's instruction length must be 1 to 15 (0 too if IA32_VMX_MISC bit 30 is 1)"},

@@ -24,7 +24,8 @@ static uint64_t efer_mode(struct audit *a, uint64_t unused)
 
 /* clang-format off */
 #define CANONICAL(id, field, section, what) \
-    {"host." id, VMCS_HOST_##field, section, audit_canonical, 0, W_ALWAYS, 0, "host " what " must be a canonical address"}
+    {"host." id, VMCS_HOST_##field, section, audit_canonical, 0, W_ALWAYS, 0, \
+     "host " what " must be a canonical address"}
 
 #define SELECTOR(id, ID) \
     {"host." id ".selector", VMCS_HOST_##ID##_SELECTOR, SEGMENTS, audit_must_be_0, SEL_RPL | SEL_TI, W_ALWAYS, 0, \
@@ -62,8 +63,8 @@ static const struct audit_rule rules[] = {
     {"host.pkrs", VMCS_HOST_PKRS, REGISTERS, audit_must_be_0, BITS64(63, 32), W_EXIT, EXIT_LOAD_PKRS,
      "host IA32_PKRS: bits 63:32 must be 0"},
 
-    SELECTOR("es", ES), SELECTOR("cs", CS), SELECTOR("ss", SS), SELECTOR("ds", DS), SELECTOR("fs", FS), SELECTOR("gs", GS),
-    SELECTOR("tr", TR),
+    SELECTOR("es", ES), SELECTOR("cs", CS), SELECTOR("ss", SS), SELECTOR("ds", DS), SELECTOR("fs", FS),
+    SELECTOR("gs", GS), SELECTOR("tr", TR),
     {"host.cs.null", VMCS_HOST_CS_SELECTOR, SEGMENTS, audit_null, 0, W_ALWAYS, 0, "host CS selector must not be 0"},
     {"host.tr.null", VMCS_HOST_TR_SELECTOR, SEGMENTS, audit_null, 0, W_ALWAYS, 0, "host TR selector must not be 0"},
     {"host.ss.null", VMCS_HOST_SS_SELECTOR, SEGMENTS, audit_null, 0, W_MODE, MODE_HOST_32,
@@ -80,15 +81,16 @@ static const struct audit_rule rules[] = {
      "\"host address-space size\" must be 0 if the CPU is outside IA-32e mode at the VM entry"},
     {"host.space.is_64", VMCS_EXIT_CONTROLS, SPACE, audit_must_be_1, EXIT_HOST_64BIT, W_MODE, MODE_NOW_LONG,
      "\"host address-space size\" must be 1 if the CPU is in IA-32e mode at the VM entry"},
-    {"host.space.guest_wider", VMCS_ENTRY_CONTROLS, SPACE, audit_must_be_0, ENTRY_GUEST_64BIT, W_MODE, MODE_HOST_32,
-     "\"IA-32e mode guest\" must be 0 if \"host address-space size\" is 0"},
+    /* "IA-32e mode guest" must be 0 if "host address-space size" is 0: then one of the three above is broken already */
     {"host.space.pcide", VMCS_HOST_CR4, SPACE, audit_must_be_0, CR4_PCIDE, W_MODE, MODE_HOST_32,
      "host CR4.PCIDE must be 0 if \"host address-space size\" is 0"},
     {"host.space.rip_high", VMCS_HOST_RIP, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE, MODE_HOST_32,
      "host RIP: bits 63:32 must be 0 if \"host address-space size\" is 0"},
-    {"host.space.s_cet_high", VMCS_HOST_S_CET, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE, MODE_HOST_32 | MODE_HOST_LOAD_CET,
+    {"host.space.s_cet_high", VMCS_HOST_S_CET, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE,
+     MODE_HOST_32 | MODE_HOST_LOAD_CET,
      "host IA32_S_CET: bits 63:32 must be 0 if \"host address-space size\" is 0"},
-    {"host.space.ssp_high", VMCS_HOST_SSP, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE, MODE_HOST_32 | MODE_HOST_LOAD_CET,
+    {"host.space.ssp_high", VMCS_HOST_SSP, SPACE, audit_must_be_0, BITS64(63, 32), W_MODE,
+     MODE_HOST_32 | MODE_HOST_LOAD_CET,
      "host SSP: bits 63:32 must be 0 if \"host address-space size\" is 0"},
     {"host.space.pae", VMCS_HOST_CR4, SPACE, audit_must_be_1, CR4_PAE, W_MODE, MODE_HOST_64,
      "host CR4.PAE must be 1 if \"host address-space size\" is 1"},

@@ -200,30 +200,45 @@ static uint64_t ldtr_type(struct audit *a, uint64_t seg)
 #define RULE(id, REG, part, check, when, text) \
     {"guest." id, VMCS_GUEST_##REG##_##part, SEGMENTS, check, SEG_##REG, when, "guest " #REG text}
 
-#define CODE_AND_DATA(FAMILY) FAMILY("cs", CS), FAMILY("ss", SS), FAMILY("ds", DS), FAMILY("es", ES), FAMILY("fs", FS), FAMILY("gs", GS)
 #define DATA(FAMILY)          FAMILY("ds", DS), FAMILY("es", ES), FAMILY("fs", FS), FAMILY("gs", GS)
+#define CODE_AND_DATA(FAMILY) FAMILY("cs", CS), FAMILY("ss", SS), DATA(FAMILY)
 #define SYSTEM(FAMILY)        FAMILY("tr", TR), FAMILY("ldtr", LDTR)
 
-#define BASE_V86(id, REG)      RULE(id ".base_v86", REG, BASE, base_v86, V86, " base must be the selector times 16 in virtual-8086 mode")
+#define G_TEXT " access rights: G must be 0 if a bit of limit 11:0 is 0, and 1 if a bit of limit 31:20 is 1"
+
+#define BASE_V86(id, REG) \
+    RULE(id ".base_v86", REG, BASE, base_v86, V86, " base must be the selector times 16 in virtual-8086 mode")
 #define BASE_CANONICAL(id, REG) RULE(id ".base", REG, BASE, base_canonical, ALWAYS, " base must be a canonical address")
-#define BASE_HIGH(id, REG)     RULE(id ".base", REG, BASE, base_high, ALWAYS, " base: bits 63:32 must be 0 if the segment is usable (CS: always)")
-#define LIMIT_V86(id, REG)     RULE(id ".limit_v86", REG, LIMIT, limit_v86, V86, " limit must be 0xffff in virtual-8086 mode")
-#define ACCESS_V86_RULE(id, REG) RULE(id ".access_v86", REG, ACCESS, access_v86, V86, " access rights must be 0xf3 in virtual-8086 mode")
-#define DATA_TYPE(id, REG)     RULE(id ".type", REG, ACCESS, data_type, PLAIN, " type: bit 0 (accessed) must be 1, and in a code segment bit 1 (readable) too")
-#define IS_CODE_DATA(id, REG)  RULE(id ".s", REG, ACCESS, is_code_or_data, PLAIN, " access rights: S must be 1 (code or data)")
+#define BASE_HIGH(id, REG) \
+    RULE(id ".base", REG, BASE, base_high, ALWAYS, " base: bits 63:32 must be 0 if the segment is usable (CS: always)")
+#define LIMIT_V86(id, REG) \
+    RULE(id ".limit_v86", REG, LIMIT, limit_v86, V86, " limit must be 0xffff in virtual-8086 mode")
+#define ACCESS_V86_RULE(id, REG) \
+    RULE(id ".access_v86", REG, ACCESS, access_v86, V86, " access rights must be 0xf3 in virtual-8086 mode")
+#define DATA_TYPE(id, REG) \
+    RULE(id ".type", REG, ACCESS, data_type, PLAIN, \
+         " type: bit 0 (accessed) must be 1, and in a code segment bit 1 (readable) too")
+#define IS_CODE_DATA(id, REG) \
+    RULE(id ".s", REG, ACCESS, is_code_or_data, PLAIN, " access rights: S must be 1 (code or data)")
 #define DATA_DPL(id, REG) \
-    {"guest." id ".dpl", VMCS_GUEST_##REG##_ACCESS, SEGMENTS, data_dpl, SEG_##REG, W_MODE, MODE_NOT_V86 | MODE_RESTRICTED, \
-     "guest " #REG " access rights: DPL must not be less than the selector's RPL for types 0 to 11 (unless unrestricted guest)"}
+    {"guest." id ".dpl", VMCS_GUEST_##REG##_ACCESS, SEGMENTS, data_dpl, SEG_##REG, W_MODE, \
+     MODE_NOT_V86 | MODE_RESTRICTED, \
+     "guest " #REG " access rights: DPL must not be less than the selector's RPL for types 0 to 11 " \
+     "(unless unrestricted guest)"}
 #define PRESENT(id, REG)       RULE(id ".p", REG, ACCESS, present, PLAIN, " access rights: P must be 1")
-#define RESERVED_LOW(id, REG)  RULE(id ".reserved_low", REG, ACCESS, reserved_low, PLAIN, " access rights: bits 11:8 must be 0")
-#define RESERVED_HIGH(id, REG) RULE(id ".reserved_high", REG, ACCESS, reserved_high, PLAIN, " access rights: bits 31:17 must be 0")
-#define GRANULARITY(id, REG)   RULE(id ".g", REG, ACCESS, granularity, PLAIN, " access rights: G must be 0 if a bit of limit 11:0 is 0, and 1 if a bit of limit 31:20 is 1")
+#define RESERVED_LOW(id, REG) \
+    RULE(id ".reserved_low", REG, ACCESS, reserved_low, PLAIN, " access rights: bits 11:8 must be 0")
+#define RESERVED_HIGH(id, REG) \
+    RULE(id ".reserved_high", REG, ACCESS, reserved_high, PLAIN, " access rights: bits 31:17 must be 0")
+#define GRANULARITY(id, REG)   RULE(id ".g", REG, ACCESS, granularity, PLAIN, G_TEXT)
 
 #define SYS_S(id, REG)         RULE(id ".s", REG, ACCESS, is_system, ALWAYS, " access rights: S must be 0 (system)")
 #define SYS_P(id, REG)         RULE(id ".p", REG, ACCESS, present, ALWAYS, " access rights: P must be 1")
-#define SYS_LOW(id, REG)       RULE(id ".reserved_low", REG, ACCESS, reserved_low, ALWAYS, " access rights: bits 11:8 must be 0")
-#define SYS_HIGH(id, REG)      RULE(id ".reserved_high", REG, ACCESS, reserved_high, ALWAYS, " access rights: bits 31:17 must be 0")
-#define SYS_G(id, REG)         RULE(id ".g", REG, ACCESS, granularity, ALWAYS, " access rights: G must be 0 if a bit of limit 11:0 is 0, and 1 if a bit of limit 31:20 is 1")
+#define SYS_LOW(id, REG) \
+    RULE(id ".reserved_low", REG, ACCESS, reserved_low, ALWAYS, " access rights: bits 11:8 must be 0")
+#define SYS_HIGH(id, REG) \
+    RULE(id ".reserved_high", REG, ACCESS, reserved_high, ALWAYS, " access rights: bits 31:17 must be 0")
+#define SYS_G(id, REG)         RULE(id ".g", REG, ACCESS, granularity, ALWAYS, G_TEXT)
 
 static const struct audit_rule rules[] = {
     RULE("tr.ti", TR, SELECTOR, selector_ti, ALWAYS, " selector: TI must be 0"),
@@ -241,10 +256,12 @@ static const struct audit_rule rules[] = {
     RULE("ss.type", SS, ACCESS, ss_type, PLAIN, " type must be 3 or 7 if SS is usable"),
     DATA(DATA_TYPE),
     CODE_AND_DATA(IS_CODE_DATA),
-    RULE("cs.dpl", CS, ACCESS, cs_dpl, PLAIN, " access rights: DPL must be 0 for type 3, SS.DPL for types 9 and 11, at most SS.DPL for 13 and 15"),
+    RULE("cs.dpl", CS, ACCESS, cs_dpl, PLAIN,
+         " access rights: DPL must be 0 for type 3, SS.DPL for types 9 and 11, at most SS.DPL for 13 and 15"),
     {"guest.ss.dpl_rpl", VMCS_GUEST_SS_ACCESS, SEGMENTS, ss_dpl_rpl, SEG_SS, W_MODE, MODE_NOT_V86 | MODE_RESTRICTED,
      "guest SS access rights: DPL must equal the selector's RPL (unless unrestricted guest)"},
-    RULE("ss.dpl_0", SS, ACCESS, ss_dpl_0, PLAIN, " access rights: DPL must be 0 if the type of CS is 3 or CR0.PE is 0"),
+    RULE("ss.dpl_0", SS, ACCESS, ss_dpl_0, PLAIN,
+         " access rights: DPL must be 0 if the type of CS is 3 or CR0.PE is 0"),
     DATA(DATA_DPL),
     CODE_AND_DATA(PRESENT),
     CODE_AND_DATA(RESERVED_LOW),
@@ -258,10 +275,14 @@ static const struct audit_rule rules[] = {
     SYSTEM(SYS_S), SYSTEM(SYS_P), SYSTEM(SYS_LOW), SYSTEM(SYS_G), SYSTEM(SYS_HIGH),
     RULE("tr.usable", TR, ACCESS, tr_usable, ALWAYS, " access rights: bit 16 (unusable) must be 0"),
 
-    {"guest.gdtr.base", VMCS_GUEST_GDTR_BASE, TABLES, audit_canonical, 0, ALWAYS, "guest GDTR base must be a canonical address"},
-    {"guest.idtr.base", VMCS_GUEST_IDTR_BASE, TABLES, audit_canonical, 0, ALWAYS, "guest IDTR base must be a canonical address"},
-    {"guest.gdtr.limit", VMCS_GUEST_GDTR_LIMIT, TABLES, audit_must_be_0, BITS64(31, 16), ALWAYS, "guest GDTR limit: bits 31:16 must be 0"},
-    {"guest.idtr.limit", VMCS_GUEST_IDTR_LIMIT, TABLES, audit_must_be_0, BITS64(31, 16), ALWAYS, "guest IDTR limit: bits 31:16 must be 0"},
+    {"guest.gdtr.base", VMCS_GUEST_GDTR_BASE, TABLES, audit_canonical, 0, ALWAYS,
+     "guest GDTR base must be a canonical address"},
+    {"guest.idtr.base", VMCS_GUEST_IDTR_BASE, TABLES, audit_canonical, 0, ALWAYS,
+     "guest IDTR base must be a canonical address"},
+    {"guest.gdtr.limit", VMCS_GUEST_GDTR_LIMIT, TABLES, audit_must_be_0, BITS64(31, 16), ALWAYS,
+     "guest GDTR limit: bits 31:16 must be 0"},
+    {"guest.idtr.limit", VMCS_GUEST_IDTR_LIMIT, TABLES, audit_must_be_0, BITS64(31, 16), ALWAYS,
+     "guest IDTR limit: bits 31:16 must be 0"},
 };
 /* clang-format on */
 
