@@ -17,34 +17,38 @@
 #include "status.h"
 #include <hv/hv.h>
 
-static inline HRESULT partition_enter(WHV_PARTITION_HANDLE handle, struct hv_partition **p)
+/* The slot's object is the partition. NULL: not a live handle, which is E_INVALIDARG. */
+static inline struct whp_slot *partition_enter(WHV_PARTITION_HANDLE handle)
 {
-    *p = whp_handle_acquire(&whp_partitions, handle, WHP_USE_CALL);
-    return *p ? S_OK : E_INVALIDARG;
+    return whp_handle_acquire(&whp_partitions, handle, WHP_USE_CALL);
 }
 
-static inline void partition_leave(WHV_PARTITION_HANDLE handle)
+static inline void partition_leave(struct whp_slot *slot)
 {
-    whp_handle_release(&whp_partitions, handle, WHP_USE_CALL);
+    whp_slot_release(slot, WHP_USE_CALL);
 }
 
-static inline HRESULT vp_enter(WHV_PARTITION_HANDLE handle, UINT32 index, enum whp_use use, struct hv_vp **vp)
-{
-    struct hv_partition *p = whp_handle_acquire(&whp_partitions, handle, use);
+struct vp_use {
+    struct whp_slot *slot; /* of the partition */
+    struct hv_vp *vp;
+};
 
-    if (!p)
+static inline HRESULT vp_enter(struct vp_use *in, WHV_PARTITION_HANDLE handle, UINT32 index, enum whp_use use)
+{
+    in->slot = whp_handle_acquire(&whp_partitions, handle, use);
+    if (!in->slot)
         return E_INVALIDARG;
-    *vp = hv_vp_ref(p, index);
-    if (*vp)
+    in->vp = hv_vp_ref(in->slot->object, index);
+    if (in->vp)
         return S_OK;
-    whp_handle_release(&whp_partitions, handle, use);
+    whp_slot_release(in->slot, use);
     return WHV_E_VP_DOES_NOT_EXIST;
 }
 
-static inline void vp_leave(WHV_PARTITION_HANDLE handle, enum whp_use use, struct hv_vp *vp)
+static inline void vp_leave(const struct vp_use *in, enum whp_use use)
 {
-    hv_vp_unref(vp);
-    whp_handle_release(&whp_partitions, handle, use);
+    hv_vp_unref(in->vp);
+    whp_slot_release(in->slot, use);
 }
 
 static inline bool is_buffer(const void *buffer, UINT32 size)

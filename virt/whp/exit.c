@@ -15,17 +15,22 @@ _Static_assert((int)HV_ACCESS_EXECUTE == WHvMemoryAccessExecute, "access types h
 _Static_assert(sizeof(((WHV_MEMORY_ACCESS_CONTEXT *)0)->InstructionBytes) == HV_INSTRUCTION_BYTES_MAX,
                "instruction bytes");
 
-static void copy_segment(WHV_X64_SEGMENT_REGISTER *to, const struct hv_segment *from)
+static WHV_X64_SEGMENT_REGISTER segment(const struct hv_segment *from)
 {
-    __builtin_memcpy(to, from, sizeof(*to));
+    WHV_X64_SEGMENT_REGISTER to;
+
+    __builtin_memcpy(&to, from, sizeof(to));
+    return to;
 }
 
-/* The bytes that were read; those behind them stay 0. */
-static void copy_instruction(UINT8 *count, UINT8 *bytes, const struct hv_instruction *from)
+/* The bytes that were read; those behind them stay 0. Returns their number. */
+static UINT8 instruction(UINT8 *to, const struct hv_instruction *from)
 {
-    *count = HV_MIN(from->count, HV_INSTRUCTION_BYTES_MAX);
-    for (unsigned i = 0; i < *count; i++)
-        bytes[i] = from->bytes[i];
+    UINT8 count = HV_MIN(from->count, HV_INSTRUCTION_BYTES_MAX);
+
+    for (unsigned i = 0; i < count; i++)
+        to[i] = from->bytes[i];
+    return count;
 }
 
 /* ------------------------------------------------- one function for each member of the union, which holds zeros */
@@ -40,10 +45,12 @@ static void fill_memory(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *
 {
     WHV_MEMORY_ACCESS_CONTEXT *to = &context->MemoryAccess;
 
-    copy_instruction(&to->InstructionByteCount, to->InstructionBytes, &exit->instruction);
-    to->AccessInfo.AccessType = (UINT32)exit->memory.access;
-    to->AccessInfo.GpaUnmapped = exit->memory.unmapped;
-    to->AccessInfo.GvaValid = exit->memory.gva_valid;
+    to->InstructionByteCount = instruction(to->InstructionBytes, &exit->instruction);
+    to->AccessInfo = (WHV_MEMORY_ACCESS_INFO){{
+        .AccessType = (UINT32)exit->memory.access,
+        .GpaUnmapped = exit->memory.unmapped,
+        .GvaValid = exit->memory.gva_valid,
+    }};
     to->Gpa = exit->memory.gpa;
     to->Gva = exit->memory.gva;
 }
@@ -52,18 +59,20 @@ static void fill_io(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit
 {
     WHV_X64_IO_PORT_ACCESS_CONTEXT *to = &context->IoPortAccess;
 
-    copy_instruction(&to->InstructionByteCount, to->InstructionBytes, &exit->instruction);
-    to->AccessInfo.IsWrite = exit->io.is_write;
-    to->AccessInfo.AccessSize = exit->io.size;
-    to->AccessInfo.StringOp = exit->io.is_string;
-    to->AccessInfo.RepPrefix = exit->io.has_rep;
+    to->InstructionByteCount = instruction(to->InstructionBytes, &exit->instruction);
+    to->AccessInfo = (WHV_X64_IO_PORT_ACCESS_INFO){{
+        .IsWrite = exit->io.is_write,
+        .AccessSize = exit->io.size,
+        .StringOp = exit->io.is_string,
+        .RepPrefix = exit->io.has_rep,
+    }};
     to->PortNumber = exit->io.port;
     to->Rax = exit->io.rax;
     to->Rcx = exit->io.rcx;
     to->Rsi = exit->io.rsi;
     to->Rdi = exit->io.rdi;
-    copy_segment(&to->Ds, &exit->io.ds);
-    copy_segment(&to->Es, &exit->io.es);
+    to->Ds = segment(&exit->io.ds);
+    to->Es = segment(&exit->io.es);
 }
 
 static void fill_unsupported(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
@@ -105,9 +114,11 @@ static void fill_exception(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exi
 {
     WHV_VP_EXCEPTION_CONTEXT *to = &context->VpException;
 
-    copy_instruction(&to->InstructionByteCount, to->InstructionBytes, &exit->instruction);
-    to->ExceptionInfo.ErrorCodeValid = exit->exception.has_error_code;
-    to->ExceptionInfo.SoftwareException = exit->exception.is_software;
+    to->InstructionByteCount = instruction(to->InstructionBytes, &exit->instruction);
+    to->ExceptionInfo = (WHV_VP_EXCEPTION_INFO){{
+        .ErrorCodeValid = exit->exception.has_error_code,
+        .SoftwareException = exit->exception.is_software,
+    }};
     to->ExceptionType = exit->exception.vector;
     to->ErrorCode = exit->exception.error_code;
     to->ExceptionParameter = exit->exception.parameter;
@@ -176,10 +187,10 @@ static void fill_vp(WHV_VP_EXIT_CONTEXT *to, const struct hv_exit *exit)
         .ExecutionState.AsUINT16 = exit->vp.execution_state,
         .InstructionLength = exit->instruction_length & 0xf,
         .Cr8 = exit->vp.cr8 & 0xf,
+        .Cs = segment(&exit->vp.cs),
         .Rip = exit->vp.rip,
         .Rflags = exit->vp.rflags,
     };
-    copy_segment(&to->Cs, &exit->vp.cs);
 }
 
 /* Reasons that are the core's own business never get here; one that does is told as None, which clients take for an

@@ -3,16 +3,15 @@
 #include <hv/base/bits.h>
 
 /* slot word */
-#define SLOT_ALIVE      BIT64(31)
-#define SLOT_GENERATION BITS64(63, 32)
+#define SLOT_GENERATION BITS64(62, 32)
 #define USES_MAX        0x7fffu /* of one kind, in its 15 bits */
 #define SLOT_CALLS      ((uint64_t)WHP_USE_CALL * USES_MAX)
 #define SLOT_RUNS       ((uint64_t)WHP_USE_RUN * USES_MAX)
 
-/* handle */
-#define HANDLE_SLOT       BITS64(15, 0)
-#define HANDLE_GENERATION BITS64(47, 16)
-#define HANDLE_TAG        BITS64(63, 48)
+/* handle; HANDLE_HIGH holds the high half of the slot's word while the object is alive */
+#define HANDLE_SLOT BITS64(15, 0)
+#define HANDLE_HIGH BITS64(47, 16)
+#define HANDLE_TAG  BITS64(63, 48)
 
 /* An address with this top is canonical neither with 48 nor with 57 bits: using a handle as a pointer faults. */
 #define TAG_PARTITION 0x5750
@@ -43,9 +42,7 @@ static struct whp_slot *slot_of(const struct whp_table *table, const void *handl
 
 static bool is_live(uint64_t word, const void *handle)
 {
-    uint64_t generation = FIELD_GET(HANDLE_GENERATION, (uintptr_t)handle);
-
-    return (word & (SLOT_GENERATION | SLOT_ALIVE)) == (generation << 32 | SLOT_ALIVE);
+    return word >> 32 == FIELD_GET(HANDLE_HIGH, (uintptr_t)handle);
 }
 
 /* ------------------------------------------------------------------------------- free slots */
@@ -92,19 +89,19 @@ void *whp_handle_open(struct whp_table *table, void *object)
 {
     uint32_t index = take_slot(table);
     struct whp_slot *slot;
-    uint64_t generation;
+    uint64_t word;
 
     if (index == WHP_NO_SLOT)
         return NULL;
     slot = &table->slots[index];
     slot->object = object;
-    generation = FIELD_GET(SLOT_GENERATION, slot->word);
-    __atomic_store_n(&slot->word, slot->word | SLOT_ALIVE, __ATOMIC_RELEASE);
-    return (void *)(uintptr_t)(FIELD_PUT(HANDLE_TAG, table->tag) | FIELD_PUT(HANDLE_GENERATION, generation) |
+    word = slot->word | WHP_SLOT_ALIVE;
+    __atomic_store_n(&slot->word, word, __ATOMIC_RELEASE);
+    return (void *)(uintptr_t)(FIELD_PUT(HANDLE_TAG, table->tag) | FIELD_PUT(HANDLE_HIGH, word >> 32) |
                                FIELD_PUT(HANDLE_SLOT, index));
 }
 
-void *whp_handle_acquire(struct whp_table *table, void *handle, enum whp_use use)
+struct whp_slot *whp_handle_acquire(struct whp_table *table, const void *handle, enum whp_use use)
 {
     const uint64_t uses = (uint64_t)use * USES_MAX;
     struct whp_slot *slot = slot_of(table, handle);
@@ -117,22 +114,14 @@ void *whp_handle_acquire(struct whp_table *table, void *handle, enum whp_use use
         if (!is_live(word, handle) || (word & uses) == uses)
             return NULL;
     } while (!__atomic_compare_exchange_n(&slot->word, &word, word + use, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
-    return slot->object;
-}
-
-void whp_handle_release(struct whp_table *table, void *handle, enum whp_use use)
-{
-    struct whp_slot *slot = slot_of(table, handle);
-
-    if (!(__atomic_fetch_sub(&slot->word, use, __ATOMIC_RELEASE) & SLOT_ALIVE))
-        hv_host_wake(&slot->low);
+    return slot;
 }
 
 /*
  * A run and a close decide by the same word which of them came first: either the close sees the run and gives up, or
  * the run finds the slot dead.
  */
-enum whp_closing whp_handle_close(struct whp_table *table, void *handle, void **object)
+enum whp_closing whp_handle_close(struct whp_table *table, const void *handle, struct whp_slot **out)
 {
     struct whp_slot *slot = slot_of(table, handle);
     uint64_t word;
@@ -145,25 +134,23 @@ enum whp_closing whp_handle_close(struct whp_table *table, void *handle, void **
             return WHP_CLOSE_STALE;
         if (word & SLOT_RUNS)
             return WHP_CLOSE_IN_RUN;
-    } while (
-        !__atomic_compare_exchange_n(&slot->word, &word, word & ~SLOT_ALIVE, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&slot->word, &word, word & ~WHP_SLOT_ALIVE, true, __ATOMIC_ACQUIRE,
+                                          __ATOMIC_RELAXED));
     while ((word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE)) & SLOT_CALLS)
         hv_host_wait(&slot->low, (uint32_t)word, 0);
-    *object = slot->object;
+    *out = slot;
     return WHP_CLOSING;
 }
 
-/* The generation wraps after 2^32 objects in one slot; a handle that was kept for that long would be taken for the new
+/* The generation wraps after 2^31 objects in one slot; a handle that was kept for that long would be taken for the new
  * one. */
-void whp_handle_closed(struct whp_table *table, void *handle)
+void whp_slot_closed(struct whp_table *table, struct whp_slot *slot)
 {
-    struct whp_slot *slot = slot_of(table, handle);
-
-    __atomic_store_n(&slot->word, (slot->word & SLOT_GENERATION) + BIT64(32), __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->word, (slot->word + BIT64(32)) & SLOT_GENERATION, __ATOMIC_RELEASE);
     give_slot(table, (uint32_t)(slot - table->slots));
 }
 
-void whp_handle_reopen(struct whp_table *table, void *handle)
+void whp_slot_reopen(struct whp_slot *slot)
 {
-    __atomic_fetch_or(&slot_of(table, handle)->word, SLOT_ALIVE, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&slot->word, WHP_SLOT_ALIVE, __ATOMIC_RELEASE);
 }

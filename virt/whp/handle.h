@@ -23,7 +23,7 @@ enum whp_use {
 };
 
 /*
- * word: bits 0-14 calls inside, 15-29 runs inside, 31 alive, 32-63 generation. Once a slot is not alive no new use
+ * word: bits 0-14 calls inside, 15-29 runs inside, 32-62 generation, 63 alive. Once a slot is not alive no new use
  * begins, and the last use that ends wakes the closer, who sleeps on the low half.
  */
 struct whp_slot {
@@ -37,10 +37,14 @@ struct whp_slot {
     };
 };
 
+#define WHP_SLOT_ALIVE (1ull << 63)
+
 #define WHP_NO_SLOT (~0u)
 
-/* Slots that were never used come first, then those freed, the longest ago first. All zero but tag and size is an empty
- * table. */
+/*
+ * Slots that were never used are taken first, then those freed, the longest ago first. With tag, size and slots set and
+ * the rest zero it is an empty table.
+ */
 struct whp_table {
     uint16_t tag;  /* bits 48-63 of its handles; makes them differ from those of other tables */
     uint16_t size; /* slots, a multiple of 4 */
@@ -55,11 +59,16 @@ struct whp_table {
 void *whp_handle_open(struct whp_table *table, void *object);
 
 /*
- * The object behind a handle, alive until released with the same use; NULL when the handle is not, or no longer, one of
- * this table, or when 32767 threads use the object already. Context: any.
+ * The slot behind a handle, whose object lives until the slot is released with the same use; NULL when the handle is
+ * not, or no longer, one of this table, or when 32767 threads use the object already. Context: any.
  */
-void *whp_handle_acquire(struct whp_table *table, void *handle, enum whp_use use);
-void whp_handle_release(struct whp_table *table, void *handle, enum whp_use use);
+struct whp_slot *whp_handle_acquire(struct whp_table *table, const void *handle, enum whp_use use);
+
+static inline void whp_slot_release(struct whp_slot *slot, enum whp_use use)
+{
+    if (!(__atomic_sub_fetch(&slot->word, use, __ATOMIC_RELEASE) & WHP_SLOT_ALIVE))
+        hv_host_wake(&slot->low);
+}
 
 enum whp_closing {
     WHP_CLOSING,     /* the object is the caller's alone; the handle is dead */
@@ -69,11 +78,11 @@ enum whp_closing {
 
 /*
  * Takes the object from all users. Waits for the calls inside to end. After WHP_CLOSING the closer ends with
- * whp_handle_closed, or with whp_handle_reopen when the object has to live on after all. Context: thread.
+ * whp_slot_closed, or with whp_slot_reopen when the object has to live on after all. Context: thread.
  */
-enum whp_closing whp_handle_close(struct whp_table *table, void *handle, void **object);
-void whp_handle_closed(struct whp_table *table, void *handle);
-void whp_handle_reopen(struct whp_table *table, void *handle);
+enum whp_closing whp_handle_close(struct whp_table *table, const void *handle, struct whp_slot **slot);
+void whp_slot_closed(struct whp_table *table, struct whp_slot *slot);
+void whp_slot_reopen(struct whp_slot *slot);
 
 #define WHP_PARTITIONS_MAX 1024
 

@@ -10,16 +10,16 @@ HRESULT WHVAPI WHvMapGpaRange(WHV_PARTITION_HANDLE Partition, VOID *SourceAddres
                               WHV_GUEST_PHYSICAL_ADDRESS GuestAddress, UINT64 SizeInBytes,
                               WHV_MAP_GPA_RANGE_FLAGS Flags)
 {
-    struct hv_partition *p;
+    struct whp_slot *in;
     HRESULT hr;
 
     if (!SourceAddress)
         return E_INVALIDARG;
-    hr = partition_enter(Partition, &p);
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(hv_partition_map(p, SourceAddress, GuestAddress, SizeInBytes, (uint32_t)Flags));
-    partition_leave(Partition);
+    in = partition_enter(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result(hv_partition_map(in->object, SourceAddress, GuestAddress, SizeInBytes, (uint32_t)Flags));
+    partition_leave(in);
     return hr;
 }
 
@@ -41,13 +41,13 @@ HRESULT WHVAPI WHvMapGpaRange2(WHV_PARTITION_HANDLE Partition, HANDLE Process, V
 HRESULT WHVAPI WHvUnmapGpaRange(WHV_PARTITION_HANDLE Partition, WHV_GUEST_PHYSICAL_ADDRESS GuestAddress,
                                 UINT64 SizeInBytes)
 {
-    struct hv_partition *p;
-    HRESULT hr = partition_enter(Partition, &p);
+    struct whp_slot *in = partition_enter(Partition);
+    HRESULT hr;
 
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(hv_partition_unmap(p, GuestAddress, SizeInBytes));
-    partition_leave(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result(hv_partition_unmap(in->object, GuestAddress, SizeInBytes));
+    partition_leave(in);
     return hr;
 }
 
@@ -65,17 +65,17 @@ HRESULT WHVAPI WHvTranslateGva(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, W
 {
     WHV_TRANSLATE_GVA_RESULT out = {0};
     enum hv_translate_result result;
-    struct hv_vp *vp;
+    struct vp_use in;
     hv_gpa_t gpa;
     HRESULT hr;
 
     if (!TranslationResult || !Gpa)
         return E_INVALIDARG;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(hv_vp_translate(vp, Gva, (uint32_t)TranslateFlags, &result, &gpa));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hr = whp_result(hv_vp_translate(in.vp, Gva, (uint32_t)TranslateFlags, &result, &gpa));
+    vp_leave(&in, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
     out.ResultCode = (WHV_TRANSLATE_GVA_RESULT_CODE)result;
@@ -113,16 +113,16 @@ HRESULT WHVAPI WHvReadGpaRange(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, W
                                WHV_ACCESS_GPA_CONTROLS Controls, PVOID Data, UINT32 DataSizeInBytes)
 {
     uint8_t data[ACCESS_MAX];
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr = check_access(Controls, Data, DataSizeInBytes);
 
     if (FAILED(hr))
         return hr;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(hv_vp_read_gpa(vp, GuestAddress, data, DataSizeInBytes));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hr = whp_result(hv_vp_read_gpa(in.vp, GuestAddress, data, DataSizeInBytes));
+    vp_leave(&in, WHP_USE_CALL);
     if (SUCCEEDED(hr))
         memcpy(Data, data, DataSizeInBytes);
     return hr;
@@ -132,16 +132,16 @@ HRESULT WHVAPI WHvWriteGpaRange(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, 
                                 WHV_ACCESS_GPA_CONTROLS Controls, const VOID *Data, UINT32 DataSizeInBytes)
 {
     uint8_t data[ACCESS_MAX];
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr = check_access(Controls, Data, DataSizeInBytes);
 
     if (FAILED(hr))
         return hr;
     memcpy(data, Data, DataSizeInBytes);
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(hv_vp_write_gpa(vp, GuestAddress, data, DataSizeInBytes));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hr = whp_result(hv_vp_write_gpa(in.vp, GuestAddress, data, DataSizeInBytes));
+    vp_leave(&in, WHP_USE_CALL);
     return hr;
 }

@@ -33,47 +33,47 @@ HRESULT WHVAPI WHvCreatePartition(WHV_PARTITION_HANDLE *Partition)
 
 HRESULT WHVAPI WHvSetupPartition(WHV_PARTITION_HANDLE Partition)
 {
-    struct hv_partition *p;
-    HRESULT hr = partition_enter(Partition, &p);
+    struct whp_slot *in = partition_enter(Partition);
+    HRESULT hr;
 
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result_of(WHP_SETUP_PARTITION, hv_partition_setup(p));
-    partition_leave(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result_of(WHP_SETUP_PARTITION, hv_partition_setup(in->object));
+    partition_leave(in);
     return hr;
 }
 
 HRESULT WHVAPI WHvResetPartition(WHV_PARTITION_HANDLE Partition)
 {
-    struct hv_partition *p;
-    HRESULT hr = partition_enter(Partition, &p);
+    struct whp_slot *in = partition_enter(Partition);
+    HRESULT hr;
 
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result_of(WHP_RESET_PARTITION, hv_partition_reset(p));
-    partition_leave(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result_of(WHP_RESET_PARTITION, hv_partition_reset(in->object));
+    partition_leave(in);
     return hr;
 }
 
 /* The object is the caller's alone: if it can not be deleted, its handle lives on. */
-static HRESULT delete_partition(WHV_PARTITION_HANDLE handle, struct hv_partition *p)
+static HRESULT delete_partition(struct whp_slot *slot)
 {
-    enum hv_status st = hv_partition_delete(p);
+    enum hv_status st = hv_partition_delete(slot->object);
 
     if (st == HV_OK)
-        whp_handle_closed(&whp_partitions, handle);
+        whp_slot_closed(&whp_partitions, slot);
     else
-        whp_handle_reopen(&whp_partitions, handle);
+        whp_slot_reopen(slot);
     return whp_result(st);
 }
 
 HRESULT WHVAPI WHvDeletePartition(WHV_PARTITION_HANDLE Partition)
 {
-    void *p;
+    struct whp_slot *slot;
 
-    switch (whp_handle_close(&whp_partitions, Partition, &p)) {
+    switch (whp_handle_close(&whp_partitions, Partition, &slot)) {
     case WHP_CLOSING:
-        return delete_partition(Partition, p);
+        return delete_partition(slot);
     case WHP_CLOSE_IN_RUN:
         return WHV_E_INVALID_VP_STATE;
     default:
@@ -87,18 +87,18 @@ HRESULT WHVAPI WHvGetPartitionProperty(WHV_PARTITION_HANDLE Partition, WHV_PARTI
                                        VOID *PropertyBuffer, UINT32 PropertyBufferSizeInBytes,
                                        UINT32 *WrittenSizeInBytes)
 {
-    struct hv_partition *p;
+    struct whp_slot *in;
     uint32_t written = 0;
     enum hv_status st;
-    HRESULT hr;
 
     if (!is_buffer(PropertyBuffer, PropertyBufferSizeInBytes))
         return E_INVALIDARG;
-    hr = partition_enter(Partition, &p);
-    if (FAILED(hr))
-        return hr;
-    st = hv_partition_get_property(p, (uint32_t)PropertyCode, PropertyBuffer, PropertyBufferSizeInBytes, &written);
-    partition_leave(Partition);
+    in = partition_enter(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    st = hv_partition_get_property(in->object, (uint32_t)PropertyCode, PropertyBuffer, PropertyBufferSizeInBytes,
+                                   &written);
+    partition_leave(in);
     put_count(WrittenSizeInBytes, st, written);
     return whp_result(st);
 }
@@ -106,16 +106,17 @@ HRESULT WHVAPI WHvGetPartitionProperty(WHV_PARTITION_HANDLE Partition, WHV_PARTI
 HRESULT WHVAPI WHvSetPartitionProperty(WHV_PARTITION_HANDLE Partition, WHV_PARTITION_PROPERTY_CODE PropertyCode,
                                        const VOID *PropertyBuffer, UINT32 PropertyBufferSizeInBytes)
 {
-    struct hv_partition *p;
+    struct whp_slot *in;
     HRESULT hr;
 
     if (!is_buffer(PropertyBuffer, PropertyBufferSizeInBytes))
         return E_INVALIDARG;
-    hr = partition_enter(Partition, &p);
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(hv_partition_set_property(p, (uint32_t)PropertyCode, PropertyBuffer, PropertyBufferSizeInBytes));
-    partition_leave(Partition);
+    in = partition_enter(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result(
+        hv_partition_set_property(in->object, (uint32_t)PropertyCode, PropertyBuffer, PropertyBufferSizeInBytes));
+    partition_leave(in);
     return hr;
 }
 
@@ -138,22 +139,21 @@ HRESULT WHVAPI WHvGetPartitionCounters(WHV_PARTITION_HANDLE Partition, WHV_PARTI
 {
     WHV_PARTITION_MEMORY_COUNTERS counters;
     enum hv_status st = HV_E_BUFFER_TOO_SMALL;
-    struct hv_partition *p;
-    HRESULT hr;
+    struct whp_slot *in;
 
     if (!is_buffer(Buffer, BufferSizeInBytes))
         return E_INVALIDARG;
     if (CounterSet != WHvPartitionCounterSetMemory)
         return WHV_E_UNKNOWN_PROPERTY;
-    hr = partition_enter(Partition, &p);
-    if (FAILED(hr))
-        return hr;
+    in = partition_enter(Partition);
+    if (!in)
+        return E_INVALIDARG;
     if (BufferSizeInBytes >= sizeof(counters)) {
-        memory_counters(p, &counters);
+        memory_counters(in->object, &counters);
         PUT(Buffer, counters);
         st = HV_OK;
     }
-    partition_leave(Partition);
+    partition_leave(in);
     put_count(BytesWritten, st, sizeof(counters));
     return whp_result(st);
 }

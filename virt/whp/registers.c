@@ -103,16 +103,16 @@ HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, U
                                                const WHV_REGISTER_NAME *RegisterNames, UINT32 RegisterCount,
                                                WHV_REGISTER_VALUE *RegisterValues)
 {
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr = check_registers(RegisterNames, RegisterCount, RegisterValues);
 
     if (FAILED(hr))
         return hr;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(get_registers(vp, RegisterNames, RegisterCount, RegisterValues));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hr = whp_result(get_registers(in.vp, RegisterNames, RegisterCount, RegisterValues));
+    vp_leave(&in, WHP_USE_CALL);
     return hr;
 }
 
@@ -120,16 +120,16 @@ HRESULT WHVAPI WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, U
                                                const WHV_REGISTER_NAME *RegisterNames, UINT32 RegisterCount,
                                                const WHV_REGISTER_VALUE *RegisterValues)
 {
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr = check_registers(RegisterNames, RegisterCount, RegisterValues);
 
     if (FAILED(hr))
         return hr;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(set_registers(vp, RegisterNames, RegisterCount, RegisterValues));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hr = whp_result(set_registers(in.vp, RegisterNames, RegisterCount, RegisterValues));
+    vp_leave(&in, WHP_USE_CALL);
     return hr;
 }
 
@@ -140,16 +140,16 @@ HRESULT WHVAPI WHvGetVirtualProcessorCpuidOutput(WHV_PARTITION_HANDLE Partition,
 {
     struct hv_cpuid_output result;
     WHV_CPUID_OUTPUT out;
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr;
 
     if (!CpuidOutput)
         return E_POINTER;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(hv_vp_cpuid(vp, Eax, Ecx, &result));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hr = whp_result(hv_vp_cpuid(in.vp, Eax, Ecx, &result));
+    vp_leave(&in, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
     out = (WHV_CPUID_OUTPUT){.Eax = result.eax, .Ebx = result.ebx, .Ecx = result.ecx, .Edx = result.edx};
@@ -185,21 +185,21 @@ HRESULT WHVAPI WHvGetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT3
 {
     uint32_t written = 0;
     enum hv_status st;
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr;
 
     if (!is_buffer(Buffer, BufferSizeInBytes))
         return E_INVALIDARG;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
     hr = check_state_type(StateType);
     if (SUCCEEDED(hr)) {
-        st = hv_vp_get_xsave(vp, Buffer, BufferSizeInBytes, &written);
+        st = hv_vp_get_xsave(in.vp, Buffer, BufferSizeInBytes, &written);
         put_count(BytesWritten, st, written);
         hr = whp_result(st);
     }
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    vp_leave(&in, WHP_USE_CALL);
     return hr;
 }
 
@@ -207,18 +207,18 @@ HRESULT WHVAPI WHvSetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT3
                                            WHV_VIRTUAL_PROCESSOR_STATE_TYPE StateType, const VOID *Buffer,
                                            UINT32 BufferSizeInBytes)
 {
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr;
 
     if (!Buffer)
         return E_INVALIDARG;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
     hr = check_state_type(StateType);
     if (SUCCEEDED(hr))
-        hr = whp_result(hv_vp_set_xsave(vp, Buffer, BufferSizeInBytes));
-    vp_leave(Partition, WHP_USE_CALL, vp);
+        hr = whp_result(hv_vp_set_xsave(in.vp, Buffer, BufferSizeInBytes));
+    vp_leave(&in, WHP_USE_CALL);
     return hr;
 }
 

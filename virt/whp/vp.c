@@ -9,13 +9,13 @@
 
 static HRESULT create_vp(WHV_PARTITION_HANDLE handle, UINT32 index)
 {
-    struct hv_partition *p;
-    HRESULT hr = partition_enter(handle, &p);
+    struct whp_slot *in = partition_enter(handle);
+    HRESULT hr;
 
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(hv_vp_create(p, index));
-    partition_leave(handle);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result(hv_vp_create(in->object, index));
+    partition_leave(in);
     return hr;
 }
 
@@ -60,13 +60,13 @@ HRESULT WHVAPI WHvCreateVirtualProcessor2(WHV_PARTITION_HANDLE Partition, UINT32
 
 HRESULT WHVAPI WHvDeleteVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex)
 {
-    struct hv_partition *p;
-    HRESULT hr = partition_enter(Partition, &p);
+    struct whp_slot *in = partition_enter(Partition);
+    HRESULT hr;
 
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(hv_vp_delete(p, VpIndex));
-    partition_leave(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result(hv_vp_delete(in->object, VpIndex));
+    partition_leave(in);
     return hr;
 }
 
@@ -89,18 +89,18 @@ HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpI
                                       UINT32 ExitContextSizeInBytes)
 {
     struct hv_exit exit;
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr;
 
     if (!ExitContext)
         return E_INVALIDARG;
     if (ExitContextSizeInBytes < WHP_EXIT_CONTEXT_MIN)
         return WHV_E_INSUFFICIENT_BUFFER;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_RUN, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_RUN);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(hv_vp_run(vp, &exit));
-    vp_leave(Partition, WHP_USE_RUN, vp);
+    hr = whp_result(hv_vp_run(in.vp, &exit));
+    vp_leave(&in, WHP_USE_RUN);
     if (SUCCEEDED(hr))
         put_exit(ExitContext, ExitContextSizeInBytes, &exit);
     return hr;
@@ -108,15 +108,15 @@ HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpI
 
 HRESULT WHVAPI WHvCancelRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, UINT32 Flags)
 {
-    struct hv_vp *vp;
+    struct vp_use in;
     HRESULT hr;
 
     if (Flags)
         return E_INVALIDARG;
-    hr = vp_enter(Partition, VpIndex, WHP_USE_CALL, &vp);
+    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hv_vp_cancel(vp);
-    vp_leave(Partition, WHP_USE_CALL, vp);
+    hv_vp_cancel(in.vp);
+    vp_leave(&in, WHP_USE_CALL);
     return S_OK;
 }
