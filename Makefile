@@ -30,7 +30,14 @@ LIB_OBJ    := $(LIB_C:%.c=$(BUILD)/lib/%.o) $(LIB_ASM:%.asm=$(BUILD)/lib/%.asm.o
 LIB        := $(BUILD)/libbarewhp.a
 OFFSETS    := $(BUILD)/lib/offsets.inc
 
-$(LIB): $(LIB_OBJ)
+# One object whose only global names are the API's: a host kernel may have a gpa_read or an fpu_reset of its own.
+LIB_EXPORTS := 'hv_*' 'WHv*' 'Hdv*'
+
+$(BUILD)/lib/barewhp.o: $(LIB_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(LD) -r -o $@.all $^ && llvm-objcopy -w $(foreach name,$(LIB_EXPORTS),--keep-global-symbol=$(name)) $@.all $@ && rm $@.all
+
+$(LIB): $(BUILD)/lib/barewhp.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
