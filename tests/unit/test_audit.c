@@ -57,8 +57,8 @@ static void apply(struct machine *m, struct change c)
         m->memory[(c.target & 0x7fffffffu) / 8] = c.value;
     else if (c.target & 0x40000000u)
         memcpy((char *)&m->caps + (c.target & 0xffff), &c.value, (c.target >> 16) & 15); /* little-endian */
-    else if (c.target == HOST_EFER)
-        m->source.host_efer = c.value;
+    else if (c.target == OUTSIDE_LONG)
+        m->source.outside_long_mode = c.value;
     else
         m->field[c.target] = c.value;
 }
@@ -247,7 +247,7 @@ static const struct change base_none[] = {{VMCS_EXIT_REASON, 0}};
 
 /* a 32-bit host and guest on a CPU outside IA-32e mode */
 static const struct change base_host32[] = {
-    {HOST_EFER, 0},
+    {OUTSIDE_LONG, true},
     {VMCS_EXIT_CONTROLS, EXIT0 & ~EXIT_HOST_64BIT},
     {VMCS_HOST_EFER, 0},
     {VMCS_HOST_RIP, 0x100000},
@@ -303,7 +303,6 @@ static void start(struct machine *m, unsigned base)
         .read_memory = read_memory,
         .arg = m,
         .caps = &m->caps,
-        .host_efer = EFER0,
         .current_vmcs = VMCS_AT,
     };
     apply_all(m, base_long, ARRAY_COUNT(base_long));
@@ -586,7 +585,7 @@ static const struct audit_case breaks[] = {
     /* 27.2.4 */
     BREAK_MORE("host.space.guest_64", HOST32, F(ENTRY_CONTROLS, ENTRY0)),
     BREAK("host.space.not_64", HOST32, F(EXIT_CONTROLS, EXIT0), F(HOST_EFER, EFER0)),
-    BREAK("host.space.is_64", HOST32, {HOST_EFER, EFER0}),
+    BREAK("host.space.is_64", HOST32, {OUTSIDE_LONG, false}),
     BREAK("host.space.pcide", HOST32, F(HOST_CR4, CR40 | CR4_PCIDE)),
     BREAK("host.space.rip_high", HOST32, F(HOST_RIP, BIT64(32))),
     BREAK("host.space.s_cet_high", HOST32, F(EXIT_CONTROLS, (EXIT0 & ~EXIT_HOST_64BIT) | EXIT_LOAD_CET),

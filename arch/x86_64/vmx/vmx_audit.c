@@ -181,7 +181,7 @@ static uint64_t control_mode(const struct audit *a)
     uint64_t mode;
 
     mode = when(audit_has(a, W_EXIT, EXIT_HOST_64BIT), MODE_HOST_64, MODE_HOST_32);
-    mode |= when(a->src->host_efer & EFER_LMA, MODE_NOW_LONG, MODE_NOW_NOT_LONG);
+    mode |= when(a->src->outside_long_mode, MODE_NOW_NOT_LONG, MODE_NOW_LONG);
     mode |= when(audit_has(a, W_PIN, PIN_VIRTUAL_NMIS), MODE_VIRTUAL_NMIS, 0);
     mode |= when(audit_has(a, W_PIN, PIN_PREEMPTION_TIMER), 0, MODE_NO_TIMER);
     mode |= when(tpr, MODE_TPR_PLAIN, 0);

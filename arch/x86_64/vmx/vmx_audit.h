@@ -33,9 +33,9 @@ struct vmx_audit_source {
     bool (*read_memory)(void *arg, uint64_t address, uint64_t *value);
     void *arg;
     const struct vmx_caps *caps;
-    uint64_t host_efer;    /* IA32_EFER at the time of the entry: its LMA counts */
-    uint64_t current_vmcs; /* physical address, or all ones: unknown */
-    uint32_t parts;        /* VMX_AUDIT_*, or VMX_AUDIT_ALL */
+    uint64_t current_vmcs;  /* physical address, or 0: unknown */
+    bool outside_long_mode; /* IA32_EFER.LMA is 0 at the time of the entry; never so for this library's own entries */
+    uint32_t parts;         /* VMX_AUDIT_*, or VMX_AUDIT_ALL */
 };
 
 /* True, and *out is the first broken rule in the order in which the manual lists them; false: no rule broken, *out

@@ -194,7 +194,7 @@ static uint64_t link_revision(struct audit *a, uint64_t unused)
 static uint64_t link_current(struct audit *a, uint64_t unused)
 {
     (void)unused;
-    return a->value == a->src->current_vmcs ? WHOLE : 0;
+    return a->src->current_vmcs && a->value == a->src->current_vmcs ? WHOLE : 0;
 }
 
 static uint64_t pdpte_wrong(const struct audit *a, uint64_t pdpte)
