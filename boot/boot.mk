@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+# The bootable images: build/barewhp.elf (multiboot2), build/barewhp.iso (BIOS, GRUB), build/BOOTX64.EFI (UEFI).
+#
+#   make MODULES="path:string ..." CMDLINE="program=NAME ..."    what the ISO starts; ":" separates a file from its module string,
+#                                                                in which "," stands for a space
+#   make run-selftest [ENGINE=qemu|bochs|uefi|kvm] [CPUS=n]      the host kernel's own test
+#   make deps                                                    installs missing packages (Debian, Ubuntu)
+#
+# Programs for the image (boot/include/kernel/program.h): every .c and .asm file of PROGRAM_DIRS.
+
+KERNEL       := $(BUILD)/barewhp.elf
+ISO          := $(BUILD)/barewhp.iso
+EFI          := $(BUILD)/BOOTX64.EFI
+CMDLINE      ?=
+MODULES      ?=
+PROGRAM_DIRS ?= boot/programs vmm tests/kernel
+
+BOOT_CFLAGS  := $(filter-out -Iarch/%,$(LIB_CFLAGS)) -Iboot/include
+BOOT_C       := $(sort $(wildcard boot/multiboot2/*.c boot/kernel/*.c $(PROGRAM_DIRS:%=%/*.c)))
+BOOT_ASM     := $(sort $(wildcard boot/multiboot2/*.asm boot/kernel/*.asm $(PROGRAM_DIRS:%=%/*.asm)))
+BOOT_OBJ     := $(BOOT_C:%.c=$(BUILD)/image/%.o) $(BOOT_ASM:%.asm=$(BUILD)/image/%.asm.o)
+
+ALL          += $(KERNEL) $(ISO)
+
+$(KERNEL): $(BOOT_OBJ) $(LIB) linker.ld
+	$(call say,LD,$@)
+	$(Q)$(LD) -nostdlib -static -z max-page-size=4096 --no-dynamic-linker -T linker.ld -o $@ $(BOOT_OBJ) $(LIB)
+
+$(BUILD)/image/%.o: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BOOT_CFLAGS) $(BOOT_CFLAGS_$(subst /,_,$(dir $<))) -MMD -MP -c $< -o $@
+
+$(BUILD)/image/%.asm.o: %.asm
+	$(call say,NASM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NASM) -f elf64 -g -F dwarf -I$(dir $<) -MD $(@:.o=.d) $< -o $@
+
+$(ISO): $(KERNEL) boot/iso.sh
+	$(call say,ISO,$@)
+	$(Q)boot/iso.sh $@ $(KERNEL) '$(CMDLINE)' $(MODULES)
+
+-include $(BOOT_OBJ:.o=.d)

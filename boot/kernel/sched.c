@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+#include "sched.h"
+#include "apic.h"
+#include "trap_internal.h"
+#include <hv/base/bits.h>
+#include <kernel/clock.h>
+#include <kernel/exit.h>
+#include <kernel/lock.h>
+
+#define SLICE_NS    (2 * NS_PER_MS)   /* a running thread's share while others wait */
+#define IDLE_MAX_NS (100 * NS_PER_MS) /* an idle CPU's timer: only there to make sleeping forever impossible */
+
+void thread_begin(void);
+extern void switch_stack(uint64_t *save_rsp, uint64_t load_rsp);
+
+static struct spinlock lock;
+static struct hv_list ready = {&ready, &ready};       /* lock */
+static struct hv_list sleepers = {&sleepers, &sleepers}; /* lock; the earliest deadline first */
+static uint64_t idle_cpus;                            /* lock; one bit a CPU */
+
+uint64_t sched_lock(void)
+{
+    return spin_lock(&lock);
+}
+
+void sched_unlock(uint64_t flags)
+{
+    spin_unlock(&lock, flags);
+}
+
+static void *fpu_area(struct thread *t)
+{
+    return (char *)t + THREAD_FPU_OFFSET;
+}
+
+static bool may_run_on(const struct thread *t, const struct cpu *cpu)
+{
+    return t->pin == CPU_ANY || t->pin == cpu->id;
+}
+
+/* The first ready thread for this CPU, or NULL. */
+static struct thread *first_ready(const struct cpu *cpu)
+{
+    for (struct hv_list *n = ready.next; n != &ready; n = n->next) {
+        struct thread *t = CONTAINER_OF(n, struct thread, link);
+
+        if (may_run_on(t, cpu))
+            return t;
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------- timer */
+
+static void timer_program(struct cpu *cpu, uint64_t at, uint64_t now)
+{
+    uint64_t ns = at > now ? HV_MIN(at - now, NS_PER_S) : 0;
+    uint64_t count = ns * (apic_timer_hz() / 1000) / (NS_PER_S / 1000) + 1;
+
+    cpu->timer_at = at;
+    apic_timer_start((uint32_t)HV_MIN(count, ~0u));
+}
+
+/* When this CPU must look again. Whoever adds a sleeper comes by here, so each deadline is in at least one CPU's timer. */
+static uint64_t timer_wanted(const struct cpu *cpu, uint64_t now)
+{
+    uint64_t at = cpu->current == cpu->idle ? now + IDLE_MAX_NS : cpu->slice_end;
+
+    if (!hv_list_empty(&sleepers))
+        at = HV_MIN(at, CONTAINER_OF(sleepers.next, struct thread, sleep_link)->deadline);
+    return at;
+}
+
+static void wake_expired(uint64_t now)
+{
+    while (!hv_list_empty(&sleepers)) {
+        struct thread *t = CONTAINER_OF(sleepers.next, struct thread, sleep_link);
+
+        if (t->deadline > now)
+            return;
+        sched_wake(t);
+    }
+}
+
+static void timer_interrupt(void)
+{
+    uint64_t flags = sched_lock();
+    struct cpu *cpu = this_cpu();
+    uint64_t now = clock_ns();
+
+    wake_expired(now);
+    if (now >= cpu->slice_end) {
+        if (first_ready(cpu))
+            cpu->need_resched = 1;
+        cpu->slice_end = now + SLICE_NS;
+    }
+    timer_program(cpu, timer_wanted(cpu, now), now);
+    sched_unlock(flags);
+}
+
+/* ------------------------------------------------------------------------- ready and sleeping */
+
+static bool is_idle(uint32_t id)
+{
+    return id < CPU_MAX && (idle_cpus & BIT64(id));
+}
+
+/* The CPU to tell about a thread that became ready: where it must run, else an idle one, the last one if possible. */
+static uint32_t choose_cpu(const struct thread *t)
+{
+    if (t->pin != CPU_ANY)
+        return t->pin;
+    if (idle_cpus && !is_idle(t->last_cpu))
+        return (uint32_t)__builtin_ctzll(idle_cpus);
+    return t->last_cpu != CPU_ANY ? t->last_cpu : this_cpu()->id;
+}
+
+static void tell(struct cpu *cpu)
+{
+    idle_cpus &= ~BIT64(cpu->id); /* the next thread that becomes ready goes to another one */
+    cpu->need_resched = 1;
+    if (cpu != this_cpu())
+        apic_send(cpu->apic_id, VECTOR_RESCHEDULE);
+}
+
+void sched_ready(struct thread *t)
+{
+    t->state = THREAD_READY;
+    hv_list_add_tail(&ready, &t->link);
+    tell(cpu_get(choose_cpu(t)));
+}
+
+void sched_wake(struct thread *t)
+{
+    hv_list_remove(&t->link);
+    hv_list_remove(&t->sleep_link);
+    t->waiting_on = NULL;
+    sched_ready(t);
+}
+
+static void sleepers_add(struct thread *t)
+{
+    struct hv_list *after = sleepers.prev;
+
+    while (after != &sleepers && CONTAINER_OF(after, struct thread, sleep_link)->deadline > t->deadline)
+        after = after->prev;
+    hv_list_add_tail(after->next, &t->sleep_link);
+}
+
+void sched_block(uint64_t deadline_ns)
+{
+    struct thread *t = this_cpu()->current;
+
+    if (preempt_count())
+        panic("thread %s sleeps with preemption disabled", t->name);
+    t->state = THREAD_BLOCKED;
+    t->deadline = deadline_ns;
+    if (deadline_ns)
+        sleepers_add(t);
+    sched_switch();
+}
+
+/* ---------------------------------------------------------------------------------- switching */
+
+static struct thread *pick(struct cpu *cpu)
+{
+    struct thread *t = first_ready(cpu);
+
+    if (!t) {
+        idle_cpus |= BIT64(cpu->id);
+        return cpu->idle;
+    }
+    idle_cpus &= ~BIT64(cpu->id);
+    hv_list_remove(&t->link);
+    return t;
+}
+
+static void count_migration(struct thread *t, uint32_t cpu)
+{
+    if (t->last_cpu != CPU_ANY && t->last_cpu != cpu)
+        t->migrations++;
+    t->last_cpu = cpu;
+}
+
+/* What a thread does first when it runs again, perhaps on another CPU. */
+static void arrive(void)
+{
+    struct cpu *cpu = this_cpu();
+
+    if (cpu->current != cpu->idle)
+        fpu_restore(fpu_area(cpu->current));
+}
+
+void sched_switch(void)
+{
+    struct cpu *cpu = this_cpu();
+    struct thread *prev = cpu->current, *next = pick(cpu);
+    uint64_t now = clock_ns(), wanted;
+
+    cpu->need_resched = 0;
+    cpu->current = next;
+    cpu->slice_end = now + SLICE_NS;
+    wanted = timer_wanted(cpu, now);
+    if (wanted < cpu->timer_at)
+        timer_program(cpu, wanted, now);
+    next->state = THREAD_RUNNING;
+    count_migration(next, cpu->id);
+    if (next == prev)
+        return;
+    if (prev != cpu->idle && prev->state != THREAD_DEAD)
+        fpu_save(fpu_area(prev));
+    switch_stack(&prev->rsp, next->rsp);
+    arrive();
+}
+
+/* A new thread's first C function, called with the lock held. */
+void thread_begin(void)
+{
+    struct thread *t;
+
+    arrive();
+    t = this_cpu()->current;
+    sched_unlock(RFLAGS_IF);
+    t->entry(t->arg);
+    thread_exit();
+}
+
+void sched_preempt(void)
+{
+    uint64_t flags;
+    struct cpu *cpu;
+
+    if (preempt_count() || !irq_enabled())
+        return;
+    flags = sched_lock();
+    cpu = this_cpu();
+    cpu->need_resched = 0;
+    if (first_ready(cpu)) {
+        if (cpu->current != cpu->idle)
+            sched_ready(cpu->current);
+        sched_switch();
+    }
+    sched_unlock(flags);
+}
+
+/* The interrupt is all there is to it: on its way out trap_dispatch looks at need_resched. */
+static void reschedule_interrupt(void)
+{
+}
+
+_Noreturn void sched_idle(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        __asm__ volatile("cli" ::: "memory");
+        if (this_cpu()->need_resched) {
+            __asm__ volatile("sti" ::: "memory");
+            sched_preempt();
+        } else {
+            __asm__ volatile("sti; hlt" ::: "memory"); /* STI holds interrupts back until HLT has begun */
+        }
+    }
+}
+
+void sched_init(void)
+{
+    struct cpu *cpu = cpu_get(0);
+    struct thread *boot = thread_alloc("boot", NULL, NULL, CPU_ANY);
+
+    cpu->idle = thread_alloc("idle/0", sched_idle, NULL, 0);
+    if (!boot || !cpu->idle)
+        panic("no memory for the first threads");
+    boot->state = THREAD_RUNNING;
+    boot->last_cpu = 0;
+    cpu->current = boot;
+    cpu->timer_at = ~0ull;
+    trap_kernel_vector(VECTOR_TIMER, timer_interrupt);
+    trap_kernel_vector(VECTOR_RESCHEDULE, reschedule_interrupt);
+}

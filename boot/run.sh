@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Runs the image in an emulator without a window, prints its console as it comes, and exits with the status the image ended with.
+#
+#   boot/run.sh [NAME=VALUE ...] [-- extra emulator arguments]
+#
+#   ENGINE   qemu (GRUB, TCG) | uefi (OVMF, TCG) | kvm (GRUB, KVM) | bochs      [qemu]
+#   CPUS     how many                                                        [2]
+#   MEM      MiB                                                             [1024]
+#   TIMEOUT  seconds until the run is given up                               [120]
+#   CPU      the engine's CPU model                                          [max | host | corei7_icelake_u]
+#   CMDLINE  the kernel's command line: program=NAME ...                     []
+#   MODULES  PATH:STRING ... ("," in STRING stands for a space)              []
+#   EXPECT   the exit status that counts as success                          [0]
+#   KERNEL, EFI  the images                                                  [build/barewhp.elf, build/BOOTX64.EFI]
+#   ISO      a ready ISO: CMDLINE and MODULES are then what it was made with []
+#   LOG      where to keep the console's text                                []
+#   INPUT    1: standard input goes to the machine's serial line (QEMU)      []
+#
+# Exit status: 0 when the image ended with EXPECT, else the image's own (1 when that was 0), 124 after TIMEOUT,
+# 125 when the emulator ended without the image having said so, 126 when something needed is missing.
+set -u
+
+ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU= CMDLINE= MODULES= EXPECT=0 ISO= LOG= INPUT=
+KERNEL=build/barewhp.elf EFI=build/BOOTX64.EFI
+here=$(dirname "$0")
+
+fail() {
+    echo "run.sh: $*" >&2
+    exit 126
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --)
+        shift
+        break
+        ;;
+    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | CMDLINE=* | MODULES=* | EXPECT=* | ISO=* | LOG=* | INPUT=* | KERNEL=* | EFI=*)
+        declare "${1%%=*}=${1#*=}"
+        ;;
+    *)
+        fail "unknown argument $1 (see the top of $0)"
+        ;;
+    esac
+    shift
+done
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-run.XXXXXX") || exit 126
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+need() {
+    command -v "$1" >/dev/null || fail "$1 is missing: make deps installs it"
+}
+
+make_iso() {
+    [ -z "$ISO" ] || return 0
+    [ -r "$KERNEL" ] || fail "no $KERNEL: run make"
+    need grub-mkrescue
+    ISO=$scratch/barewhp.iso
+    # shellcheck disable=SC2086 # MODULES is a list of words
+    "$here/iso.sh" "$ISO" "$KERNEL" "$CMDLINE" $MODULES || fail "cannot make the ISO"
+}
+
+qemu=(qemu-system-x86_64 -M q35 -smp "$CPUS" -m "$MEM" -display none -no-reboot -monitor none
+    -device isa-debug-exit,iobase=0xf4,iosize=4 -device isa-debugcon,iobase=0xe9,chardev=console)
+if [ "$INPUT" = 1 ]; then
+    qemu+=(-chardev stdio,id=console,mux=on,signal=off -serial chardev:console)
+else
+    qemu+=(-chardev stdio,id=console,signal=off -serial none)
+fi
+
+engine_qemu() {
+    need qemu-system-x86_64
+    make_iso
+    command=("${qemu[@]}" -accel tcg -cpu "${CPU:-max}" -cdrom "$ISO" -boot d)
+}
+
+engine_kvm() {
+    need qemu-system-x86_64
+    [ -w /dev/kvm ] || fail "/dev/kvm is not usable"
+    make_iso
+    command=("${qemu[@]}" -accel kvm -cpu "${CPU:-host}" -cdrom "$ISO" -boot d)
+}
+
+engine_uefi() {
+    local code=
+
+    need qemu-system-x86_64
+    [ -r "$EFI" ] || fail "no $EFI: run make"
+    for code in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd /usr/share/edk2/x64/OVMF_CODE.4m.fd; do
+        [ ! -r "$code" ] || break
+    done
+    [ -r "$code" ] || fail "OVMF is missing: make deps installs it"
+    # shellcheck disable=SC2086 # MODULES is a list of words
+    "$here/esp.sh" "$scratch/esp" "$EFI" "$CMDLINE" $MODULES || fail "cannot make the ESP"
+    command=("${qemu[@]}" -accel tcg -cpu "${CPU:-max}" -net none
+        -drive "if=pflash,format=raw,unit=0,readonly=on,file=$code" -drive "format=raw,file=fat:rw:$scratch/esp")
+}
+
+engine_bochs() {
+    need bochs
+    make_iso
+    cat >"$scratch/bochsrc" <<END
+display_library: rfb, options="timeout=0"
+megs: $MEM
+cpu: count=$CPUS, model=${CPU:-corei7_icelake_u}, ips=100000000, reset_on_triple_fault=0
+romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+ata0-master: type=cdrom, path=$ISO, status=inserted
+boot: cdrom
+com1: enabled=1, mode=file, dev=$scratch/serial.log
+port_e9_hack: enabled=1
+clock: sync=none
+speaker: enabled=0
+sound: driver=dummy, waveoutdrv=dummy
+log: $scratch/bochs.log
+END
+    echo c >"$scratch/bochs.rc"
+    command=(bochs -q -f "$scratch/bochsrc" -rc "$scratch/bochs.rc")
+}
+
+case $ENGINE in
+qemu | kvm | uefi | bochs) "engine_$ENGINE" ;;
+*) fail "ENGINE=$ENGINE is none of qemu, uefi, kvm, bochs" ;;
+esac
+
+# The console begins with the kernel's first line and ends with its last: what the emulator itself prints before and after is not ours.
+filter() {
+    sed -u -n 's/\r$//; /^.*barewhp: BareWHP host kernel/,/^barewhp: exit status/{s/^.*barewhp: BareWHP/barewhp: BareWHP/;p}'
+}
+
+if [ "$INPUT" = 1 ]; then
+    timeout --foreground -k 5 "$TIMEOUT" "${command[@]}" "$@" 2>"$scratch/errors" | tee "$scratch/console"
+else
+    timeout -k 5 "$TIMEOUT" "${command[@]}" "$@" </dev/null 2>"$scratch/errors" | filter | tee "$scratch/console"
+fi
+ended=${PIPESTATUS[0]}
+[ -z "$LOG" ] || cp "$scratch/console" "$LOG"
+
+status=$(sed -n 's/^barewhp: exit status \(-\{0,1\}[0-9]*\).*/\1/p' "$scratch/console" | tail -n 1)
+if [ -n "$status" ]; then
+    [ "$status" != "$EXPECT" ] || exit 0
+    echo "run.sh: $ENGINE: exit status $status, expected $EXPECT" >&2
+    [ $((status & 255)) -ne 0 ] || exit 1
+    exit $((status & 255))
+fi
+{
+    tail -n 5 "$scratch/errors"
+    [ ! -r "$scratch/bochs.log" ] || grep -E 'PANIC|exception|triple' "$scratch/bochs.log" | tail -n 5
+} >&2
+if [ "$ended" -eq 124 ] || [ "$ended" -eq 137 ]; then
+    echo "run.sh: $ENGINE: no end after $TIMEOUT seconds; the last line was: $(tail -n 1 "$scratch/console")" >&2
+    exit 124
+fi
+echo "run.sh: $ENGINE ended (status $ended) before the image did; the last line was: $(tail -n 1 "$scratch/console")" >&2
+exit 125
