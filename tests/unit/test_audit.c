@@ -49,7 +49,7 @@ struct change {
 #define MEM(address) (0x80000000u | (address))
 #define CAP(member) \
     (0x40000000u | (uint32_t)sizeof(((struct vmx_caps *)0)->member) << 16 | offsetof(struct vmx_caps, member))
-#define HOST_EFER 0x20000000u
+#define OUTSIDE_LONG 0x20000000u
 
 static void apply(struct machine *m, struct change c)
 {
