@@ -16,17 +16,17 @@ uint64_t fpu_cr4_bits(void)
 static void save(void *image, uint64_t mask)
 {
     if (mask)
-        __asm__ volatile("xsave64 (%0)" : : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
+        cpu_xsave(image, mask);
     else
-        __asm__ volatile("fxsave64 (%0)" : : "r"(image) : "memory");
+        cpu_fxsave(image);
 }
 
 static void restore(const void *image, uint64_t mask)
 {
     if (mask)
-        __asm__ volatile("xrstor64 (%0)" : : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
+        cpu_xrstor(image, mask);
     else
-        __asm__ volatile("fxrstor64 (%0)" : : "r"(image) : "memory");
+        cpu_fxrstor(image);
 }
 
 static void set_xcr0(uint64_t *current, uint64_t value)
@@ -45,7 +45,7 @@ void fpu_enter(struct vcpu *v)
 
     v->host_cr0_ts = cpu_read_cr0() & CR0_TS;
     if (v->host_cr0_ts)
-        __asm__ volatile("clts");
+        cpu_clear_ts();
     if (mask) {
         v->host_xcr0 = xcr0 = cpu_read_xcr0();
         save(v->host_xsave, mask & xcr0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* EPT: the format of its entries, the pointer to them, and when to flush. */
 #include "vmx.h"
-#include "vmx_ops.h"
+#include <arch/vmx_insn.h>
 #include <arch/bits/msr.h>
 
 static struct npt_format ept;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMCS: which controls to use, its creation, and on which CPU it is current. */
 #include "vmx.h"
-#include "vmx_ops.h"
+#include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/cpu.h>

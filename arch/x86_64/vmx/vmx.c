@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* VMX on this machine: what it offers, and turning it on and off on a CPU. */
 #include "vmx.h"
-#include "vmx_ops.h"
+#include <arch/vmx_insn.h>
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>

@@ -78,7 +78,7 @@ void vmx_enter(struct vcpu *v, struct hv_exit *exit);
 
 /* vmx_exit.c */
 void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit);
-void vmx_exit_entry_failed(struct vmx_vcpu *vmx, struct hv_exit *exit);
+void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit); /* vm_fail: by VMfail, not by an exit */
 
 /* vmx_entry.asm */
 enum { VMX_ENTRY_EXITED = 0, VMX_ENTRY_FAILED = 1 };

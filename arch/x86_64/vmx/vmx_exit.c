@@ -2,10 +2,11 @@
 /* VM exits in vendor-neutral words: one vmx_exit_<reason> each, found through a table. */
 #include "vmx.h"
 #include "vmx_audit.h"
-#include "vmx_ops.h"
+#include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
+#include <arch/cpu.h>
 #include <hv/base/log.h>
 
 typedef void vmx_exit_fn(struct vmx_vcpu *vmx, struct hv_exit *exit);
@@ -17,18 +18,10 @@ static uint8_t instruction_length(void)
 
 /* ------------------------------------------------------------------- events in the host's name */
 
-/* What ended the guest's run is the host's: hand it to the host's own handlers (NMIs are blocked until their IRET). */
-static void take_nmi(void)
-{
-    __asm__ volatile("int $2");
-}
-
-static void take_machine_check(void)
-{
-    __asm__ volatile("int $18");
-}
-
-/* Interrupts are not acknowledged: they are still pending and taken when the run loop turns interrupts on. INIT, SIPI and SMI: nothing to do. */
+/*
+ * What ended the guest's run is the host's. NMIs and machine checks go to the host's own handlers (NMIs stay blocked until their IRET). Interrupts
+ * are not acknowledged: they are still pending, and taken when the run loop turns interrupts on. INIT, SIPI and SMI: nothing to do.
+ */
 static void vmx_exit_host_event(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
     (void)vmx;
@@ -37,7 +30,7 @@ static void vmx_exit_host_event(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
 static void vmx_exit_machine_check(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
-    take_machine_check();
+    cpu_call_machine_check_handler();
     vmx_exit_host_event(vmx, exit);
 }
 
@@ -84,7 +77,7 @@ static void vmx_exit_exception(struct vmx_vcpu *vmx, struct hv_exit *exit)
     bool vectoring = take_vectoring_event(&vmx->v);
 
     if (type == INTR_TYPE_NMI) {
-        take_nmi();
+        cpu_call_nmi_handler();
         vmx_exit_host_event(vmx, exit);
         return;
     }
@@ -333,6 +326,16 @@ static void vmx_exit_ept_misconfig(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
 /* -------------------------------------------------------------------------------- refused entries */
 
+/* Which checks the CPU was at: it says so, and a rule that it does not enforce must not hide the real cause. */
+static unsigned refused_part(bool vm_fail, uint32_t reason, uint32_t error)
+{
+    if (vm_fail) /* after a refused VMRESUME the error is that of the VMLAUNCH behind it */
+        return error == VMX_ERROR_ENTRY_CONTROLS     ? VMX_AUDIT_CONTROLS
+               : error == VMX_ERROR_ENTRY_HOST_STATE ? VMX_AUDIT_HOST
+                                                     : VMX_AUDIT_CONTROLS | VMX_AUDIT_HOST;
+    return FIELD_GET(EXIT_REASON_BASIC, reason) == EXIT_REASON_ENTRY_MSR_LOAD ? VMX_AUDIT_MSRS : VMX_AUDIT_GUEST;
+}
+
 static uint64_t read_field(void *arg, uint32_t field)
 {
     uint64_t value = 0;
@@ -342,29 +345,46 @@ static uint64_t read_field(void *arg, uint32_t field)
     return value;
 }
 
-static void log_finding(uint32_t reason, const struct hv_audit_finding *finding)
+static bool read_memory(void *arg, uint64_t address, uint64_t *value)
+{
+    const uint64_t *word = hv_host_phys_to_virt(address);
+
+    (void)arg;
+    if (word)
+        *value = *word;
+    return word;
+}
+
+static void log_finding(const struct hv_audit_finding *finding)
 {
     char line[256];
 
     hv_audit_format(line, sizeof(line), finding);
-    hv_log(HV_LOG_WARNING, "VM entry refused (%s): %s", reason & EXIT_REASON_ENTRY_FAILED ? "guest state" : "VMfail", line);
+    hv_log(HV_LOG_WARNING, "VM entry refused: %s", line);
 }
 
 /* Name the broken rule. The entry-event word is cleared so that what is injected next is what the client then wants. */
-void vmx_exit_entry_failed(struct vmx_vcpu *vmx, struct hv_exit *exit)
+void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit)
 {
-    const struct vmx_audit_source source = {.read = read_field, .arg = vmx, .caps = &vmx_caps};
     uint32_t reason = (uint32_t)vmx_read(VMCS_EXIT_REASON), error = (uint32_t)vmx_read(VMCS_INSTR_ERROR);
+    const struct vmx_audit_source source = {
+        .read = read_field,
+        .read_memory = read_memory,
+        .arg = vmx,
+        .caps = &vmx_caps,
+        .current_vmcs = vmx->vmcs_pa,
+        .parts = refused_part(vm_fail, reason, error),
+    };
     struct hv_audit_finding *finding = &vmx->v.finding;
 
-    if (FIELD_GET(EXIT_REASON_BASIC, reason) == EXIT_REASON_ENTRY_MCE && reason & EXIT_REASON_ENTRY_FAILED) {
+    if (!vm_fail && FIELD_GET(EXIT_REASON_BASIC, reason) == EXIT_REASON_ENTRY_MCE) {
         vmx_exit_machine_check(vmx, exit);
         return;
     }
     exit->reason = HV_EXIT_INVALID_REGISTER_VALUE;
     exit->instruction_length = 0;
     if (vmx_audit(&source, finding)) {
-        log_finding(reason, finding);
+        log_finding(finding);
     } else {
         *finding = (struct hv_audit_finding){.rule = "unknown",
                                              .field = "EXIT_REASON",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Register state between struct vcpu and the VMCS, by groups. */
 #include "vmx.h"
-#include "vmx_ops.h"
+#include <arch/vmx_insn.h>
 #include <arch/bits/apic.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>

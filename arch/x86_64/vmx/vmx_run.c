@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One entry into the guest, and the brackets around entries: what VM exits do not restore of the host. */
 #include "vmx.h"
-#include "vmx_ops.h"
+#include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -27,10 +27,7 @@ static void load_host_state(struct vmx_vcpu *vmx)
 /* The limit of the TSS descriptor; VM exits set TR's limit to 0x67. */
 static uint32_t tr_limit(void)
 {
-    uint32_t limit = 0;
-
-    __asm__ volatile("lsl %1, %0" : "+r"(limit) : "r"((uint32_t)cpu_read_tr()) : "cc");
-    return limit;
+    return cpu_segment_limit(cpu_read_tr());
 }
 
 /* VM exits load null into ES, DS, FS, GS and LDTR, 0xffff into the table limits, and clear IA32_DEBUGCTL (SDM 3C 28.5). */
@@ -60,21 +57,21 @@ void vmx_load(struct vcpu *v)
 /* Loading FS or GS clears its base in 64-bit mode. */
 static void restore_selectors(const struct vmx_vcpu *vmx)
 {
-    __asm__ volatile("mov %0, %%es" : : "r"(vmx->lost.es));
-    __asm__ volatile("mov %0, %%ds" : : "r"(vmx->lost.ds));
+    cpu_load_es(vmx->lost.es);
+    cpu_load_ds(vmx->lost.ds);
     if (vmx->lost.fs) {
-        __asm__ volatile("mov %0, %%fs" : : "r"(vmx->lost.fs));
+        cpu_load_fs(vmx->lost.fs);
         cpu_write_msr(MSR_IA32_FS_BASE, vmx->host.fs_base);
     }
     if (vmx->lost.gs) {
         uint64_t flags = hv_host_irq_save(); /* the host's handlers may need its GS base */
 
-        __asm__ volatile("mov %0, %%gs" : : "r"(vmx->lost.gs));
+        cpu_load_gs(vmx->lost.gs);
         cpu_write_msr(MSR_IA32_GS_BASE, vmx->host.gs_base);
         hv_host_irq_restore(flags);
     }
     if (vmx->lost.ldtr)
-        __asm__ volatile("lldt %0" : : "r"(vmx->lost.ldtr));
+        cpu_load_ldtr(vmx->lost.ldtr);
 }
 
 /* LTR wants an available TSS: the descriptor of the running one is marked busy. */
@@ -84,7 +81,7 @@ static void reload_tr(void)
     uint64_t *descriptor = (uint64_t *)(cpu_read_gdtr().base + (tr & ~7u));
 
     *descriptor &= ~(1ull << 41);
-    __asm__ volatile("ltr %0" : : "r"(tr) : "memory");
+    cpu_load_tr(tr);
 }
 
 static void restore_tables(const struct vmx_vcpu *vmx)
@@ -176,12 +173,12 @@ void vmx_enter(struct vcpu *v, struct hv_exit *exit)
     if (v->deadline_tsc || vmx->pin & PIN_PREEMPTION_TIMER)
         arm_timer(vmx);
     if (vmx_entry(vmx) != VMX_ENTRY_EXITED) {
-        vmx_exit_entry_failed(vmx, exit);
+        vmx_exit_entry_failed(vmx, true, exit);
         return;
     }
     reason = (uint32_t)vmx_read(VMCS_EXIT_REASON);
     if (reason & EXIT_REASON_ENTRY_FAILED) {
-        vmx_exit_entry_failed(vmx, exit);
+        vmx_exit_entry_failed(vmx, false, exit);
         return;
     }
     v->valid &= VCPU_STICKY;

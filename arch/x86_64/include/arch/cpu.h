@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Privileged instructions as functions. Only what C can not say; no policy. */
+/*
+ * Privileged instructions as functions: only what C can not say, no policy. All of them are here, so that desk tests can put a fake of this
+ * header before it in the include path.
+ */
 #ifndef ARCH_CPU_H
 #define ARCH_CPU_H
 
@@ -65,6 +68,26 @@ static inline void cpu_write_xcr0(uint64_t value)
     __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
+static inline void cpu_xsave(void *image, uint64_t mask)
+{
+    __asm__ volatile("xsave64 (%0)" : : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
+}
+
+static inline void cpu_xrstor(const void *image, uint64_t mask)
+{
+    __asm__ volatile("xrstor64 (%0)" : : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
+}
+
+static inline void cpu_fxsave(void *image)
+{
+    __asm__ volatile("fxsave64 (%0)" : : "r"(image) : "memory");
+}
+
+static inline void cpu_fxrstor(const void *image)
+{
+    __asm__ volatile("fxrstor64 (%0)" : : "r"(image) : "memory");
+}
+
 struct cpu_table_register {
     uint16_t limit;
     uint64_t base;
@@ -110,6 +133,52 @@ CPU_READ_SELECTOR(ds)
 CPU_READ_SELECTOR(fs)
 CPU_READ_SELECTOR(gs)
 #undef CPU_READ_SELECTOR
+
+#define CPU_LOAD_SELECTOR(name)                                  \
+    static inline void cpu_load_##name(uint16_t selector)        \
+    {                                                            \
+        __asm__ volatile("mov %0, %%" #name : : "r"(selector));  \
+    }
+CPU_LOAD_SELECTOR(es)
+CPU_LOAD_SELECTOR(ds)
+CPU_LOAD_SELECTOR(fs)
+CPU_LOAD_SELECTOR(gs)
+#undef CPU_LOAD_SELECTOR
+
+static inline void cpu_load_ldtr(uint16_t selector)
+{
+    __asm__ volatile("lldt %0" : : "r"(selector));
+}
+
+static inline void cpu_load_tr(uint16_t selector)
+{
+    __asm__ volatile("ltr %0" : : "r"(selector) : "memory");
+}
+
+/* The limit of a descriptor, 0 when there is none. */
+static inline uint32_t cpu_segment_limit(uint16_t selector)
+{
+    uint32_t limit = 0;
+
+    __asm__ volatile("lsl %1, %0" : "+r"(limit) : "r"((uint32_t)selector) : "cc");
+    return limit;
+}
+
+static inline void cpu_clear_ts(void)
+{
+    __asm__ volatile("clts");
+}
+
+/* The host's own handlers of NMI and machine check, through its IDT. */
+static inline void cpu_call_nmi_handler(void)
+{
+    __asm__ volatile("int $2");
+}
+
+static inline void cpu_call_machine_check_handler(void)
+{
+    __asm__ volatile("int $18");
+}
 
 static inline uint16_t cpu_read_tr(void)
 {

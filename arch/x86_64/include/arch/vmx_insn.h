@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The VMX instructions as functions (SDM 3C chapter 31). */
-#ifndef VMX_OPS_H
-#define VMX_OPS_H
+/* The VMX instructions as functions (SDM 3C chapter 31). Desk tests put a fake of this header before it in the include path. */
+#ifndef ARCH_VMX_INSN_H
+#define ARCH_VMX_INSN_H
 
-#include "vmcs_fields.h"
 #include <stdbool.h>
 #include <stdint.h>
 
