@@ -42,7 +42,7 @@ enum exit_outcome exit_window(struct hv_vp *vp, struct hv_exit *exit)
     if (exit->window.nmi)
         return notify(vp, exit, HV_NOTIFY_NMI);
     if (vp->pending_event[0] & HV_PENDING_EVENT_VALID) {
-        set_interrupt_window(vp->vcpu, false);
+        run_apply_notifications(vp); /* closes the window unless the client waits for it too */
         return EXIT_HANDLED;
     }
     return notify(vp, exit, HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY);

@@ -109,7 +109,7 @@ static void take_pending_event(struct hv_vp *vp)
 }
 
 /* The windows that the client wants to hear of, in terms of exits. */
-static void apply_notifications(struct hv_vp *vp)
+void run_apply_notifications(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
     uint64_t priority = FIELD_GET(HV_NOTIFY_PRIORITY, vp->notifications);
@@ -137,7 +137,7 @@ static void prepare(struct hv_vp *vp)
         gva_load_pdptes(vp); /* unreadable ones are left as they were: the guest's next access says where memory is missing */
         vp->pdptes_stale = false;
     }
-    apply_notifications(vp);
+    run_apply_notifications(vp);
 }
 
 /* ------------------------------------------------------------------------------------ THE loop */
