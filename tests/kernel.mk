@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+# Tests in the kernel: the program `tests` of the image (tests/kernel/), with its guests (tests/guests/), in an emulator.
+#
+#   make test-kernel ENGINE=bochs            Intel VMX, with one CPU and with two
+#   make test-kernel ENGINE=bochs CPUS=1     with one CPU only
+#   make test-kernel ENGINE=bochs FILTER=io  only the tests whose name contains that
+#   make test-kernel ENGINE=qemu             no VMX there: shows that the tests are skipped, with the reason
+
+GUEST_ASM := $(sort $(wildcard tests/guests/*.asm))
+GUEST_OBJ := $(GUEST_ASM:%.asm=$(BUILD)/image/%.asm.o)
+BOOT_OBJ  += $(GUEST_OBJ)
+
+$(KERNEL): $(GUEST_OBJ)
+-include $(GUEST_OBJ:.o=.d)
+
+TEST_KERNEL_ENGINE  := $(or $(ENGINE),bochs)
+TEST_KERNEL_CPUS    := $(or $(CPUS),$(if $(filter bochs,$(TEST_KERNEL_ENGINE)),1 2,2))
+TEST_KERNEL_TIMEOUT ?= 240
+
+.PHONY: test-kernel
+test-kernel: $(KERNEL)
+	@failed=0; \
+	for cpus in $(TEST_KERNEL_CPUS); do \
+	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
+	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
+	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
+	done; \
+	exit $$failed
