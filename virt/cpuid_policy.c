@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPUID policy. A leaf that is not in the table below, or a bit that is not in its row, reads as 0 in every guest,
+ * whatever the CPU says of it: a new CPU's features stay unknown until somebody has made sure that they work. So do
+ * leaves above the highest one (where Intel's CPUs repeat the highest basic leaf) and all of 0x4000_0000 and up.
+ */
+#include "cpuid_policy.h"
+#include <arch/backend.h>
+#include <arch/bits/cpuid.h>
+#include <hv/base/memory.h>
+
+#define MAX_BASIC_LEAF    CPUID_LEAF_FREQUENCY
+#define MAX_EXTENDED_LEAF CPUID_LEAF_AMD_EXT2
+
+/* the most that are looked for of the leaves whose number of subleaves the CPU says */
+#define MAX_CACHE_LEAVES 8u
+
+/* ----------------------------------------------------------------------------- what is given */
+
+/* clang-format off */
+#define GIVEN_1_ECX                                                                                                    \
+    (CPUID_1_ECX_SSE3 | CPUID_1_ECX_PCLMULQDQ | CPUID_1_ECX_SSSE3 | CPUID_1_ECX_FMA | CPUID_1_ECX_CX16 |               \
+     CPUID_1_ECX_PCID | CPUID_1_ECX_SSE4_1 | CPUID_1_ECX_SSE4_2 | CPUID_1_ECX_MOVBE | CPUID_1_ECX_POPCNT |             \
+     CPUID_1_ECX_AES | CPUID_1_ECX_XSAVE | CPUID_1_ECX_AVX | CPUID_1_ECX_F16C | CPUID_1_ECX_RDRAND)
+#define GIVEN_1_EDX                                                                                                    \
+    (CPUID_1_EDX_FPU | CPUID_1_EDX_VME | CPUID_1_EDX_DE | CPUID_1_EDX_PSE | CPUID_1_EDX_TSC | CPUID_1_EDX_MSR |        \
+     CPUID_1_EDX_PAE | CPUID_1_EDX_MCE | CPUID_1_EDX_CX8 | CPUID_1_EDX_APIC | CPUID_1_EDX_SEP | CPUID_1_EDX_MTRR |     \
+     CPUID_1_EDX_PGE | CPUID_1_EDX_MCA | CPUID_1_EDX_CMOV | CPUID_1_EDX_PAT | CPUID_1_EDX_PSE36 | CPUID_1_EDX_CLFSH |  \
+     CPUID_1_EDX_MMX | CPUID_1_EDX_FXSR | CPUID_1_EDX_SSE | CPUID_1_EDX_SSE2 | CPUID_1_EDX_SS)
+#define GIVEN_7_EBX                                                                                                    \
+    (CPUID_7_EBX_FSGSBASE | CPUID_7_EBX_TSC_ADJUST | CPUID_7_EBX_BMI1 | CPUID_7_EBX_HLE | CPUID_7_EBX_AVX2 |           \
+     CPUID_7_EBX_FDP_EXCPTN | CPUID_7_EBX_SMEP | CPUID_7_EBX_BMI2 | CPUID_7_EBX_ERMS | CPUID_7_EBX_INVPCID |           \
+     CPUID_7_EBX_RTM | CPUID_7_EBX_FCS_FDS | CPUID_7_EBX_AVX512F | CPUID_7_EBX_AVX512DQ | CPUID_7_EBX_RDSEED |         \
+     CPUID_7_EBX_ADX | CPUID_7_EBX_SMAP | CPUID_7_EBX_AVX512_IFMA | CPUID_7_EBX_CLFLUSHOPT | CPUID_7_EBX_CLWB |        \
+     CPUID_7_EBX_AVX512CD | CPUID_7_EBX_SHA | CPUID_7_EBX_AVX512BW | CPUID_7_EBX_AVX512VL)
+#define GIVEN_7_ECX                                                                                                    \
+    (CPUID_7_ECX_AVX512_VBMI | CPUID_7_ECX_UMIP | CPUID_7_ECX_AVX512_VBMI2 | CPUID_7_ECX_GFNI | CPUID_7_ECX_VAES |     \
+     CPUID_7_ECX_VPCLMULQDQ | CPUID_7_ECX_AVX512_VNNI | CPUID_7_ECX_AVX512_BITALG | CPUID_7_ECX_AVX512_VPOPCNTDQ |     \
+     CPUID_7_ECX_LA57 | CPUID_7_ECX_RDPID | CPUID_7_ECX_CLDEMOTE | CPUID_7_ECX_MOVDIRI | CPUID_7_ECX_MOVDIR64B)
+#define GIVEN_7_EDX                                                                                                    \
+    (CPUID_7_EDX_FSRM | CPUID_7_EDX_AVX512_VP2INTERSECT | CPUID_7_EDX_MD_CLEAR | CPUID_7_EDX_SERIALIZE |               \
+     CPUID_7_EDX_TSXLDTRK | CPUID_7_EDX_AVX512_FP16)
+#define GIVEN_7_1_EAX                                                                                                  \
+    (CPUID_7_1_EAX_SHA512 | CPUID_7_1_EAX_SM3 | CPUID_7_1_EAX_SM4 | CPUID_7_1_EAX_AVX_VNNI |                           \
+     CPUID_7_1_EAX_AVX512_BF16 | CPUID_7_1_EAX_CMPCCXADD | CPUID_7_1_EAX_FZRM | CPUID_7_1_EAX_FSRS |                   \
+     CPUID_7_1_EAX_FSRC | CPUID_7_1_EAX_AVX_IFMA)
+#define GIVEN_7_1_EDX                                                                                                  \
+    (CPUID_7_1_EDX_AVX_VNNI_INT8 | CPUID_7_1_EDX_AVX_NE_CONVERT | CPUID_7_1_EDX_AVX_VNNI_INT16 |                       \
+     CPUID_7_1_EDX_PREFETCHI)
+/* XSAVES is not enabled for guests, XFD belongs to AMX */
+#define GIVEN_D_1_EAX (CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1)
+#define GIVEN_EXT1_ECX                                                                                                 \
+    (CPUID_EXT1_ECX_LAHF | CPUID_EXT1_ECX_CR8_LEGACY | CPUID_EXT1_ECX_ABM | CPUID_EXT1_ECX_SSE4A |                     \
+     CPUID_EXT1_ECX_MISALIGNSSE | CPUID_EXT1_ECX_PREFETCHW | CPUID_EXT1_ECX_XOP | CPUID_EXT1_ECX_FMA4)
+/* bits 9:0 and others repeat those of leaf 1 on AMD's CPUs */
+#define GIVEN_EXT1_EDX                                                                                                 \
+    (BITS32(9, 0) | CPUID_EXT1_EDX_SYSCALL | BITS32(17, 12) | CPUID_EXT1_EDX_NX | CPUID_EXT1_EDX_MMXEXT |              \
+     CPUID_1_EDX_MMX | CPUID_1_EDX_FXSR | CPUID_EXT1_EDX_PAGE1GB | CPUID_EXT1_EDX_RDTSCP | CPUID_EXT1_EDX_LM |         \
+     CPUID_EXT1_EDX_3DNOW_EXT | CPUID_EXT1_EDX_3DNOW)
+#define GIVEN_WIDTHS_EBX (CPUID_WIDTHS_EBX_CLZERO | CPUID_WIDTHS_EBX_X87_POINTERS | CPUID_WIDTHS_EBX_BTC_NO)
+#define GIVEN_EXT2_EAX                                                                                                 \
+    (CPUID_EXT2_EAX_LFENCE_SERIAL | CPUID_EXT2_EAX_NULL_SEL_BASE | CPUID_EXT2_EAX_SRSO_NO |                            \
+     CPUID_EXT2_EAX_SRSO_USER_NO)
+
+#define ALL 0xffffffffu
+/* clang-format on */
+
+/* After filtering: what depends on the partition. */
+typedef void cpuid_fix(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot);
+static cpuid_fix fix_max_basic, fix_features, fix_caches, fix_max_subleaf_7, fix_topology, fix_xsave, fix_xsave_1,
+    fix_max_extended, fix_extended_features, fix_widths;
+
+struct cpuid_rule {
+    uint32_t leaf;
+    uint8_t first, last; /* subleaves */
+    uint32_t given[CPUID_REGS];
+    cpuid_fix *fix;
+};
+
+/* A row with subleaf 0 alone says that the leaf has no subleaves. Leaf 0xB is made up altogether. */
+/* clang-format off */
+static const struct cpuid_rule rules[] = {
+    /*                         subleaves      eax               ebx               ecx              edx */
+    {CPUID_LEAF_MAX_BASIC,      0, 0,        {ALL,              ALL,              ALL,             ALL},            fix_max_basic},
+    {CPUID_LEAF_FEATURES,       0, 0,        {ALL,              BITS32(15, 0),    GIVEN_1_ECX,     GIVEN_1_EDX},    fix_features},
+    {0x00000002u,               0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_CACHE,          0, 7,        {ALL,              ALL,              ALL,             ALL},            fix_caches},
+    {CPUID_LEAF_THERMAL,        0, 0,        {CPUID_6_EAX_ARAT, 0,                0,               0},              NULL},
+    {CPUID_LEAF_EXT_FEATURES,   0, 0,        {ALL,              GIVEN_7_EBX,      GIVEN_7_ECX,     GIVEN_7_EDX},    fix_max_subleaf_7},
+    {CPUID_LEAF_EXT_FEATURES,   1, 1,        {GIVEN_7_1_EAX,    0,                0,               GIVEN_7_1_EDX},  NULL},
+    {CPUID_LEAF_TOPOLOGY,       0, 2,        {0,                0,                0,               0},              fix_topology},
+    {CPUID_LEAF_XSAVE,          0, 0,        {ALL,              0,                0,               ALL},            fix_xsave},
+    {CPUID_LEAF_XSAVE,          1, 1,        {GIVEN_D_1_EAX,    0,                0,               0},              fix_xsave_1},
+    {CPUID_LEAF_XSAVE,          2, 15,       {ALL,              ALL,              ALL,             0},              fix_xsave},
+    {CPUID_LEAF_TSC,            0, 0,        {ALL,              ALL,              ALL,             0},              NULL},
+    {CPUID_LEAF_FREQUENCY,      0, 0,        {BITS32(15, 0),    BITS32(15, 0),    BITS32(15, 0),   0},              NULL},
+    {CPUID_LEAF_MAX_EXTENDED,   0, 0,        {ALL,              ALL,              ALL,             ALL},            fix_max_extended},
+    {CPUID_LEAF_EXT1,           0, 0,        {ALL,              ALL,              GIVEN_EXT1_ECX,  GIVEN_EXT1_EDX}, fix_extended_features},
+    {CPUID_LEAF_BRAND0,         0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_BRAND0 + 1,     0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_BRAND0 + 2,     0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
+    {0x80000005u,               0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
+    {0x80000006u,               0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_APM,            0, 0,        {0,                0,                0,               CPUID_APM_EDX_INVARIANT_TSC}, NULL},
+    {CPUID_LEAF_ADDRESS_WIDTHS, 0, 0,        {BITS32(15, 0),    GIVEN_WIDTHS_EBX, 0,               0},              fix_widths},
+    {0x80000019u,               0, 0,        {ALL,              ALL,              0,               0},              NULL},
+    {0x8000001au,               0, 0,        {BITS32(2, 0),     0,                0,               0},              NULL},
+    {CPUID_LEAF_AMD_EXT2,       0, 0,        {GIVEN_EXT2_EAX,   0,                0,               0},              NULL},
+};
+/* clang-format on */
+
+static bool is_above_highest(uint32_t leaf)
+{
+    const struct cpu_facts *facts = cpu_facts();
+
+    return leaf > (leaf < CPUID_LEAF_MAX_EXTENDED ? facts->max_leaf : facts->max_ext_leaf);
+}
+
+/* NULL: nothing to give. */
+static const struct cpuid_rule *find_rule(uint32_t leaf, uint32_t subleaf)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(rules); i++)
+        if (rules[i].leaf == leaf && subleaf >= rules[i].first && subleaf <= rules[i].last)
+            return is_above_highest(leaf) ? NULL : &rules[i];
+    return NULL;
+}
+
+static void read_given(const struct cpuid_rule *rule, uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
+{
+    struct hv_cpuid_output out;
+
+    cpu_cpuid(leaf, subleaf, &out);
+    regs[CPUID_EAX] = out.eax & rule->given[CPUID_EAX];
+    regs[CPUID_EBX] = out.ebx & rule->given[CPUID_EBX];
+    regs[CPUID_ECX] = out.ecx & rule->given[CPUID_ECX];
+    regs[CPUID_EDX] = out.edx & rule->given[CPUID_EDX];
+}
+
+void cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
+{
+    const struct cpuid_rule *rule = find_rule(leaf, subleaf);
+
+    memset(regs, 0, CPUID_REGS * sizeof(regs[0]));
+    if (!rule)
+        return;
+    read_given(rule, leaf, subleaf, regs);
+    features_mask_state(cpu_facts()->xcr0_allowed, leaf, subleaf, regs);
+}
+
+/* ------------------------------------------------------------------------ what the leaves have */
+
+/* How many bits number the VPs, as APIC ids; all of them are cores of one package. */
+static uint32_t apic_id_bits(const struct hv_properties *props)
+{
+    return props->processor_count > 1 ? 32u - (uint32_t)__builtin_clz(props->processor_count - 1) : 0;
+}
+
+static void set_field(uint32_t *reg, uint32_t mask, uint32_t value)
+{
+    *reg = (*reg & ~mask) | (uint32_t)FIELD_PUT(mask, value);
+}
+
+static void fix_max_basic(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)props, (void)subleaf;
+    slot->regs[CPUID_EAX] = HV_MIN(slot->regs[CPUID_EAX], MAX_BASIC_LEAF);
+}
+
+static void fix_max_extended(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)props, (void)subleaf;
+    slot->regs[CPUID_EAX] = HV_MIN(slot->regs[CPUID_EAX], MAX_EXTENDED_LEAF);
+}
+
+static void fix_features(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)subleaf;
+    set_field(&slot->regs[CPUID_EBX], CPUID_1_EBX_CLFLUSH, (1u << props->clflush_shift) / 8);
+    if (props->processor_count > 1) {
+        set_field(&slot->regs[CPUID_EBX], CPUID_1_EBX_LOGICAL, 1u << apic_id_bits(props));
+        slot->regs[CPUID_EDX] |= CPUID_1_EDX_HTT;
+    }
+    slot->dynamic = CPUID_DYN_FEATURES;
+}
+
+#define CACHE_EAX_TYPE    BITS32(4, 0)
+#define CACHE_EAX_LEVEL   BITS32(7, 5)
+#define CACHE_EAX_SHARING BITS32(25, 14) /* APIC ids that share it, minus 1 */
+#define CACHE_EAX_CORES   BITS32(31, 26) /* APIC ids of cores in the package, minus 1 */
+
+/* The host's caches; the first two levels are a VP's own, the next all VPs'. */
+static void fix_caches(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    uint32_t others = (1u << apic_id_bits(props)) - 1, *eax = &slot->regs[CPUID_EAX];
+
+    (void)subleaf;
+    if (!(*eax & CACHE_EAX_TYPE)) {
+        memset(slot->regs, 0, sizeof(slot->regs));
+        return;
+    }
+    set_field(eax, CACHE_EAX_SHARING, FIELD_GET(CACHE_EAX_LEVEL, *eax) > 2 ? others : 0);
+    set_field(eax, CACHE_EAX_CORES, others);
+}
+
+static void fix_max_subleaf_7(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)props, (void)subleaf;
+    slot->regs[CPUID_EAX] = HV_MIN(slot->regs[CPUID_EAX], 1u);
+}
+
+/* SDM 2A, CPUID leaf 0xB: level types */
+#define TOPOLOGY_ECX_TYPE BITS32(15, 8)
+#define TOPOLOGY_THREAD   1u
+#define TOPOLOGY_CORE     2u
+
+static void fix_topology(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    if (subleaf == 0) {
+        slot->regs[CPUID_EBX] = 1;
+        set_field(&slot->regs[CPUID_ECX], TOPOLOGY_ECX_TYPE, TOPOLOGY_THREAD);
+    } else if (subleaf == 1) {
+        slot->regs[CPUID_EAX] = apic_id_bits(props);
+        slot->regs[CPUID_EBX] = HV_MAX(props->processor_count, 1u);
+        set_field(&slot->regs[CPUID_ECX], TOPOLOGY_ECX_TYPE, TOPOLOGY_CORE);
+    }
+    slot->dynamic = CPUID_DYN_TOPOLOGY;
+}
+
+#define XSAVE_FIRST_EXTENDED 2u /* component: those below lie in the legacy area */
+#define XSAVE_HEADER_END     (512u + 64u)
+
+/* The component's answer of leaf 0xD: EAX size, EBX place in the standard format, ECX flags. */
+static void component(const struct hv_properties *props, uint32_t n, struct cpuid_slot *slot)
+{
+    const struct cpuid_table *table = props->cpuid;
+    const struct cpuid_leaf *leaf = table ? &table->leaves[cpuid_place(CPUID_LEAF_XSAVE)] : NULL;
+
+    if (leaf && n < leaf->count)
+        *slot = table->slots[leaf->first + n];
+    else
+        cpuid_default(props, CPUID_LEAF_XSAVE, n, slot);
+}
+
+uint32_t cpuid_xsave_size(const struct hv_properties *props, uint64_t components, bool is_compact)
+{
+    uint32_t end = XSAVE_HEADER_END;
+    struct cpuid_slot slot;
+
+    for (uint64_t left = components & ~BITS64(XSAVE_FIRST_EXTENDED - 1, 0); left; left &= left - 1) {
+        component(props, (uint32_t)__builtin_ctzll(left), &slot);
+        if (!is_compact)
+            end = HV_MAX(end, slot.regs[CPUID_EBX] + slot.regs[CPUID_EAX]);
+        else if (slot.regs[CPUID_ECX] & CPUID_D_N_ECX_ALIGN64)
+            end = ALIGN_UP(end, 64u) + slot.regs[CPUID_EAX];
+        else
+            end += slot.regs[CPUID_EAX];
+    }
+    return end;
+}
+
+/* Subleaf 0: the components there are. From 2 on: size and place of one component. */
+static void fix_xsave(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    uint64_t xcr0 = features_xcr0(props);
+
+    if (!(xcr0 >> subleaf & 1)) {
+        memset(slot->regs, 0, sizeof(slot->regs));
+    } else if (subleaf == 0) {
+        slot->regs[CPUID_EAX] = (uint32_t)xcr0;
+        slot->regs[CPUID_ECX] = cpuid_xsave_size(props, xcr0, false);
+        slot->regs[CPUID_EDX] = (uint32_t)(xcr0 >> 32);
+        slot->dynamic = CPUID_DYN_XSAVE_SIZE;
+    }
+}
+
+static void fix_xsave_1(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)props, (void)subleaf;
+    if (slot->regs[CPUID_EAX] & CPUID_D_1_EAX_XSAVEC)
+        slot->dynamic = CPUID_DYN_XSAVE_COMPACT;
+}
+
+static void fix_extended_features(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)subleaf;
+    if (backend()->vendor == HV_VENDOR_AMD && props->processor_count > 1)
+        slot->regs[CPUID_ECX] |= CPUID_EXT1_ECX_CMP_LEGACY;
+}
+
+#define WIDTHS_ECX_CORES   BITS32(7, 0) /* minus 1 */
+#define WIDTHS_ECX_ID_BITS BITS32(15, 12)
+
+static void fix_widths(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)subleaf;
+    set_field(&slot->regs[CPUID_EAX], CPUID_WIDTHS_EAX_PHYSICAL, props->physical_address_width);
+    if (backend()->vendor == HV_VENDOR_AMD && props->processor_count > 1) {
+        set_field(&slot->regs[CPUID_ECX], WIDTHS_ECX_CORES, props->processor_count - 1);
+        set_field(&slot->regs[CPUID_ECX], WIDTHS_ECX_ID_BITS, apic_id_bits(props));
+    }
+}
+
+/* Leaves that all subleaf numbers are valid for: those without subleaves, and 0xB, whose higher ones are all alike. */
+static bool is_last_for_all(uint32_t leaf)
+{
+    return leaf != CPUID_LEAF_CACHE && leaf != CPUID_LEAF_EXT_FEATURES && leaf != CPUID_LEAF_XSAVE;
+}
+
+#define TOPOLOGY_SUBLEAVES 3u
+
+static uint32_t meant_subleaf(uint32_t leaf, uint32_t subleaf)
+{
+    if (!is_last_for_all(leaf))
+        return subleaf;
+    return leaf == CPUID_LEAF_TOPOLOGY ? HV_MIN(subleaf, TOPOLOGY_SUBLEAVES - 1) : 0;
+}
+
+void cpuid_default(const struct hv_properties *props, uint32_t leaf, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    uint32_t meant = meant_subleaf(leaf, subleaf);
+    const struct cpuid_rule *rule = find_rule(leaf, meant);
+
+    memset(slot, 0, sizeof(*slot));
+    memset(slot->keep, 0xff, sizeof(slot->keep));
+    if (!rule)
+        return;
+    cpuid_host(leaf, meant, slot->regs);
+    features_mask(props, leaf, meant, slot->regs);
+    if (rule->fix)
+        rule->fix(props, meant, slot);
+}
+
+/* ------------------------------------------------------------------------------ result lists */
+
+static void override(struct cpuid_slot *slot, enum cpuid_reg reg, uint32_t mask, uint32_t value)
+{
+    slot->keep[reg] &= ~mask;
+    slot->fixed[reg] = (slot->fixed[reg] & ~mask) | (value & mask);
+    slot->is_overridden = true;
+}
+
+static void override_all(struct cpuid_slot *slot, const struct hv_cpuid_entry *e)
+{
+    override(slot, CPUID_EAX, ALL, e->eax);
+    override(slot, CPUID_EBX, ALL, e->ebx);
+    override(slot, CPUID_ECX, ALL, e->ecx);
+    override(slot, CPUID_EDX, ALL, e->edx);
+}
+
+/* In the lists' order, the second list after the first: the last word counts. */
+void cpuid_override(const struct hv_properties *props, uint32_t vp_index, uint32_t leaf, uint32_t subleaf,
+                    struct cpuid_slot *slot)
+{
+    const struct hv_cpuid_entry *e = props->cpuid_results.items;
+    const struct hv_cpuid_entry2 *e2 = props->cpuid_results2.items;
+
+    for (uint32_t i = 0; i < props->cpuid_results.count; i++)
+        if (e[i].function == leaf)
+            override_all(slot, &e[i]);
+    for (uint32_t i = 0; i < props->cpuid_results2.count; i++) {
+        if (e2[i].function != leaf || (e2[i].flags & HV_CPUID_ENTRY2_SUBLEAF && e2[i].index != subleaf) ||
+            (e2[i].flags & HV_CPUID_ENTRY2_VP && e2[i].vp_index != vp_index))
+            continue;
+        for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
+            override(slot, r, e2[i].mask[r], e2[i].output[r]);
+    }
+}
+
+/* --------------------------------------------------------------------------------- the table */
+
+static uint32_t cache_leaves(void)
+{
+    struct hv_cpuid_output out;
+    uint32_t n = 0;
+
+    do
+        cpu_cpuid(CPUID_LEAF_CACHE, n, &out);
+    while (out.eax & CACHE_EAX_TYPE && ++n < MAX_CACHE_LEAVES);
+    return n;
+}
+
+/* The subleaves with an answer of their own. */
+static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
+{
+    uint64_t xcr0 = features_xcr0(props);
+
+    if (!find_rule(leaf, 0))
+        return 0;
+    switch (leaf) {
+    case CPUID_LEAF_CACHE:
+        return cache_leaves();
+    case CPUID_LEAF_EXT_FEATURES:
+        return 2;
+    case CPUID_LEAF_TOPOLOGY:
+        return TOPOLOGY_SUBLEAVES;
+    case CPUID_LEAF_XSAVE:
+        return xcr0 ? HV_MAX(64u - (uint32_t)__builtin_clzll(xcr0), 2u) : 0;
+    default:
+        return 1;
+    }
+}
+
+/* Could the slots of this leaf hold the entry? */
+static bool fits(const struct cpuid_leaf *leaf, const struct hv_cpuid_entry2 *e)
+{
+    if (e->flags & HV_CPUID_ENTRY2_VP)
+        return false;
+    if (e->flags & HV_CPUID_ENTRY2_SUBLEAF)
+        return !leaf->is_last_for_all && e->index < leaf->count;
+    return leaf->is_last_for_all;
+}
+
+/* A leaf that only the lists know gets a slot, of zeros, for them to change. */
+static struct cpuid_leaf plan(const struct hv_properties *props, uint32_t number)
+{
+    struct cpuid_leaf leaf = {.count = (uint8_t)subleaf_count(props, number),
+                              .is_last_for_all = is_last_for_all(number)};
+    const struct hv_cpuid_entry *e = props->cpuid_results.items;
+    const struct hv_cpuid_entry2 *e2 = props->cpuid_results2.items;
+    bool is_listed = false, all_fit = true;
+
+    for (uint32_t i = 0; i < props->cpuid_results.count; i++)
+        if (e[i].function == number) {
+            is_listed = true;
+            all_fit &= leaf.is_last_for_all;
+        }
+    for (uint32_t i = 0; i < props->cpuid_results2.count; i++)
+        if (e2[i].function == number) {
+            is_listed = true;
+            all_fit &= fits(&leaf, &e2[i]);
+        }
+    if (is_listed && leaf.is_last_for_all)
+        leaf.count = HV_MAX(leaf.count, 1);
+    leaf.is_walked = !all_fit;
+    return leaf;
+}
+
+static void fill_slot(const struct hv_properties *props, bool is_walked, uint32_t leaf, uint32_t subleaf,
+                      struct cpuid_slot *slot)
+{
+    cpuid_default(props, leaf, subleaf, slot);
+    if (is_walked)
+        return;
+    cpuid_override(props, 0, leaf, subleaf, slot);
+    if (slot->dynamic != CPUID_DYN_NONE)
+        return;
+    for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
+        slot->regs[r] = (slot->regs[r] & slot->keep[r]) | slot->fixed[r];
+    slot->is_overridden = false;
+}
+
+static size_t table_size(uint32_t slots)
+{
+    return sizeof(struct cpuid_table) + slots * sizeof(struct cpuid_slot);
+}
+
+struct cpuid_table *cpuid_table_create(const struct hv_properties *props)
+{
+    struct cpuid_table *table;
+    uint32_t slots = 0;
+
+    for (uint32_t i = 0; i < CPUID_LEAVES; i++)
+        slots += plan(props, cpuid_leaf_at(i)).count;
+    table = hv_host_alloc(table_size(slots));
+    if (!table)
+        return NULL;
+    for (uint32_t i = 0; i < CPUID_LEAVES; i++) {
+        struct cpuid_leaf *leaf = &table->leaves[i];
+
+        *leaf = plan(props, cpuid_leaf_at(i));
+        leaf->first = (uint16_t)table->slot_count;
+        for (uint32_t n = 0; n < leaf->count; n++)
+            fill_slot(props, leaf->is_walked, cpuid_leaf_at(i), n, &table->slots[table->slot_count++]);
+    }
+    return table;
+}
+
+void cpuid_table_destroy(struct cpuid_table *table)
+{
+    hv_host_free(table, table_size(table->slot_count));
+}
