@@ -95,7 +95,7 @@ void *whp_handle_open(struct whp_table *table, void *object)
         return NULL;
     slot = &table->slots[index];
     slot->object = object;
-    word = slot->word | WHP_SLOT_ALIVE;
+    word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED) | WHP_SLOT_ALIVE;
     __atomic_store_n(&slot->word, word, __ATOMIC_RELEASE);
     return (void *)(uintptr_t)(FIELD_PUT(HANDLE_TAG, table->tag) | FIELD_PUT(HANDLE_HIGH, word >> 32) |
                                FIELD_PUT(HANDLE_SLOT, index));
@@ -146,7 +146,9 @@ enum whp_closing whp_handle_close(struct whp_table *table, const void *handle, s
  * one. */
 void whp_slot_closed(struct whp_table *table, struct whp_slot *slot)
 {
-    __atomic_store_n(&slot->word, (slot->word + BIT64(32)) & SLOT_GENERATION, __ATOMIC_RELEASE);
+    uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&slot->word, (word + BIT64(32)) & SLOT_GENERATION, __ATOMIC_RELEASE);
     give_slot(table, (uint32_t)(slot - table->slots));
 }
 

@@ -1,0 +1,1338 @@
+/* SPDX-License-Identifier: MIT */
+/* virt/whp against a small fake of the native API: arguments, HRESULTs, what is passed down, exit contexts. */
+#include "unit.h"
+#include <hv/base/bits.h>
+#include <hv/hv.h>
+#include <string.h>
+#include <whp/WinHvPlatform.h>
+
+/* ------------------------------------------------------------------------ the fake native API */
+
+struct hv_partition {
+    char reserved[16];
+};
+
+struct hv_vp {
+    unsigned references;
+};
+
+/* Every function of hv.h notes its arguments here and answers as told. */
+static struct {
+    enum hv_status answer;
+    unsigned calls;     /* of all functions but hv_vp_ref and hv_vp_unref */
+    const char *last;   /* the last one */
+    const void *memory; /* its arguments */
+    uint64_t args[4];
+    uint8_t data[16];
+    uint32_t written; /* what *written gets */
+    enum hv_translate_result translation;
+    struct hv_exit exit;
+    void (*during_run)(void);
+    struct hv_partition *partition;
+    struct hv_vp vps[2];
+} core;
+
+static enum hv_status called(const char *function, const void *memory, uint64_t a, uint64_t b, uint64_t c)
+{
+    core.calls++;
+    core.last = function;
+    core.memory = memory;
+    core.args[0] = a;
+    core.args[1] = b;
+    core.args[2] = c;
+    return core.answer;
+}
+
+static void assert_is_ours(const struct hv_partition *p)
+{
+    assert_ptr_equal(p, core.partition);
+}
+
+static void assert_is_held(const struct hv_vp *vp)
+{
+    assert_true(vp->references > 0);
+}
+
+enum hv_status hv_capability(uint32_t code, void *buffer, uint32_t size, uint32_t *written)
+{
+    *written = core.written;
+    return called(__func__, buffer, code, size, 0);
+}
+
+enum hv_status hv_partition_create(struct hv_partition **out)
+{
+    enum hv_status st = called(__func__, NULL, 0, 0, 0);
+
+    if (st != HV_OK)
+        return st;
+    *out = core.partition = hv_host_alloc(sizeof(**out));
+    return core.partition ? HV_OK : HV_E_NO_MEMORY;
+}
+
+enum hv_status hv_partition_setup(struct hv_partition *p)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, 0, 0, 0);
+}
+
+enum hv_status hv_partition_reset(struct hv_partition *p)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, 0, 0, 0);
+}
+
+enum hv_status hv_partition_delete(struct hv_partition *p)
+{
+    enum hv_status st = called(__func__, NULL, 0, 0, 0);
+
+    for (unsigned i = 0; i < ARRAY_COUNT(core.vps); i++)
+        assert_int_equal(core.vps[i].references, 0);
+    if (st == HV_OK)
+        hv_host_free(p, sizeof(*p));
+    return st;
+}
+
+enum hv_status hv_partition_set_property(struct hv_partition *p, uint32_t code, const void *buffer, uint32_t size)
+{
+    assert_is_ours(p);
+    return called(__func__, buffer, code, size, 0);
+}
+
+enum hv_status hv_partition_get_property(struct hv_partition *p, uint32_t code, void *buffer, uint32_t size,
+                                         uint32_t *written)
+{
+    assert_is_ours(p);
+    *written = core.written;
+    return called(__func__, buffer, code, size, 0);
+}
+
+enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags)
+{
+    assert_is_ours(p);
+    return called(__func__, source, gpa, size, flags);
+}
+
+enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, gpa, size, 0);
+}
+
+void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out)
+{
+    assert_is_ours(p);
+    called(__func__, NULL, 0, 0, 0);
+    *out = (struct hv_memory_counters){4, 2, 1};
+}
+
+enum hv_status hv_vp_read_gpa(struct hv_vp *vp, hv_gpa_t gpa, void *data, uint32_t size)
+{
+    assert_is_held(vp);
+    for (unsigned i = 0; i < size; i++)
+        ((uint8_t *)data)[i] = (uint8_t)(0xa0 + i);
+    return called(__func__, NULL, gpa, size, 0);
+}
+
+enum hv_status hv_vp_write_gpa(struct hv_vp *vp, hv_gpa_t gpa, const void *data, uint32_t size)
+{
+    assert_is_held(vp);
+    memcpy(core.data, data, size);
+    return called(__func__, NULL, gpa, size, 0);
+}
+
+enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result,
+                               hv_gpa_t *gpa)
+{
+    assert_is_held(vp);
+    *result = core.translation;
+    if (core.translation == HV_TRANSLATE_SUCCESS)
+        *gpa = 0x123456789000;
+    return called(__func__, NULL, gva, flags, 0);
+}
+
+enum hv_status hv_vp_create(struct hv_partition *p, uint32_t index)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, index, 0, 0);
+}
+
+enum hv_status hv_vp_delete(struct hv_partition *p, uint32_t index)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, index, 0, 0);
+}
+
+struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index)
+{
+    assert_is_ours(p);
+    if (index >= ARRAY_COUNT(core.vps))
+        return NULL;
+    core.vps[index].references++;
+    return &core.vps[index];
+}
+
+void hv_vp_unref(struct hv_vp *vp)
+{
+    assert_is_held(vp);
+    vp->references--;
+}
+
+enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
+{
+    assert_is_held(vp);
+    if (core.during_run)
+        core.during_run();
+    *exit = core.exit;
+    return called(__func__, NULL, (uint64_t)(vp - core.vps), 0, 0);
+}
+
+void hv_vp_cancel(struct hv_vp *vp)
+{
+    assert_is_held(vp);
+    called(__func__, NULL, (uint64_t)(vp - core.vps), 0, 0);
+}
+
+/* Registers: as values their names are read, and the names of what is written are noted. */
+enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
+{
+    assert_is_held(vp);
+    for (uint32_t i = 0; i < count; i++)
+        values[i].u128.low = values[i].u128.high = names[i];
+    return called(__func__, values, count, count ? names[count - 1] : 0, 0);
+}
+
+enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                   const union hv_reg_value *values)
+{
+    assert_is_held(vp);
+    return called(__func__, values, count, count ? names[count - 1] : 0, count ? values[count - 1].u128.high : 0);
+}
+
+enum hv_status hv_vp_get_xsave(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
+{
+    assert_is_held(vp);
+    *written = core.written;
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t size)
+{
+    assert_is_held(vp);
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
+{
+    assert_is_held(vp);
+    *out = (struct hv_cpuid_output){.eax = 1, .ebx = 2, .ecx = 3, .edx = 4};
+    return called(__func__, NULL, leaf, subleaf, 0);
+}
+
+/* ------------------------------------------------------------------- a partition for each test */
+
+#define INVALID_STATE ((HRESULT)0x8007139F)
+#define NOT_SUPPORTED ((HRESULT)0x80070032)
+
+static WHV_PARTITION_HANDLE part;
+
+static int setup(void **state)
+{
+    int failed = unit_setup(state);
+
+    memset(&core, 0, sizeof(core));
+    assert_int_equal(WHvCreatePartition(&part), S_OK);
+    core.calls = 0;
+    return failed;
+}
+
+static int teardown(void **state)
+{
+    core.answer = HV_OK;
+    assert_int_equal(WHvDeletePartition(part), S_OK);
+    return unit_teardown(state);
+}
+
+#define WHP_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+/* ------------------------------------------------------- every function with arguments that are good */
+
+static uint8_t page[4096] __attribute__((aligned(4096)));
+static WHV_RUN_VP_EXIT_CONTEXT context;
+static WHV_REGISTER_VALUE values[3];
+static const WHV_REGISTER_NAME names[3] = {WHvX64RegisterRax, WHvX64RegisterRip, WHvRegisterPendingInterruption};
+static const WHV_ACCESS_GPA_CONTROLS write_back = {{.CacheType = WHvCacheTypeWriteBack}};
+
+typedef HRESULT good_call(WHV_PARTITION_HANDLE p, UINT32 vp);
+
+#define GOOD_CALL(name, ...)                                           \
+    static HRESULT name(WHV_PARTITION_HANDLE p, UINT32 vp)             \
+    {                                                                  \
+        UINT32 written;                                                \
+        WHV_TRANSLATE_GVA_RESULT result;                               \
+        WHV_GUEST_PHYSICAL_ADDRESS gpa;                                \
+        WHV_CPUID_OUTPUT cpuid;                                        \
+                                                                       \
+        (void)vp, (void)written, (void)result, (void)gpa, (void)cpuid; \
+        return __VA_ARGS__;                                            \
+    }
+
+GOOD_CALL(good_setup, WHvSetupPartition(p))
+GOOD_CALL(good_reset, WHvResetPartition(p))
+GOOD_CALL(good_get_property,
+          WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, page, sizeof(page), &written))
+GOOD_CALL(good_set_property, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, page, 4))
+GOOD_CALL(good_counters, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, page, 24, &written))
+GOOD_CALL(good_map, WHvMapGpaRange(p, page, 0x1000, 4096, WHvMapGpaRangeFlagRead))
+GOOD_CALL(good_map2, WHvMapGpaRange2(p, INVALID_HANDLE_VALUE, page, 0x1000, 4096, WHvMapGpaRangeFlagRead))
+GOOD_CALL(good_unmap, WHvUnmapGpaRange(p, 0x1000, 4096))
+GOOD_CALL(good_create_vp, WHvCreateVirtualProcessor(p, vp, 0))
+GOOD_CALL(good_create_vp2, WHvCreateVirtualProcessor2(p, vp, NULL, 0))
+GOOD_CALL(good_delete_vp, WHvDeleteVirtualProcessor(p, vp))
+GOOD_CALL(good_translate, WHvTranslateGva(p, vp, 0x5000, WHvTranslateGvaFlagValidateRead, &result, &gpa))
+GOOD_CALL(good_read, WHvReadGpaRange(p, vp, 0x1000, write_back, page, 8))
+GOOD_CALL(good_write, WHvWriteGpaRange(p, vp, 0x1000, write_back, page, 8))
+GOOD_CALL(good_run, WHvRunVirtualProcessor(p, vp, &context, sizeof(context)))
+GOOD_CALL(good_cancel, WHvCancelRunVirtualProcessor(p, vp, 0))
+GOOD_CALL(good_get_registers, WHvGetVirtualProcessorRegisters(p, vp, names, 3, values))
+GOOD_CALL(good_set_registers, WHvSetVirtualProcessorRegisters(p, vp, names, 3, values))
+GOOD_CALL(good_get_xsave, WHvGetVirtualProcessorXsaveState(p, vp, page, sizeof(page), &written))
+GOOD_CALL(good_set_xsave, WHvSetVirtualProcessorXsaveState(p, vp, page, sizeof(page)))
+GOOD_CALL(good_get_state,
+          WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, page, sizeof(page), &written))
+GOOD_CALL(good_set_state,
+          WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, page, sizeof(page)))
+GOOD_CALL(good_cpuid, WHvGetVirtualProcessorCpuidOutput(p, vp, 1, 0, &cpuid))
+
+static const struct good {
+    const char *core; /* what it calls */
+    good_call *call;
+    bool needs_vp; /* one that is there */
+    bool can_fail; /* the native function returns a status */
+} goods[] = {
+    {"hv_partition_setup", good_setup, false, true},
+    {"hv_partition_reset", good_reset, false, true},
+    {"hv_partition_get_property", good_get_property, false, true},
+    {"hv_partition_set_property", good_set_property, false, true},
+    {"hv_partition_memory_counters", good_counters, false, false},
+    {"hv_partition_map", good_map, false, true},
+    {"hv_partition_map", good_map2, false, true},
+    {"hv_partition_unmap", good_unmap, false, true},
+    {"hv_vp_create", good_create_vp, false, true},
+    {"hv_vp_create", good_create_vp2, false, true},
+    {"hv_vp_delete", good_delete_vp, false, true},
+    {"hv_vp_translate", good_translate, true, true},
+    {"hv_vp_read_gpa", good_read, true, true},
+    {"hv_vp_write_gpa", good_write, true, true},
+    {"hv_vp_run", good_run, true, true},
+    {"hv_vp_cancel", good_cancel, true, false},
+    {"hv_vp_get_registers", good_get_registers, true, true},
+    {"hv_vp_set_registers", good_set_registers, true, true},
+    {"hv_vp_get_xsave", good_get_xsave, true, true},
+    {"hv_vp_set_xsave", good_set_xsave, true, true},
+    {"hv_vp_get_xsave", good_get_state, true, true},
+    {"hv_vp_set_xsave", good_set_state, true, true},
+    {"hv_vp_cpuid", good_cpuid, true, true},
+};
+
+static void good_arguments_reach_the_core(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(goods); i++) {
+        core.calls = 0;
+        assert_int_equal(goods[i].call(part, 1), S_OK);
+        assert_int_equal(core.calls, 1);
+        assert_string_equal(core.last, goods[i].core);
+        assert_int_equal(core.vps[1].references, 0);
+    }
+}
+
+/* ---------------------------------------------------------------------------- handles and VPs */
+
+static void assert_all_refuse(WHV_PARTITION_HANDLE handle)
+{
+    for (unsigned i = 0; i < ARRAY_COUNT(goods); i++)
+        assert_int_equal(goods[i].call(handle, 0), E_INVALIDARG);
+    assert_int_equal(WHvDeletePartition(handle), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
+static void bad_handles(void **state)
+{
+    static int object;
+    const uintptr_t bad[] = {0,
+                             UINTPTR_MAX,
+                             1,
+                             (uintptr_t)&object,
+                             (uintptr_t)core.partition,
+                             (uintptr_t)part + 1,
+                             (uintptr_t)part ^ 1ull << 16,
+                             (uintptr_t)part ^ 1ull << 63};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(bad); i++)
+        assert_all_refuse((WHV_PARTITION_HANDLE)bad[i]);
+}
+
+static void deleted_handle(void **state)
+{
+    WHV_PARTITION_HANDLE old = part;
+
+    (void)state;
+    assert_int_equal(WHvDeletePartition(old), S_OK);
+    core.calls = 0;
+    assert_all_refuse(old);
+    assert_int_equal(WHvCreatePartition(&part), S_OK);
+    assert_ptr_not_equal(part, old);
+    core.calls = 0;
+    assert_all_refuse(old);
+}
+
+static void missing_vps(void **state)
+{
+    static const UINT32 missing[] = {2, 64, 0x7fffffff, 0xffffffff};
+
+    (void)state;
+    for (unsigned v = 0; v < ARRAY_COUNT(missing); v++)
+        for (unsigned i = 0; i < ARRAY_COUNT(goods); i++)
+            if (goods[i].needs_vp)
+                assert_int_equal(goods[i].call(part, missing[v]), WHV_E_VP_DOES_NOT_EXIST);
+    assert_int_equal(core.calls, 0);
+}
+
+static void no_references_are_left(void **state)
+{
+    static const enum hv_status answers[] = {HV_OK, HV_E_INVALID, HV_E_VP_BUSY};
+    static uint8_t unaligned[256];
+
+    (void)state;
+    for (unsigned a = 0; a < ARRAY_COUNT(answers); a++)
+        for (unsigned i = 0; i < ARRAY_COUNT(goods); i++) {
+            core.answer = answers[a];
+            goods[i].call(part, 0);
+            goods[i].call(part, 99);
+        }
+    WHvGetVirtualProcessorRegisters(part, 0, names, 3, (void *)(unaligned + 1));
+    assert_int_equal(core.vps[0].references, 0);
+    /* teardown deletes the partition, which would wait for a call that never ended */
+}
+
+/* ------------------------------------------------------------------------------- result codes */
+
+/* by number, as WHP documents them */
+static const HRESULT documented[HV_E_STATUS_COUNT] = {
+    [HV_OK] = 0,
+    [HV_E_INVALID] = (HRESULT)0x80070057,
+    [HV_E_NO_MEMORY] = (HRESULT)0x8007000E,
+    [HV_E_NOT_PRESENT] = (HRESULT)0x80370303,
+    [HV_E_UNSUPPORTED] = (HRESULT)0x80070032,
+    [HV_E_STATE] = (HRESULT)0xC0350007,
+    [HV_E_CONFIG] = (HRESULT)0x80370304,
+    [HV_E_VP_NOT_FOUND] = (HRESULT)0x80370307,
+    [HV_E_VP_EXISTS] = (HRESULT)0x80370306,
+    [HV_E_VP_BUSY] = (HRESULT)0x80370308,
+    [HV_E_REGISTER_NAME] = (HRESULT)0x80370309,
+    [HV_E_REGISTER_VALUE] = (HRESULT)0xC0350005,
+    [HV_E_GPA_NOT_FOUND] = (HRESULT)0x80370305,
+    [HV_E_ACCESS_DENIED] = (HRESULT)0x80070005,
+    [HV_E_BUFFER_TOO_SMALL] = (HRESULT)0x80370301,
+    [HV_E_UNKNOWN_PROPERTY] = (HRESULT)0x80370302,
+};
+
+static HRESULT expected_result(const char *function, enum hv_status st)
+{
+    bool setup = !strcmp(function, "hv_partition_setup"), reset = !strcmp(function, "hv_partition_reset");
+
+    if ((setup || reset) && st == HV_E_STATE)
+        return INVALID_STATE;
+    if (setup && st == HV_E_UNSUPPORTED)
+        return WHV_E_UNSUPPORTED_PROCESSOR_CONFIG;
+    return documented[st];
+}
+
+static void statuses_become_hresults(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(goods); i++)
+        for (int st = HV_OK; st < HV_E_STATUS_COUNT && goods[i].can_fail; st++) {
+            core.answer = (enum hv_status)st;
+            assert_int_equal(goods[i].call(part, 0), expected_result(goods[i].core, core.answer));
+        }
+    core.answer = HV_E_STATUS_COUNT;
+    assert_int_equal(good_unmap(part, 0), E_UNEXPECTED);
+}
+
+/* ------------------------------------------------------------------------------- capabilities */
+
+static void capability(void **state)
+{
+    UINT32 written = 77, small[2] = {77, 77};
+
+    (void)state;
+    core.written = 8;
+    assert_int_equal(WHvGetCapability(WHvCapabilityCodeFeatures, page, sizeof(page), &written), S_OK);
+    assert_string_equal(core.last, "hv_capability");
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(core.args[0], WHvCapabilityCodeFeatures);
+    assert_int_equal(core.args[1], sizeof(page));
+    assert_int_equal(written, 8);
+    assert_int_equal(WHvGetCapability(WHvCapabilityCodeFeatures, page, sizeof(page), NULL), S_OK);
+    /* a count that is not aligned */
+    assert_int_equal(WHvGetCapability(WHvCapabilityCodeFeatures, page, 24, (void *)((char *)small + 1)), S_OK);
+    assert_int_equal(small[0], 0x0000084d);
+}
+
+static void capability_failures(void **state)
+{
+    UINT32 written = 77;
+
+    (void)state;
+    core.written = 8;
+    assert_int_equal(WHvGetCapability(0, NULL, 8, &written), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+    assert_int_equal(written, 77);
+    core.answer = HV_E_UNKNOWN_PROPERTY;
+    assert_int_equal(WHvGetCapability(0x999, page, 8, &written), WHV_E_UNKNOWN_CAPABILITY);
+    assert_int_equal(written, 77);
+    core.answer = HV_E_BUFFER_TOO_SMALL;
+    assert_int_equal(WHvGetCapability(0, page, 1, &written), WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(written, 8);
+    assert_int_equal(WHvGetCapability(0, NULL, 0, &written), WHV_E_INSUFFICIENT_BUFFER);
+}
+
+/* --------------------------------------------------------------------------------- partitions */
+
+static void create_failures(void **state)
+{
+    WHV_PARTITION_HANDLE none = (WHV_PARTITION_HANDLE)0x55;
+
+    (void)state;
+    assert_int_equal(WHvCreatePartition(NULL), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+    core.answer = HV_E_NOT_PRESENT;
+    assert_int_equal(WHvCreatePartition(&none), WHV_E_UNSUPPORTED_HYPERVISOR_CONFIG);
+    core.answer = HV_E_NO_MEMORY;
+    assert_int_equal(WHvCreatePartition(&none), E_OUTOFMEMORY);
+    assert_ptr_equal(none, (void *)0x55);
+}
+
+/* As many as there are handles; the one too many is given back, and all is well after one is deleted. */
+static void as_many_as_possible(void **state)
+{
+    static WHV_PARTITION_HANDLE all[2000];
+    WHV_PARTITION_HANDLE more = (WHV_PARTITION_HANDLE)0x55;
+    struct hv_partition *first = core.partition;
+    unsigned count = 0;
+
+    (void)state;
+    while (count < ARRAY_COUNT(all) && WHvCreatePartition(&all[count]) == S_OK)
+        count++;
+    assert_int_equal(count, 1023);
+    assert_int_equal(WHvCreatePartition(&more), E_OUTOFMEMORY);
+    assert_ptr_equal(more, (void *)0x55);
+    assert_int_equal(fake_counts().allocations, 1024);
+    assert_int_equal(WHvDeletePartition(all[0]), S_OK);
+    assert_int_equal(WHvCreatePartition(&all[0]), S_OK);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(WHvDeletePartition(all[i]), S_OK);
+    core.partition = first;
+}
+
+static unsigned runs;
+
+/* From inside a run, as another thread would. */
+static void delete_during_run(void)
+{
+    core.calls = 0;
+    assert_int_equal(WHvDeletePartition(part), WHV_E_INVALID_VP_STATE);
+    assert_int_equal(core.calls, 0);
+    assert_int_equal(good_cancel(part, 0), S_OK);
+    assert_int_equal(good_map(part, 0), S_OK);
+    runs++;
+}
+
+static void running_partition_stays(void **state)
+{
+    (void)state;
+    runs = 0;
+    core.during_run = delete_during_run;
+    assert_int_equal(good_run(part, 0), S_OK);
+    assert_int_equal(runs, 1);
+    core.during_run = NULL;
+    assert_int_equal(good_run(part, 0), S_OK);
+}
+
+/* The core knows better: the partition can be used as before. */
+static void refused_deletion(void **state)
+{
+    (void)state;
+    core.answer = HV_E_VP_BUSY;
+    assert_int_equal(WHvDeletePartition(part), WHV_E_INVALID_VP_STATE);
+    core.answer = HV_OK;
+    assert_int_equal(good_map(part, 0), S_OK);
+    assert_int_equal(good_run(part, 1), S_OK);
+}
+
+static void properties(void **state)
+{
+    UINT32 written = 77;
+
+    (void)state;
+    core.written = 4;
+    assert_int_equal(WHvGetPartitionProperty(part, WHvPartitionPropertyCodeProcessorCount, page, 48, &written), S_OK);
+    assert_int_equal(written, 4);
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(core.args[0], 0x1fff);
+    assert_int_equal(core.args[1], 48);
+    assert_int_equal(WHvGetPartitionProperty(part, WHvPartitionPropertyCodeProcessorCount, page, 48, NULL), S_OK);
+    assert_int_equal(WHvSetPartitionProperty(part, WHvPartitionPropertyCodeCpuidExitList, page, 12), S_OK);
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(core.args[0], 0x1003);
+    assert_int_equal(core.args[1], 12);
+    /* an empty list */
+    assert_int_equal(WHvSetPartitionProperty(part, WHvPartitionPropertyCodeCpuidExitList, NULL, 0), S_OK);
+    assert_int_equal(core.calls, 4);
+    assert_int_equal(WHvSetPartitionProperty(part, WHvPartitionPropertyCodeCpuidExitList, NULL, 4), E_INVALIDARG);
+    assert_int_equal(WHvGetPartitionProperty(part, WHvPartitionPropertyCodeProcessorCount, NULL, 4, NULL),
+                     E_INVALIDARG);
+    assert_int_equal(core.calls, 4);
+}
+
+static void property_sizes(void **state)
+{
+    UINT32 written = 77;
+
+    (void)state;
+    core.written = 4;
+    core.answer = HV_E_BUFFER_TOO_SMALL;
+    assert_int_equal(good_get_property(part, 0), WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(WHvGetPartitionProperty(part, WHvPartitionPropertyCodeProcessorCount, NULL, 0, &written),
+                     WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(written, 4);
+    written = 77;
+    core.answer = HV_E_UNSUPPORTED;
+    assert_int_equal(WHvGetPartitionProperty(part, WHvPartitionPropertyCodeCpuidExitList, page, 48, &written),
+                     NOT_SUPPORTED);
+    assert_int_equal(written, 77);
+}
+
+static void counters(void **state)
+{
+    WHV_PARTITION_MEMORY_COUNTERS out[2] = {{0}};
+    UINT32 written = 77;
+
+    (void)state;
+    assert_int_equal(WHvGetPartitionCounters(part, WHvPartitionCounterSetMemory, out, sizeof(out), &written), S_OK);
+    assert_int_equal(written, 24);
+    assert_int_equal(out[0].Mapped4KPageCount, 4);
+    assert_int_equal(out[0].Mapped2MPageCount, 2);
+    assert_int_equal(out[0].Mapped1GPageCount, 1);
+    assert_int_equal(out[1].Mapped4KPageCount, 0);
+    core.calls = 0;
+    written = 77;
+    assert_int_equal(WHvGetPartitionCounters(part, 1, out, 24, &written), WHV_E_UNKNOWN_PROPERTY);
+    assert_int_equal(WHvGetPartitionCounters(part, WHvPartitionCounterSetMemory, NULL, 24, &written), E_INVALIDARG);
+    assert_int_equal(written, 77);
+    assert_int_equal(WHvGetPartitionCounters(part, WHvPartitionCounterSetMemory, out, 23, &written),
+                     WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(written, 24);
+    assert_int_equal(WHvGetPartitionCounters(part, WHvPartitionCounterSetMemory, NULL, 0, NULL),
+                     WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(core.calls, 0);
+}
+
+/* ------------------------------------------------------------------------------------- memory */
+
+static void mapping(void **state)
+{
+    int other_process;
+
+    (void)state;
+    assert_int_equal(WHvMapGpaRange(part, page, 0x5000, 0x3000, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagExecute),
+                     S_OK);
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(core.args[0], 0x5000);
+    assert_int_equal(core.args[1], 0x3000);
+    assert_int_equal(core.args[2], 5);
+    assert_int_equal(WHvMapGpaRange2(part, NULL, page, 0x6000, 0x1000, WHvMapGpaRangeFlagWrite), S_OK);
+    assert_int_equal(core.args[0], 0x6000);
+    assert_int_equal(WHvUnmapGpaRange(part, 0x7000, 0x2000), S_OK);
+    assert_int_equal(core.args[0], 0x7000);
+    assert_int_equal(core.args[1], 0x2000);
+    core.calls = 0;
+    assert_int_equal(WHvMapGpaRange(part, NULL, 0, 0x1000, WHvMapGpaRangeFlagRead), E_INVALIDARG);
+    assert_int_equal(WHvMapGpaRange2(part, &other_process, page, 0, 0x1000, WHvMapGpaRangeFlagRead), E_INVALIDARG);
+    assert_int_equal(WHvMapGpaRange2(part, NULL, NULL, 0, 0x1000, WHvMapGpaRangeFlagRead), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
+static void translation(void **state)
+{
+    WHV_TRANSLATE_GVA_RESULT result = {77, 77};
+    WHV_GUEST_PHYSICAL_ADDRESS gpa = 77;
+
+    (void)state;
+    assert_int_equal(WHvTranslateGva(part, 0, 0xffff8000deadb000, 0x213, &result, &gpa), S_OK);
+    assert_int_equal(core.args[0], 0xffff8000deadb000);
+    assert_int_equal(core.args[1], 0x213);
+    assert_int_equal(result.ResultCode, WHvTranslateGvaResultSuccess);
+    assert_int_equal(result.Reserved, 0);
+    assert_int_equal(gpa, 0x123456789000);
+    for (int r = HV_TRANSLATE_NOT_PRESENT; r <= HV_TRANSLATE_INTERCEPT; r++) {
+        gpa = 77;
+        core.translation = (enum hv_translate_result)r;
+        assert_int_equal(WHvTranslateGva(part, 0, 0, 1, &result, &gpa), S_OK);
+        assert_int_equal(result.ResultCode, r);
+        assert_int_equal(gpa, 77);
+    }
+    result.ResultCode = 77;
+    core.answer = HV_E_INVALID;
+    assert_int_equal(WHvTranslateGva(part, 0, 0, 0x80, &result, &gpa), E_INVALIDARG);
+    assert_int_equal(result.ResultCode, 77);
+    core.calls = 0;
+    assert_int_equal(WHvTranslateGva(part, 0, 0, 1, NULL, &gpa), E_INVALIDARG);
+    assert_int_equal(WHvTranslateGva(part, 0, 0, 1, &result, NULL), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
+static void guest_memory(void **state)
+{
+    uint8_t data[18];
+
+    (void)state;
+    memset(data, 0x11, sizeof(data));
+    assert_int_equal(WHvReadGpaRange(part, 0, 0x1234, write_back, data + 1, 16), S_OK);
+    assert_int_equal(core.args[0], 0x1234);
+    assert_int_equal(core.args[1], 16);
+    assert_int_equal(data[0], 0x11);
+    assert_int_equal(data[1], 0xa0);
+    assert_int_equal(data[16], 0xaf);
+    assert_int_equal(data[17], 0x11);
+    assert_int_equal(WHvWriteGpaRange(part, 1, 0x4321, write_back, data + 1, 3), S_OK);
+    assert_int_equal(core.args[0], 0x4321);
+    assert_int_equal(core.args[1], 3);
+    assert_memory_equal(core.data, data + 1, 3);
+    core.answer = HV_E_ACCESS_DENIED;
+    memset(data, 0x11, sizeof(data));
+    assert_int_equal(WHvReadGpaRange(part, 0, 0, write_back, data, 8), E_ACCESSDENIED);
+    assert_int_equal(data[0], 0x11);
+}
+
+static HRESULT both_accesses(WHV_ACCESS_GPA_CONTROLS controls, void *data, UINT32 size)
+{
+    HRESULT read = WHvReadGpaRange(part, 0, 0, controls, data, size);
+
+    assert_int_equal(WHvWriteGpaRange(part, 0, 0, controls, data, size), read);
+    return read;
+}
+
+static void guest_memory_controls(void **state)
+{
+    static const UINT64 good[] = {0, 1, 4, 5, 6, 6 | 0x10ull << 32};
+    static const UINT64 bad[] = {2,
+                                 3,
+                                 7,
+                                 32,
+                                 38,
+                                 0xffffffff,
+                                 6 | 1ull << 32,    /* VTL 1 */
+                                 6 | 0x11ull << 32, /* the same, asked for */
+                                 6 | 0x20ull << 32, /* reserved bits of the byte */
+                                 6 | 1ull << 40,    /* reserved fields */
+                                 6 | 1ull << 48,
+                                 6 | 1ull << 63};
+    uint8_t data[32];
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(good); i++)
+        assert_int_equal(both_accesses((WHV_ACCESS_GPA_CONTROLS){.AsUINT64 = good[i]}, data, 4), S_OK);
+    core.calls = 0;
+    for (unsigned i = 0; i < ARRAY_COUNT(bad); i++)
+        assert_int_equal(both_accesses((WHV_ACCESS_GPA_CONTROLS){.AsUINT64 = bad[i]}, data, 4), E_INVALIDARG);
+    assert_int_equal(both_accesses(write_back, data, 0), E_INVALIDARG);
+    assert_int_equal(both_accesses(write_back, data, 17), E_INVALIDARG);
+    assert_int_equal(both_accesses(write_back, data, 0xffffffff), E_INVALIDARG);
+    assert_int_equal(both_accesses(write_back, NULL, 4), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
+/* ------------------------------------------------------------------------- virtual processors */
+
+static void vp_life(void **state)
+{
+    (void)state;
+    assert_int_equal(WHvCreateVirtualProcessor(part, 7, 0), S_OK);
+    assert_int_equal(core.args[0], 7);
+    assert_int_equal(WHvDeleteVirtualProcessor(part, 9), S_OK);
+    assert_int_equal(core.args[0], 9);
+    core.calls = 0;
+    assert_int_equal(WHvCreateVirtualProcessor(part, 0, 1), E_INVALIDARG);
+    assert_int_equal(WHvCreateVirtualProcessor(part, 0, 0x80000000), E_INVALIDARG);
+    assert_int_equal(WHvCancelRunVirtualProcessor(part, 0, 1), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+    assert_int_equal(WHvCancelRunVirtualProcessor(part, 1, 0), S_OK);
+    assert_int_equal(core.args[0], 1);
+}
+
+static void vp_properties(void **state)
+{
+    const WHV_VIRTUAL_PROCESSOR_PROPERTY good[] = {{.PropertyCode = WHvVirtualProcessorPropertyCodeNumaNode},
+                                                   {.PropertyCode = 0, .Padding = 0xdeadbeef0000}};
+    const WHV_VIRTUAL_PROCESSOR_PROPERTY bad[] = {
+        {.PropertyCode = 1}, {.PropertyCode = 0, .Reserved = 1}, {.PropertyCode = 0, .NumaNode = 1}};
+    static WHV_VIRTUAL_PROCESSOR_PROPERTY many[257];
+    uint8_t bytes[sizeof(good) + 1];
+
+    (void)state;
+    assert_int_equal(WHvCreateVirtualProcessor2(part, 3, good, 2), S_OK);
+    assert_int_equal(core.args[0], 3);
+    assert_int_equal(WHvCreateVirtualProcessor2(part, 4, good, 0), S_OK);
+    memcpy(bytes + 1, good, sizeof(good));
+    assert_int_equal(WHvCreateVirtualProcessor2(part, 5, (void *)(bytes + 1), 2), S_OK);
+    assert_int_equal(WHvCreateVirtualProcessor2(part, 5, many, 256), S_OK);
+    core.calls = 0;
+    for (unsigned i = 0; i < ARRAY_COUNT(bad); i++) {
+        WHV_VIRTUAL_PROCESSOR_PROPERTY last[2] = {good[0], bad[i]};
+
+        assert_int_equal(WHvCreateVirtualProcessor2(part, 0, last, 2), E_INVALIDARG);
+    }
+    assert_int_equal(WHvCreateVirtualProcessor2(part, 0, NULL, 1), E_INVALIDARG);
+    assert_int_equal(WHvCreateVirtualProcessor2(part, 0, many, 257), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
+static void run_failures(void **state)
+{
+    static const UINT32 short_sizes[] = {0, 1, 8, 40, 47};
+
+    (void)state;
+    assert_int_equal(WHvRunVirtualProcessor(part, 0, NULL, sizeof(context)), E_INVALIDARG);
+    for (unsigned i = 0; i < ARRAY_COUNT(short_sizes); i++)
+        assert_int_equal(WHvRunVirtualProcessor(part, 0, &context, short_sizes[i]), WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(core.calls, 0);
+    memset(&context, 0x5a, sizeof(context));
+    core.answer = HV_E_VP_BUSY;
+    assert_int_equal(good_run(part, 0), WHV_E_INVALID_VP_STATE);
+    for (unsigned i = 0; i < sizeof(context); i++)
+        assert_int_equal(((uint8_t *)&context)[i], 0x5a);
+}
+
+/* ---------------------------------------------------------------------------------- registers */
+
+static void registers(void **state)
+{
+    (void)state;
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 1, names, 3, values), S_OK);
+    assert_ptr_equal(core.memory, values);
+    assert_int_equal(core.args[0], 3);
+    assert_int_equal(core.args[1], WHvRegisterPendingInterruption);
+    assert_int_equal(values[1].Reg64, WHvX64RegisterRip);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 1, names, 2, values), S_OK);
+    assert_ptr_equal(core.memory, values);
+    assert_int_equal(core.args[0], 2);
+    assert_int_equal(core.args[1], WHvX64RegisterRip);
+    /* none at all: fine, if the processor is there */
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 1, NULL, 0, NULL), S_OK);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 1, NULL, 0, NULL), S_OK);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 5, NULL, 0, NULL), WHV_E_VP_DOES_NOT_EXIST);
+    core.calls = 0;
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 1, NULL, 1, values), E_INVALIDARG);
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 1, names, 1, NULL), E_INVALIDARG);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 1, NULL, 1, values), E_INVALIDARG);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 1, names, 1, NULL), E_INVALIDARG);
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 1, names, 513, values), E_INVALIDARG);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 1, names, 0xffffffff, values), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+    assert_int_equal(fake_counts().requests, 1); /* the partition; aligned arrays need no copy */
+}
+
+#define BYTES_OF(count, size) ((count) * (size) + 16)
+
+static void unaligned_registers(void **state)
+{
+    static uint8_t name_bytes[BYTES_OF(512, 4)] __attribute__((aligned(16)));
+    static uint8_t value_bytes[BYTES_OF(512, 16)] __attribute__((aligned(16)));
+    static const UINT32 counts[] = {1, 3, 512};
+
+    (void)state;
+    for (unsigned shift = 1; shift < 16; shift++)
+        for (unsigned c = 0; c < ARRAY_COUNT(counts); c++) {
+            UINT32 count = counts[c], last = 0x1000 + count - 1;
+            void *unaligned_names = name_bytes + shift, *unaligned_values = value_bytes + shift;
+            UINT64 value;
+
+            for (UINT32 i = 0, name; i < count; i++) {
+                name = 0x1000 + i;
+                memcpy(name_bytes + shift + i * 4, &name, 4);
+            }
+            memset(value_bytes, 0x5a, sizeof(value_bytes));
+            assert_int_equal(WHvGetVirtualProcessorRegisters(part, 0, unaligned_names, count, unaligned_values), S_OK);
+            assert_int_equal(core.args[1], last);
+            memcpy(&value, value_bytes + shift + (count - 1) * 16 + 8, 8);
+            assert_int_equal(value, last);
+            assert_int_equal(value_bytes[shift - 1], 0x5a);
+            assert_int_equal(value_bytes[shift + count * 16], 0x5a);
+            assert_int_equal(WHvSetVirtualProcessorRegisters(part, 0, unaligned_names, count, unaligned_values), S_OK);
+            assert_int_equal(core.args[0], count);
+            assert_int_equal(core.args[1], last);
+            assert_int_equal(core.args[2], last);
+        }
+    memset(value_bytes, 0x5a, sizeof(value_bytes));
+    core.answer = HV_E_REGISTER_NAME;
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 0, names, 1, (void *)(value_bytes + 1)),
+                     WHV_E_INVALID_VP_REGISTER_NAME);
+    assert_int_equal(value_bytes[1], 0x5a);
+    fake_fail_after(1);
+    assert_int_equal(WHvGetVirtualProcessorRegisters(part, 0, names, 1, (void *)(value_bytes + 1)), E_OUTOFMEMORY);
+    fake_fail_after(1);
+    assert_int_equal(WHvSetVirtualProcessorRegisters(part, 0, names, 1, (void *)(value_bytes + 1)), E_OUTOFMEMORY);
+}
+
+static void cpuid_output(void **state)
+{
+    WHV_CPUID_OUTPUT out[2];
+
+    (void)state;
+    assert_int_equal(WHvGetVirtualProcessorCpuidOutput(part, 0, 7, 1, (void *)((char *)out + 2)), S_OK);
+    memmove(out, (char *)out + 2, sizeof(*out));
+    assert_int_equal(core.args[0], 7);
+    assert_int_equal(core.args[1], 1);
+    assert_int_equal(out[0].Eax, 1);
+    assert_int_equal(out[0].Ebx, 2);
+    assert_int_equal(out[0].Ecx, 3);
+    assert_int_equal(out[0].Edx, 4);
+    core.calls = 0;
+    assert_int_equal(WHvGetVirtualProcessorCpuidOutput(part, 0, 7, 1, NULL), E_POINTER);
+    assert_int_equal(core.calls, 0);
+}
+
+static void xsave(void **state)
+{
+    UINT32 written = 77;
+
+    (void)state;
+    core.written = 2696;
+    assert_int_equal(WHvGetVirtualProcessorXsaveState(part, 0, page, 4096, &written), S_OK);
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(core.args[0], 4096);
+    assert_int_equal(written, 2696);
+    assert_int_equal(WHvSetVirtualProcessorXsaveState(part, 0, page, 2696), S_OK);
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(core.args[0], 2696);
+    core.answer = HV_E_BUFFER_TOO_SMALL;
+    written = 77;
+    assert_int_equal(WHvGetVirtualProcessorXsaveState(part, 0, NULL, 0, &written), WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(written, 2696);
+    assert_int_equal(WHvGetVirtualProcessorXsaveState(part, 0, NULL, 0, NULL), WHV_E_INSUFFICIENT_BUFFER);
+    written = 77;
+    core.answer = HV_E_VP_BUSY;
+    assert_int_equal(WHvGetVirtualProcessorXsaveState(part, 0, page, 4096, &written), WHV_E_INVALID_VP_STATE);
+    assert_int_equal(written, 77);
+    core.calls = 0;
+    assert_int_equal(WHvGetVirtualProcessorXsaveState(part, 0, NULL, 64, &written), E_INVALIDARG);
+    assert_int_equal(WHvSetVirtualProcessorXsaveState(part, 0, NULL, 64), E_INVALIDARG);
+    assert_int_equal(WHvSetVirtualProcessorXsaveState(part, 0, NULL, 0), E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
+static void state_types(void **state)
+{
+    static const struct {
+        UINT32 type;
+        HRESULT result;
+    } others[] = {
+        {0, (HRESULT)0xC0350008},      /* SynIC message page */
+        {1, (HRESULT)0xC0350008},      /* SynIC event flag page */
+        {2, (HRESULT)0xC0350008},      /* SynIC timers */
+        {0x1000, (HRESULT)0xC0350008}, /* local APIC */
+        {0x1002, (HRESULT)0xC0350008}, /* nested */
+        {3, E_INVALIDARG},
+        {0xfff, E_INVALIDARG},
+        {0x1003, E_INVALIDARG},
+        {0xffffffff, E_INVALIDARG},
+    };
+    UINT32 written = 77;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(others); i++) {
+        WHV_VIRTUAL_PROCESSOR_STATE_TYPE type = (WHV_VIRTUAL_PROCESSOR_STATE_TYPE)others[i].type;
+
+        assert_int_equal(WHvGetVirtualProcessorState(part, 0, type, page, 4096, &written), others[i].result);
+        assert_int_equal(WHvSetVirtualProcessorState(part, 0, type, page, 4096), others[i].result);
+    }
+    assert_int_equal(written, 77);
+    assert_int_equal(core.calls, 0);
+}
+
+/* ------------------------------------------------------------------------------ exit contexts */
+
+static const struct hv_segment code = {.base = 0xfffff000, .limit = 0xffff, .selector = 0xf000, .attributes = 0xa09b};
+static const struct hv_segment data_segment = {.base = 0x1000, .limit = 0x2000, .selector = 8, .attributes = 0xc093};
+static const struct hv_segment extra = {.base = 0x3000, .limit = 0x4000, .selector = 16, .attributes = 0xc091};
+
+static uint64_t union_word(unsigned byte)
+{
+    uint64_t word;
+
+    memcpy(&word, (uint8_t *)&context + 48 + byte, sizeof(word));
+    return word;
+}
+
+static uint32_t union_half(unsigned byte)
+{
+    return (uint32_t)(union_word(byte - byte % 8) >> byte % 8 * 8);
+}
+
+/* The union is 0 from this byte on. */
+static void assert_zero_from(unsigned byte)
+{
+    for (unsigned i = 48 + byte; i < sizeof(context); i++)
+        assert_int_equal(((uint8_t *)&context)[i], 0);
+}
+
+static void assert_segment(unsigned byte, const struct hv_segment *wanted)
+{
+    assert_memory_equal((uint8_t *)&context + 48 + byte, wanted, 16);
+}
+
+/* An exit of this reason whose every other byte is set: what does not belong to the reason must not show. */
+static struct hv_exit *new_exit(enum hv_exit_reason reason)
+{
+    memset(&core.exit, 0xee, sizeof(core.exit));
+    core.exit.reason = reason;
+    core.exit.instruction_length = 3;
+    core.exit.vp.execution_state = 0x1075;
+    core.exit.vp.cr8 = 9;
+    core.exit.vp.cs = code;
+    core.exit.vp.rip = 0xfff0;
+    core.exit.vp.rflags = 0x10202;
+    core.exit.instruction.count = 0;
+    return &core.exit;
+}
+
+/* Runs to that exit, and checks what all exits have in common. */
+static void take_exit(UINT32 reason)
+{
+    memset(&context, 0x5a, sizeof(context));
+    assert_int_equal(good_run(part, 0), S_OK);
+    assert_int_equal(context.ExitReason, reason);
+    assert_int_equal(context.Reserved, 0);
+    assert_int_equal(context.VpContext.ExecutionState.AsUINT16, 0x1075);
+    assert_int_equal(context.VpContext.ExecutionState.Cpl, 1);
+    assert_int_equal(context.VpContext.ExecutionState.InterruptShadow, 1);
+    assert_int_equal(context.VpContext.InstructionLength, 3);
+    assert_int_equal(context.VpContext.Cr8, 9);
+    assert_int_equal(((uint8_t *)&context)[10], 0x93);
+    assert_int_equal(context.VpContext.Reserved, 0);
+    assert_int_equal(context.VpContext.Reserved2, 0);
+    assert_memory_equal(&context.VpContext.Cs, &code, sizeof(code));
+    assert_int_equal(context.VpContext.Rip, 0xfff0);
+    assert_int_equal(context.VpContext.Rflags, 0x10202);
+}
+
+static void give_instruction(struct hv_exit *e, uint8_t count)
+{
+    e->instruction.count = count;
+    for (unsigned i = 0; i < HV_INSTRUCTION_BYTES_MAX; i++)
+        e->instruction.bytes[i] = (uint8_t)(0x80 + i);
+}
+
+/* count, three zeros, 16 bytes of which those past count are 0 */
+static void assert_instruction(unsigned count)
+{
+    const uint8_t *at = (uint8_t *)&context + 48;
+
+    assert_int_equal(union_half(0), count);
+    for (unsigned i = 0; i < 16; i++)
+        assert_int_equal(at[4 + i], i < count ? 0x80 + i : 0);
+}
+
+static void exits_without_more(void **state)
+{
+    static const struct {
+        enum hv_exit_reason reason;
+        UINT32 whp;
+    } plain[] = {
+        {HV_EXIT_NONE, 0},
+        {HV_EXIT_UNRECOVERABLE_EXCEPTION, 4},
+        {HV_EXIT_INVALID_REGISTER_VALUE, 5},
+        {HV_EXIT_HALT, 8},
+        {HV_EXIT_CANCELED, 0x2001}, /* reason User is 0 */
+        {HV_EXIT_INTERNAL_ERROR, 0},
+        {HV_EXIT_REASON_COUNT, 0},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(plain); i++) {
+        new_exit(plain[i].reason);
+        take_exit(plain[i].whp);
+        assert_zero_from(0);
+    }
+}
+
+static void exit_memory(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_MEMORY);
+
+    (void)state;
+    give_instruction(e, 5);
+    e->memory.access = HV_ACCESS_EXECUTE;
+    e->memory.unmapped = true;
+    e->memory.gva_valid = e->memory.page_walk = false;
+    e->memory.gpa = 0xfee000b0;
+    e->memory.gva = 0xffffffffff5fb0b0;
+    take_exit(1);
+    assert_instruction(5);
+    assert_int_equal(union_half(20), 0x6);
+    assert_int_equal(context.MemoryAccess.Gpa, 0xfee000b0);
+    assert_int_equal(union_word(24), 0xfee000b0);
+    assert_int_equal(union_word(32), 0xffffffffff5fb0b0);
+    assert_zero_from(40);
+
+    give_instruction(e, 16);
+    e->memory.access = HV_ACCESS_WRITE;
+    e->memory.unmapped = false;
+    e->memory.gva_valid = e->memory.page_walk = true;
+    take_exit(1);
+    assert_instruction(16);
+    assert_int_equal(union_half(20), 0x9);
+
+    give_instruction(e, 17); /* more than there can be */
+    take_exit(1);
+    assert_instruction(16);
+}
+
+static void exit_io(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_IO);
+
+    (void)state;
+    e->io.is_write = true;
+    e->io.is_string = e->io.has_rep = false;
+    e->io.size = 4;
+    e->io.port = 0xcf8;
+    e->io.rax = 1;
+    e->io.rcx = 2;
+    e->io.rsi = 3;
+    e->io.rdi = 4;
+    e->io.ds = data_segment;
+    e->io.es = extra;
+    take_exit(2);
+    assert_instruction(0);
+    assert_int_equal(union_half(20), 0x9);
+    assert_int_equal(union_word(24), 0xcf8);
+    assert_int_equal(union_word(32), 1);
+    assert_int_equal(union_word(40), 2);
+    assert_int_equal(union_word(48), 3);
+    assert_int_equal(union_word(56), 4);
+    assert_segment(64, &data_segment);
+    assert_segment(80, &extra);
+    assert_zero_from(96);
+
+    give_instruction(e, 2);
+    e->io.is_write = false;
+    e->io.is_string = true;
+    e->io.size = 1;
+    take_exit(2);
+    assert_instruction(2);
+    assert_int_equal(union_half(20), 0x12);
+    e->io.is_string = false;
+    e->io.has_rep = true;
+    e->io.size = 2;
+    take_exit(2);
+    assert_int_equal(union_half(20), 0x24);
+}
+
+static void exit_unsupported(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_UNSUPPORTED_FEATURE);
+
+    (void)state;
+    e->unsupported.code = WHvUnsupportedFeatureTaskSwitchTss;
+    e->unsupported.parameter = 0x28;
+    take_exit(6);
+    assert_int_equal(union_word(0), 2);
+    assert_int_equal(union_word(8), 0x28);
+    assert_zero_from(16);
+}
+
+static void exit_window(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_WINDOW);
+
+    (void)state;
+    e->window.nmi = false;
+    take_exit(7);
+    assert_zero_from(0);
+    e->window.nmi = true;
+    take_exit(7);
+    assert_int_equal(union_word(0), 2);
+    assert_zero_from(4);
+}
+
+static void exit_msr(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_MSR);
+
+    (void)state;
+    e->msr.is_write = true;
+    e->msr.index = 0xc0000080;
+    e->msr.rax = 0xd01;
+    e->msr.rdx = 5;
+    take_exit(0x1000);
+    assert_int_equal(union_half(0), 1);
+    assert_int_equal(union_half(4), 0xc0000080);
+    assert_int_equal(union_word(8), 0xd01);
+    assert_int_equal(union_word(16), 5);
+    assert_zero_from(24);
+    e->msr.is_write = false;
+    take_exit(0x1000);
+    assert_int_equal(union_half(0), 0);
+}
+
+static void exit_cpuid(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_CPUID);
+
+    (void)state;
+    e->cpuid = (struct hv_exit_cpuid){
+        .rax = 1, .rcx = 2, .rdx = 3, .rbx = 4, .default_rax = 5, .default_rcx = 6, .default_rdx = 7, .default_rbx = 8};
+    take_exit(0x1001);
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(union_word(i * 8), i + 1);
+    assert_zero_from(64);
+}
+
+static void exit_exception(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_EXCEPTION);
+
+    (void)state;
+    give_instruction(e, 15);
+    e->exception.vector = 14;
+    e->exception.has_error_code = true;
+    e->exception.is_software = false;
+    e->exception.error_code = 0x12;
+    e->exception.parameter = 0xdeadb000;
+    take_exit(0x1002);
+    assert_instruction(15);
+    assert_int_equal(union_half(20), 1);
+    assert_int_equal(union_half(24), 14);
+    assert_int_equal(union_half(28), 0x12);
+    assert_int_equal(union_word(32), 0xdeadb000);
+    assert_zero_from(40);
+    e->exception.has_error_code = false;
+    e->exception.is_software = true;
+    take_exit(0x1002);
+    assert_int_equal(union_half(20), 2);
+}
+
+static void exit_rdtsc(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_RDTSC);
+
+    (void)state;
+    e->rdtsc.is_rdtscp = true;
+    e->rdtsc.tsc_aux = 1;
+    e->rdtsc.virtual_offset = 2;
+    e->rdtsc.tsc = 3;
+    e->rdtsc.reference_time = 4;
+    take_exit(0x1003);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(union_word(i * 8), i + 1);
+    assert_int_equal(union_word(32), 1);
+    assert_zero_from(40);
+    e->rdtsc.is_rdtscp = false;
+    take_exit(0x1003);
+    assert_int_equal(union_word(32), 0);
+}
+
+static void exit_hypercall(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_HYPERCALL);
+
+    (void)state;
+    e->hypercall.rax = 1;
+    e->hypercall.rbx = 2;
+    e->hypercall.rcx = 3;
+    e->hypercall.rdx = 4;
+    e->hypercall.r8 = 5;
+    e->hypercall.rsi = 6;
+    e->hypercall.rdi = 7;
+    for (unsigned i = 0; i < 12; i++)
+        e->hypercall.xmm[i / 2][i % 2] = 100 + i;
+    take_exit(0x1005);
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(union_word(i * 8), i + 1);
+    assert_int_equal(union_word(56), 0);
+    for (unsigned i = 0; i < 12; i++)
+        assert_int_equal(union_word(64 + i * 8), 100 + i);
+    assert_zero_from(160);
+}
+
+/* Any size from the shortest on, at any alignment: the same bytes, and not one more. */
+static void exit_buffers(void **state)
+{
+    static const UINT32 sizes[] = {48, 49, 80, 144, 223, 224, 225, 256};
+    static uint8_t bytes[300] __attribute__((aligned(16)));
+
+    (void)state;
+    new_exit(HV_EXIT_CPUID);
+    take_exit(0x1001);
+    for (unsigned s = 0; s < ARRAY_COUNT(sizes); s++)
+        for (unsigned shift = 0; shift < 17; shift++) {
+            UINT32 got = sizes[s] < sizeof(context) ? sizes[s] : sizeof(context);
+
+            memset(bytes, 0x5a, sizeof(bytes));
+            assert_int_equal(WHvRunVirtualProcessor(part, 0, bytes + shift, sizes[s]), S_OK);
+            assert_memory_equal(bytes + shift, &context, got);
+            for (unsigned i = 0; i < sizeof(bytes); i++)
+                if (i < shift || i >= shift + got)
+                    assert_int_equal(bytes[i], 0x5a);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WHP_TEST(good_arguments_reach_the_core),
+        WHP_TEST(bad_handles),
+        WHP_TEST(deleted_handle),
+        WHP_TEST(missing_vps),
+        WHP_TEST(no_references_are_left),
+        WHP_TEST(statuses_become_hresults),
+        WHP_TEST(capability),
+        WHP_TEST(capability_failures),
+        WHP_TEST(create_failures),
+        WHP_TEST(as_many_as_possible),
+        WHP_TEST(running_partition_stays),
+        WHP_TEST(refused_deletion),
+        WHP_TEST(properties),
+        WHP_TEST(property_sizes),
+        WHP_TEST(counters),
+        WHP_TEST(mapping),
+        WHP_TEST(translation),
+        WHP_TEST(guest_memory),
+        WHP_TEST(guest_memory_controls),
+        WHP_TEST(vp_life),
+        WHP_TEST(vp_properties),
+        WHP_TEST(run_failures),
+        WHP_TEST(registers),
+        WHP_TEST(unaligned_registers),
+        WHP_TEST(cpuid_output),
+        WHP_TEST(xsave),
+        WHP_TEST(state_types),
+        WHP_TEST(exits_without_more),
+        WHP_TEST(exit_memory),
+        WHP_TEST(exit_io),
+        WHP_TEST(exit_unsupported),
+        WHP_TEST(exit_window),
+        WHP_TEST(exit_msr),
+        WHP_TEST(exit_cpuid),
+        WHP_TEST(exit_exception),
+        WHP_TEST(exit_rdtsc),
+        WHP_TEST(exit_hypercall),
+        WHP_TEST(exit_buffers),
+    };
+
+    return cmocka_run_group_tests_name("whp", tests, NULL, NULL);
+}
