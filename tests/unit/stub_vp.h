@@ -162,6 +162,33 @@ void partition_flush(struct hv_partition *p)
     stub_flushes++;
 }
 
+static struct {
+    unsigned skips;
+    int vector;         /* of the last exception, or -1 */
+    int64_t error_code; /* or -1 */
+} stub_exit;
+
+void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
+{
+    (void)vp;
+    (void)exit;
+    stub_exit.skips++;
+}
+
+void exit_inject(struct hv_vp *vp, uint8_t vector)
+{
+    (void)vp;
+    stub_exit.vector = vector;
+    stub_exit.error_code = -1;
+}
+
+void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code)
+{
+    (void)vp;
+    stub_exit.vector = vector;
+    stub_exit.error_code = error_code;
+}
+
 /* ------------------------------------------------------------------------------- fixture */
 
 #define STUB_XSAVE_SIZE 2816u
@@ -186,6 +213,8 @@ static int stub_setup(void **state)
     stub_has_1g = true;
     stub_fetched = stub_flushes = 0;
     stub_hw = (struct vcpu){0};
+    stub_exit.skips = 0;
+    stub_exit.vector = -1;
     stub_vcpu = (struct vcpu){.valid = VCPU_ALL, .rflags = RFLAGS_FIXED, .cr0 = CR0_ET, .npt = &stub_partition.npt};
     stub_vcpu.xsave = aligned_alloc(64, STUB_XSAVE_SIZE);
     memset(stub_vcpu.xsave, 0, STUB_XSAVE_SIZE);

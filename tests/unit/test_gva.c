@@ -440,6 +440,21 @@ static void test_set_bits_of_a_large_page(void **state)
     }
 }
 
+/* A root that maps itself: one entry is all of the levels', so each setting of a bit in it changes what was read
+ * before. */
+static void test_set_bits_in_recursive_tables(void **state)
+{
+    const hv_gva_t self = 0xffff800000000000ull | 0x1ffull << 39 | 0x1ffull << 30 | 0x1ffull << 21 | 0x1ffull << 12;
+    hv_gpa_t gpa;
+
+    (void)state;
+    build(MODE_4);
+    put64(TABLE(4) + 511 * 8, TABLE(4) | PTE_P | PTE_RW);
+    assert_int_equal(translate_at(self, RW | HV_TRANSLATE_SET_BITS, &gpa), HV_TRANSLATE_SUCCESS);
+    assert_int_equal(gpa, TABLE(4));
+    assert_int_equal(get64(TABLE(4) + 511 * 8), TABLE(4) | PTE_P | PTE_RW | PTE_A | PTE_D);
+}
+
 static void test_no_bits_after_a_failure(void **state)
 {
     (void)state;
@@ -765,6 +780,7 @@ int main(void)
         STUB_TEST(test_no_side_effects),
         STUB_TEST(test_set_bits),
         STUB_TEST(test_set_bits_of_a_large_page),
+        STUB_TEST(test_set_bits_in_recursive_tables),
         STUB_TEST(test_no_bits_after_a_failure),
         STUB_TEST(test_pdptes),
         STUB_TEST(test_stale_pdptes),
