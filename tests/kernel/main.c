@@ -8,7 +8,7 @@
 #include <kernel/module.h>
 #include <kernel/program.h>
 
-extern const struct test_case __start_test_cases[], __stop_test_cases[];
+extern const struct test_case test_cases_start[], test_cases_end[];
 
 static struct {
     char name[160];
@@ -146,7 +146,7 @@ static void for_each_mode(const struct test_case *t, const struct row_head *row,
 
 static void for_each_instance(void (*fn)(const struct instance *i))
 {
-    for (const struct test_case *t = __start_test_cases; t < __stop_test_cases; t++)
+    for (const struct test_case *t = test_cases_start; t < test_cases_end; t++)
         for (size_t n = 0; n < (t->rows ? t->row_count : 1); n++)
             for_each_mode(t, t->rows ? (const void *)((const char *)t->rows + n * t->row_size) : NULL, fn);
 }

@@ -35,7 +35,7 @@ struct test_case {
 
 #define TEST_REGISTER(id_, ...)                   \
     static const struct test_case test_case_##id_ \
-        __attribute__((used, section("test_cases"), aligned(8))) = {.id = #id_, .fn = id_##_run, __VA_ARGS__}
+        __attribute__((used, section(".test_cases"), aligned(8))) = {.id = #id_, .fn = id_##_run, __VA_ARGS__}
 
 #define TEST(id, text_)                                  \
     static void id(void);                                \

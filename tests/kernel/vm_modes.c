@@ -268,11 +268,11 @@ bool vm_enter(struct vm *vm, enum vm_mode mode)
 
 /* ----------------------------------------------------------------------------------- snippets */
 
-extern const struct guest __start_guests[], __stop_guests[];
+extern const struct guest guests_start[], guests_end[];
 
 static const struct guest *find_guest(const char *name)
 {
-    for (const struct guest *g = __start_guests; g < __stop_guests; g++)
+    for (const struct guest *g = guests_start; g < guests_end; g++)
         if (strcmp(g->name, name) == 0)
             return g;
     FAIL("no guest %s", name);
