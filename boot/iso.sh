@@ -6,8 +6,9 @@ set -eu
 
 iso=$1 kernel=$2 cmdline=$3
 shift 3
-tree=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-iso.XXXXXX")
-trap 'rm -rf "$tree"' EXIT
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-iso.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+tree=$scratch/tree
 
 # GRUB's shell reads the words again: each in single quotes
 quoted() {
@@ -37,8 +38,8 @@ set -f
 } >"$tree/boot/grub/grub.cfg"
 
 grub-mkrescue -d "${GRUB_I386_PC:-/usr/lib/grub/i386-pc}" -o "$iso.tmp$$" "$tree" \
-    --install-modules="normal multiboot2 iso9660 biosdisk part_msdos" --fonts= --locales= --themes= >"$tree/log" 2>&1 || {
-    sed 's/^/iso.sh: /' "$tree/log" >&2
+    --install-modules="normal multiboot2 iso9660 biosdisk part_msdos" --fonts= --locales= --themes= >"$scratch/log" 2>&1 || {
+    sed 's/^/iso.sh: /' "$scratch/log" >&2
     rm -f "$iso.tmp$$"
     exit 1
 }

@@ -118,7 +118,10 @@ sound: driver=dummy, waveoutdrv=dummy
 log: $scratch/bochs.log
 END
     echo c >"$scratch/bochs.rc"
-    command=(bochs -q -f "$scratch/bochsrc" -rc "$scratch/bochs.rc")
+    # Bochs' remote display wants a TCP port and dies when another Bochs has it: each gets a network of its own, or its turn.
+    local alone=(flock "${TMPDIR:-/tmp}/barewhp-bochs.lock")
+    unshare -rn true 2>/dev/null && alone=(unshare -rn)
+    command=("${alone[@]}" bochs -q -f "$scratch/bochsrc" -rc "$scratch/bochs.rc")
 }
 
 case $ENGINE in
@@ -147,7 +150,7 @@ if [ -n "$status" ]; then
     exit $((status & 255))
 fi
 {
-    tail -n 5 "$scratch/errors"
+    grep -v -e '^0*i\[' -e '^ALSA' "$scratch/errors" | tail -n 5
     [ ! -r "$scratch/bochs.log" ] || grep -E 'PANIC|exception|triple' "$scratch/bochs.log" | tail -n 5
 } >&2
 if [ "$ended" -eq 124 ] || [ "$ended" -eq 137 ]; then

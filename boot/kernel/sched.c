@@ -227,13 +227,15 @@ void thread_begin(void)
 
 void sched_preempt(void)
 {
-    uint64_t flags;
-    struct cpu *cpu;
+    if (!preempt_count() && irq_enabled())
+        sched_give_way();
+}
 
-    if (preempt_count() || !irq_enabled())
-        return;
-    flags = sched_lock();
-    cpu = this_cpu();
+void sched_give_way(void)
+{
+    uint64_t flags = sched_lock();
+    struct cpu *cpu = this_cpu();
+
     cpu->need_resched = 0;
     if (first_ready(cpu)) {
         if (cpu->current != cpu->idle)

@@ -64,6 +64,7 @@ void sched_switch(void);             /* leaves the calling thread, whose state s
 
 /* Lets another thread run if one waits for this CPU. Any context; does nothing with interrupts or preemption off. */
 void sched_preempt(void);
+void sched_give_way(void); /* the same without the question: at the end of an interrupt, whose own flags say off */
 
 /* A thread that is nowhere queued. NULL without memory. */
 struct thread *thread_alloc(const char *name, void (*entry)(void *arg), void *arg, uint32_t cpu);

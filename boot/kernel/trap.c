@@ -196,7 +196,7 @@ void trap_dispatch(struct trap_frame *frame)
         fatal(frame);
     apic_eoi();
     if ((frame->rflags & RFLAGS_IF) && this_cpu()->need_resched && !preempt_count())
-        sched_preempt();
+        sched_give_way();
 }
 
 /* An instruction that may fault: on the fault the result stays false. */
