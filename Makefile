@@ -60,6 +60,7 @@ $(OFFSETS): arch/x86_64/offsets.c
 -include $(LIB_OBJ:.o=.d) $(OFFSETS:.inc=.d)
 
 -include boot/boot.mk
+-include vmm/vmm.mk
 -include tests/tests.mk
 
 .PHONY: all clean
