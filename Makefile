@@ -21,19 +21,26 @@ NASM   := nasm
 # ---------------------------------------------------------------------------- the library
 
 LIB_CFLAGS := -std=c11 --target=x86_64-unknown-none-elf -ffreestanding -fno-stack-protector -fno-pic -mcmodel=kernel -mno-red-zone \
-              -mgeneral-regs-only -fno-omit-frame-pointer -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
+              -mgeneral-regs-only -fno-omit-frame-pointer -fvisibility=hidden -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
               -Wundef -Wvla -Iinclude -Iinclude/whp -Iarch/x86_64/include
+# Small functions in many files: the link-time optimiser puts them together again.
+LIB_LTO    := -flto
 LIB_C      := $(sort $(wildcard base/*.c arch/x86_64/*.c arch/x86_64/vmx/*.c arch/x86_64/svm/*.c drivers/pci/*.c virt/*.c virt/whp/*.c))
 LIB_C      := $(filter-out arch/x86_64/offsets.c,$(LIB_C))
 LIB_ASM    := $(sort $(wildcard arch/x86_64/*.asm arch/x86_64/vmx/*.asm arch/x86_64/svm/*.asm))
-LIB_OBJ    := $(LIB_C:%.c=$(BUILD)/lib/%.o) $(LIB_ASM:%.asm=$(BUILD)/lib/%.asm.o)
+LIB_OBJ    := $(LIB_C:%.c=$(BUILD)/lib/%.o)
 LIB        := $(BUILD)/libbarewhp.a
 OFFSETS    := $(BUILD)/lib/offsets.inc
 
-# One object whose only global names are the API's: a host kernel may have a gpa_read or an fpu_reset of its own.
+# All of the library's C is optimised as one module, and becomes one object whose only global names are the API's: a host kernel may
+# have a gpa_read or an fpu_reset of its own.
 LIB_EXPORTS := 'hv_*' 'WHv*' 'Hdv*'
 
-$(BUILD)/lib/barewhp.o: $(LIB_OBJ)
+$(BUILD)/lib/barewhp.c.o: $(LIB_C:%.c=$(BUILD)/lib/%.o)
+	$(call say,LTO,$@)
+	$(Q)llvm-link -o $@.bc $^ && $(CC) $(LIB_CFLAGS) -Wno-unused-command-line-argument -x ir -c $@.bc -o $@ && rm $@.bc
+
+$(BUILD)/lib/barewhp.o: $(BUILD)/lib/barewhp.c.o $(LIB_ASM:%.asm=$(BUILD)/lib/%.asm.o)
 	$(call say,LD,$@)
 	$(Q)$(LD) -r -o $@.all $^ && llvm-objcopy -w $(foreach name,$(LIB_EXPORTS),--keep-global-symbol=$(name)) $@.all $@ && rm $@.all
 
@@ -41,10 +48,10 @@ $(LIB): $(BUILD)/lib/barewhp.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/lib/%.o: %.c
+$(BUILD)/lib/%.o: %.c Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LIB_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(LIB_CFLAGS) $(LIB_LTO) -MMD -MP -c $< -o $@
 
 $(BUILD)/lib/%.asm.o: %.asm $(OFFSETS)
 	$(call say,NASM,$<)

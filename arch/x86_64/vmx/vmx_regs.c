@@ -9,52 +9,67 @@
 
 /* ------------------------------------------------------- registers that are one field each */
 
-struct simple_reg {
-    uint32_t group, field, offset;
+struct field_reg {
+    uint16_t field, offset;
 };
-#define REG(group, field, member) {group, field, offsetof(struct vcpu, member)}
+
+#define MAX_FIELDS 4u
+
+/* A group: its fields, up to the first that is 0 (which is the VPID, no register). */
+struct field_group {
+    struct field_reg regs[MAX_FIELDS];
+};
+
+#define INDEX(group)       [__builtin_ctz(group)]
+#define REG(field, member) {field, offsetof(struct vcpu, member)}
 
 /* clang-format off */
-static const struct simple_reg simple_regs[] = {
-    REG(VCPU_RIP,      VMCS_GUEST_RIP,          rip),
-    REG(VCPU_RSP,      VMCS_GUEST_RSP,          gpr[GPR_RSP]),
-    REG(VCPU_RFLAGS,   VMCS_GUEST_RFLAGS,       rflags),
-    REG(VCPU_CR3,      VMCS_GUEST_CR3,          cr3),
-    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE0,       pdpte[0]),
-    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE1,       pdpte[1]),
-    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE2,       pdpte[2]),
-    REG(VCPU_PDPTE,    VMCS_GUEST_PDPTE3,       pdpte[3]),
-    REG(VCPU_TABLES,   VMCS_GUEST_IDTR_BASE,    idtr.base),
-    REG(VCPU_TABLES,   VMCS_GUEST_GDTR_BASE,    gdtr.base),
-    REG(VCPU_DR7,      VMCS_GUEST_DR7,          dr7),
-    REG(VCPU_SYSENTER, VMCS_GUEST_SYSENTER_CS,  sysenter_cs),
-    REG(VCPU_SYSENTER, VMCS_GUEST_SYSENTER_ESP, sysenter_esp),
-    REG(VCPU_SYSENTER, VMCS_GUEST_SYSENTER_EIP, sysenter_eip),
-    REG(VCPU_PAT,      VMCS_GUEST_PAT,          pat),
-    REG(VCPU_TSC,      VMCS_TSC_OFFSET,         tsc_offset),
+static const struct field_group field_groups[] = {
+    INDEX(VCPU_RIP)      = {{REG(VMCS_GUEST_RIP,          rip)}},
+    INDEX(VCPU_RSP)      = {{REG(VMCS_GUEST_RSP,          gpr[GPR_RSP])}},
+    INDEX(VCPU_RFLAGS)   = {{REG(VMCS_GUEST_RFLAGS,       rflags)}},
+    INDEX(VCPU_CR3)      = {{REG(VMCS_GUEST_CR3,          cr3)}},
+    INDEX(VCPU_PDPTE)    = {{REG(VMCS_GUEST_PDPTE0,       pdpte[0]),
+                             REG(VMCS_GUEST_PDPTE1,       pdpte[1]),
+                             REG(VMCS_GUEST_PDPTE2,       pdpte[2]),
+                             REG(VMCS_GUEST_PDPTE3,       pdpte[3])}},
+    INDEX(VCPU_TABLES)   = {{REG(VMCS_GUEST_IDTR_BASE,    idtr.base),
+                             REG(VMCS_GUEST_GDTR_BASE,    gdtr.base)}},
+    INDEX(VCPU_DR7)      = {{REG(VMCS_GUEST_DR7,          dr7)}},
+    INDEX(VCPU_SYSENTER) = {{REG(VMCS_GUEST_SYSENTER_CS,  sysenter_cs),
+                             REG(VMCS_GUEST_SYSENTER_ESP, sysenter_esp),
+                             REG(VMCS_GUEST_SYSENTER_EIP, sysenter_eip)}},
+    INDEX(VCPU_PAT)      = {{REG(VMCS_GUEST_PAT,          pat)}},
+    INDEX(VCPU_TSC)      = {{REG(VMCS_TSC_OFFSET,         tsc_offset)}},
 };
 /* clang-format on */
 
-#define SIMPLE_GROUPS                                                                                                   \
+#define FIELD_GROUPS                                                                                                    \
     (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_PDPTE | VCPU_TABLES | VCPU_DR7 | VCPU_SYSENTER | VCPU_PAT | VCPU_TSC)
 
-static uint64_t *simple_value(struct vcpu *v, const struct simple_reg *r)
+static uint64_t *value_of(struct vcpu *v, const struct field_reg *r)
 {
     return (uint64_t *)((char *)v + r->offset);
 }
 
-static void fetch_simple(struct vcpu *v, uint32_t groups)
+static void fetch_fields(struct vcpu *v, uint32_t groups)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(simple_regs); i++)
-        if (groups & simple_regs[i].group)
-            *simple_value(v, &simple_regs[i]) = vmx_read(simple_regs[i].field);
+    for (groups &= FIELD_GROUPS; groups; groups &= groups - 1) {
+        const struct field_reg *r = field_groups[__builtin_ctz(groups)].regs;
+
+        for (unsigned i = 0; i < MAX_FIELDS && r[i].field; i++)
+            *value_of(v, &r[i]) = vmx_read(r[i].field);
+    }
 }
 
-static void sync_simple(struct vcpu *v, uint32_t groups)
+static void sync_fields(struct vcpu *v, uint32_t groups)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(simple_regs); i++)
-        if (groups & simple_regs[i].group)
-            vmx_write(simple_regs[i].field, *simple_value(v, &simple_regs[i]));
+    for (groups &= FIELD_GROUPS; groups; groups &= groups - 1) {
+        const struct field_reg *r = field_groups[__builtin_ctz(groups)].regs;
+
+        for (unsigned i = 0; i < MAX_FIELDS && r[i].field; i++)
+            vmx_write(r[i].field, *value_of(v, &r[i]));
+    }
 }
 
 /* --------------------------------------------------------------------------------- segments */
@@ -187,18 +202,17 @@ static void sync_controls(struct vmx_vcpu *vmx)
 
 void vmx_fetch(struct vcpu *v, uint32_t groups)
 {
-    uint32_t segs = (groups & VCPU_SEGS) >> 16;
+    uint32_t segs;
 
     groups &= ~v->valid;
-    if (groups & SIMPLE_GROUPS)
-        fetch_simple(v, groups);
+    segs = (groups & VCPU_SEGS) >> 16;
+    fetch_fields(v, groups);
     if (groups & VCPU_TABLES) {
         v->idtr.limit = (uint16_t)vmx_read(VMCS_GUEST_IDTR_LIMIT);
         v->gdtr.limit = (uint16_t)vmx_read(VMCS_GUEST_GDTR_LIMIT);
     }
     for (; segs; segs &= segs - 1)
-        if (!(v->valid & VCPU_SEG(__builtin_ctz(segs))))
-            fetch_segment(v, (unsigned)__builtin_ctz(segs));
+        fetch_segment(v, (unsigned)__builtin_ctz(segs));
     if (groups & VCPU_CR0)
         fetch_cr0(v);
     if (groups & VCPU_CR4)
@@ -217,8 +231,7 @@ void vmx_sync(struct vmx_vcpu *vmx)
     struct vcpu *v = &vmx->v;
     uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
 
-    if (dirty & SIMPLE_GROUPS)
-        sync_simple(v, dirty);
+    sync_fields(v, dirty);
     if (dirty & VCPU_TABLES) {
         vmx_write(VMCS_GUEST_IDTR_LIMIT, v->idtr.limit);
         vmx_write(VMCS_GUEST_GDTR_LIMIT, v->gdtr.limit);
