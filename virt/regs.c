@@ -148,7 +148,7 @@ static const struct {
 
 static const struct reg no_reg = {KIND_NONE, 0, 0};
 
-static const struct reg *find_beyond_low(uint32_t name)
+__attribute__((noinline)) static const struct reg *find_beyond_low(uint32_t name)
 {
     for (unsigned i = 1; i < ARRAY_COUNT(segments); i++)
         if (name - segments[i].first < segments[i].count)
@@ -631,7 +631,7 @@ static bool set_one(struct hv_vp *vp, uint32_t name, const union hv_reg_value *v
 /* ------------------------------------------------------------------------------ lists */
 
 /* All names exist here? Collects their groups. */
-static enum hv_status check_names(const uint32_t *names, uint32_t count, uint32_t *groups)
+__attribute__((noinline)) static enum hv_status check_names(const uint32_t *names, uint32_t count, uint32_t *groups)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct reg *reg = find(names[i]);
@@ -645,18 +645,6 @@ static enum hv_status check_names(const uint32_t *names, uint32_t count, uint32_
     return HV_OK;
 }
 
-/* Clients mostly begin with general registers: how many of the first names, in fours, are of these? */
-#define GPR_STEP 4
-
-static uint32_t count_gprs(const uint32_t *names, uint32_t count)
-{
-    uint32_t n = 0;
-
-    while (count - n >= GPR_STEP && (names[n] | names[n + 1] | names[n + 2] | names[n + 3]) < GPR_COUNT)
-        n += GPR_STEP;
-    return n;
-}
-
 static void fetch(struct hv_vp *vp, uint32_t groups)
 {
     if (!(groups & ~vp->vcpu->valid))
@@ -665,58 +653,160 @@ static void fetch(struct hv_vp *vp, uint32_t groups)
     vp_unpin(vp);
 }
 
-static void get_gprs(const struct vcpu *v, const uint32_t *names, uint32_t count, union hv_reg_value *values)
+__attribute__((noinline)) static enum hv_status get_list(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                                         union hv_reg_value *values)
+{
+    uint32_t groups = 0;
+    enum hv_status st = check_names(names, count, &groups);
+
+    if (st != HV_OK)
+        return st;
+    fetch(vp, groups & VCPU_ALL);
+    for (uint32_t i = 0; i < count; i++)
+        get_one(vp, names[i], &values[i]);
+    return HV_OK;
+}
+
+__attribute__((noinline)) static enum hv_status set_list(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                                         const union hv_reg_value *values)
 {
     for (uint32_t i = 0; i < count; i++)
+        if (!set_one(vp, names[i], &values[i]))
+            return HV_E_REGISTER_VALUE;
+    return HV_OK;
+}
+
+/* ------------------------------------------------------------- the short way for common lists */
+
+/*
+ * Clients mostly begin with the general registers, RIP and RFLAGS, whose names are the lowest ones: no check and no
+ * conversion. The first of a list's names are handled here as long as they are of these, general registers in fours.
+ */
+#define PLAIN_COUNT  (HV_REG_RFLAGS + 1u)
+#define PLAIN_GROUPS (VCPU_RSP | VCPU_RIP | VCPU_RFLAGS)
+#define GPR_STEP     4u
+
+static bool are_gprs(const uint32_t names[GPR_STEP])
+{
+    return (names[0] | names[1] | names[2] | names[3]) < GPR_COUNT;
+}
+
+static uint64_t *plain(struct vcpu *v, uint32_t name)
+{
+    return (uint64_t *)((char *)v + low_regs[name].offset);
+}
+
+/* How many names from the first on are general registers, in fours? */
+static uint32_t count_gprs(const uint32_t *names, uint32_t count)
+{
+    uint32_t i = 0;
+
+    while (count - i >= GPR_STEP && are_gprs(names + i))
+        i += GPR_STEP;
+    return i;
+}
+
+/* How many are plain registers, if the first `i` are? */
+static uint32_t count_plain(const uint32_t *names, uint32_t i, uint32_t count)
+{
+    while (i < count && names[i] < PLAIN_COUNT)
+        i++;
+    return i;
+}
+
+/* Returns how many it got. */
+static uint32_t get_plain(struct vcpu *v, const uint32_t *names, uint32_t count, union hv_reg_value *values)
+{
+    uint32_t i = 0;
+
+    for (; count - i >= GPR_STEP && are_gprs(names + i); i += GPR_STEP) {
         put_word(&values[i], v->gpr[names[i] % GPR_COUNT]);
+        put_word(&values[i + 1], v->gpr[names[i + 1] % GPR_COUNT]);
+        put_word(&values[i + 2], v->gpr[names[i + 2] % GPR_COUNT]);
+        put_word(&values[i + 3], v->gpr[names[i + 3] % GPR_COUNT]);
+    }
+    for (; i < count && names[i] < PLAIN_COUNT; i++)
+        put_word(&values[i], *plain(v, names[i]));
+    return i;
+}
+
+static uint32_t plain_groups(uint32_t seen)
+{
+    return (seen & BIT32(HV_REG_RSP) ? VCPU_RSP : 0) | (seen & BIT32(HV_REG_RIP) ? VCPU_RIP : 0) |
+           (seen & BIT32(HV_REG_RFLAGS) ? VCPU_RFLAGS : 0);
+}
+
+static uint32_t set_gpr(struct vcpu *v, uint32_t name, const union hv_reg_value *value)
+{
+    v->gpr[name % GPR_COUNT] = value->u64;
+    return BIT32(name % GPR_COUNT);
+}
+
+/* The first `gprs` names are general registers, and all of them plain ones. */
+static void set_plain(struct vcpu *v, const uint32_t *names, uint32_t gprs, uint32_t count,
+                      const union hv_reg_value *values)
+{
+    uint32_t seen = 0, i;
+
+    for (i = 0; i < gprs; i += GPR_STEP) {
+        seen |= set_gpr(v, names[i], &values[i]);
+        seen |= set_gpr(v, names[i + 1], &values[i + 1]);
+        seen |= set_gpr(v, names[i + 2], &values[i + 2]);
+        seen |= set_gpr(v, names[i + 3], &values[i + 3]);
+    }
+    for (; i < count && names[i] < PLAIN_COUNT; i++) {
+        *plain(v, names[i]) = values[i].u64;
+        seen |= BIT32(names[i]);
+    }
+    vcpu_changed(v, plain_groups(seen));
 }
 
 enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
 {
-    uint32_t gprs = count_gprs(names, count);
-    uint32_t groups = gprs ? VCPU_RSP : 0;
-    enum hv_status st = check_names(names + gprs, count - gprs, &groups);
+    enum hv_status st = HV_OK;
+    uint32_t done = 0;
 
-    if (st != HV_OK)
-        return st;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
-    fetch(vp, groups & VCPU_ALL);
-    get_gprs(vp->vcpu, names, gprs, values);
-    for (uint32_t i = gprs; i < count; i++)
-        get_one(vp, names[i], &values[i]);
+    if (count >= GPR_STEP && are_gprs(names))
+        fetch(vp, PLAIN_GROUPS);
+    if (!(PLAIN_GROUPS & ~vp->vcpu->valid))
+        done = get_plain(vp->vcpu, names, count, values);
+    if (done < count)
+        st = get_list(vp, names + done, count - done, values + done);
     vp_release(vp);
-    return HV_OK;
+    return st;
 }
 
-static void set_gprs(struct vcpu *v, const uint32_t *names, uint32_t count, const union hv_reg_value *values)
+/* A list that has more than plain registers after the first `done`. All names are checked before anything is written.
+ */
+__attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, const uint32_t *names, uint32_t done,
+                                                          uint32_t count, const union hv_reg_value *values)
 {
-    uint32_t seen = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        v->gpr[names[i] % GPR_COUNT] = values[i].u64;
-        seen |= BIT32(names[i] % GPR_COUNT);
-    }
-    if (seen & BIT32(GPR_RSP))
-        vcpu_changed(v, VCPU_RSP);
-}
-
-enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
-                                   const union hv_reg_value *values)
-{
-    uint32_t gprs = count_gprs(names, count);
     uint32_t groups = 0;
-    enum hv_status st = check_names(names + gprs, count - gprs, &groups);
+    enum hv_status st = check_names(names + done, count - done, &groups);
 
     if (st != HV_OK)
         return st;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
     fetch(vp, groups & SHARED_GROUPS);
-    set_gprs(vp->vcpu, names, gprs, values);
-    for (uint32_t i = gprs; i < count && st == HV_OK; i++)
-        if (!set_one(vp, names[i], &values[i]))
-            st = HV_E_REGISTER_VALUE;
+    set_plain(vp->vcpu, names, 0, done, values);
+    st = set_list(vp, names + done, count - done, values + done);
     vp_release(vp);
     return st;
+}
+
+enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                   const union hv_reg_value *values)
+{
+    uint32_t gprs = count_gprs(names, count), done = count_plain(names, gprs, count);
+
+    if (done < count)
+        return set_mixed(vp, names, done, count, values);
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    set_plain(vp->vcpu, names, gprs, count, values);
+    vp_release(vp);
+    return HV_OK;
 }
