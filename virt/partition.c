@@ -29,17 +29,24 @@ static enum hv_status setup_locked(struct hv_partition *p)
         return HV_E_STATE;
     if (p->properties.processor_count == 0)
         return HV_E_CONFIG;
-    st = backend_on();
+    st = properties_seal(&p->properties);
     if (st != HV_OK)
         return st;
+    st = backend_on();
+    if (st != HV_OK)
+        goto out_unseal;
     st = npt_init(&p->npt, backend()->npt_format());
-    if (st != HV_OK) {
-        backend_off();
-        return st;
-    }
+    if (st != HV_OK)
+        goto out_off;
     p->time_base_ns = hv_host_time_ns();
     p->is_set_up = true;
     return HV_OK;
+
+out_off:
+    backend_off();
+out_unseal:
+    properties_unseal(&p->properties);
+    return st;
 }
 
 enum hv_status hv_partition_setup(struct hv_partition *p)

@@ -264,10 +264,16 @@ const void *property_list_find(const struct hv_property_list *list, uint32_t siz
     return low && key_of(items, size, low - 1) == key ? items + (size_t)(low - 1) * size : NULL;
 }
 
+/* What is asked of the host for a copy, in the units that it gives. */
+static size_t copy_size(uint32_t bytes)
+{
+    return ALIGN_UP((size_t)bytes, 16);
+}
+
 static void free_list(struct hv_property_list *list, uint32_t size)
 {
     if (list->items)
-        hv_host_free(list->items, (size_t)list->count * size);
+        hv_host_free(list->items, copy_size(list->count * size));
     *list = (struct hv_property_list){0};
 }
 
@@ -288,12 +294,12 @@ struct staged {
 
 static enum hv_status stage_list(const struct property *property, const void *buffer, uint32_t size, struct staged *out)
 {
-    if (size % property->size || size / property->size > HV_PROPERTY_LIST_MAX || (size && !buffer))
+    if (size % property->size || size > HV_PROPERTY_LIST_BYTES || (size && !buffer))
         return HV_E_INVALID;
     out->list = (struct hv_property_list){.count = size / property->size, .is_set = true};
     if (!size)
         return HV_OK;
-    out->list.items = hv_host_alloc(size);
+    out->list.items = hv_host_alloc(copy_size(size));
     if (!out->list.items)
         return HV_E_NO_MEMORY;
     memcpy(out->list.items, buffer, size);
@@ -512,12 +518,17 @@ enum hv_status properties_seal(struct hv_properties *props)
     return props->cpuid ? HV_OK : HV_E_NO_MEMORY;
 }
 
+void properties_unseal(struct hv_properties *props)
+{
+    if (props->cpuid)
+        cpuid_table_destroy(props->cpuid);
+    props->cpuid = NULL;
+}
+
 void properties_free(struct hv_properties *props)
 {
     for (size_t i = 0; i < ARRAY_COUNT(properties); i++)
         if (properties[i].kind == LIST)
             free_list(place_of(props, &properties[i]), properties[i].size);
-    if (props->cpuid)
-        cpuid_table_destroy(props->cpuid);
-    props->cpuid = NULL;
+    properties_unseal(props);
 }

@@ -70,7 +70,8 @@ struct hv_property_list {
     bool is_set; /* an empty list differs from one never set */
 };
 
-#define HV_PROPERTY_LIST_MAX 1024u /* elements: a copy has at most 48 KiB */
+/* A list's copy has at most so many bytes, the largest piece of memory that a host is asked for. */
+#define HV_PROPERTY_LIST_BYTES 16384u
 
 /* The local APIC's timer counts nanoseconds. */
 #define HV_INTERRUPT_HZ 1000000000ull
@@ -109,6 +110,7 @@ void properties_init(struct hv_properties *props);
  * answers CPUID. HV_E_CONFIG: no processor count. HV_E_NO_MEMORY.
  */
 enum hv_status properties_seal(struct hv_properties *props);
+void properties_unseal(struct hv_properties *props); /* as before properties_seal; also when it was never called */
 
 /* Frees the lists and the table. */
 void properties_free(struct hv_properties *props);
