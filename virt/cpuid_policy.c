@@ -57,6 +57,7 @@
     (BITS32(9, 0) | CPUID_EXT1_EDX_SYSCALL | BITS32(17, 12) | CPUID_EXT1_EDX_NX | CPUID_EXT1_EDX_MMXEXT |              \
      CPUID_1_EDX_MMX | CPUID_1_EDX_FXSR | CPUID_EXT1_EDX_PAGE1GB | CPUID_EXT1_EDX_RDTSCP | CPUID_EXT1_EDX_LM |         \
      CPUID_EXT1_EDX_3DNOW_EXT | CPUID_EXT1_EDX_3DNOW)
+#define GIVEN_APM_EDX    CPUID_APM_EDX_INVARIANT_TSC
 #define GIVEN_WIDTHS_EBX (CPUID_WIDTHS_EBX_CLZERO | CPUID_WIDTHS_EBX_X87_POINTERS | CPUID_WIDTHS_EBX_BTC_NO)
 #define GIVEN_EXT2_EAX                                                                                                 \
     (CPUID_EXT2_EAX_LFENCE_SERIAL | CPUID_EXT2_EAX_NULL_SEL_BASE | CPUID_EXT2_EAX_SRSO_NO |                            \
@@ -68,7 +69,7 @@
 /* After filtering: what depends on the partition. */
 typedef void cpuid_fix(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot);
 static cpuid_fix fix_max_basic, fix_features, fix_caches, fix_max_subleaf_7, fix_topology, fix_xsave, fix_xsave_1,
-    fix_max_extended, fix_extended_features, fix_widths;
+    fix_max_extended, fix_multicore, fix_widths;
 
 struct cpuid_rule {
     uint32_t leaf;
@@ -80,32 +81,57 @@ struct cpuid_rule {
 /* A row with subleaf 0 alone says that the leaf has no subleaves. Leaf 0xB is made up altogether. */
 /* clang-format off */
 static const struct cpuid_rule rules[] = {
-    /*                         subleaves      eax               ebx               ecx              edx */
-    {CPUID_LEAF_MAX_BASIC,      0, 0,        {ALL,              ALL,              ALL,             ALL},            fix_max_basic},
-    {CPUID_LEAF_FEATURES,       0, 0,        {ALL,              BITS32(15, 0),    GIVEN_1_ECX,     GIVEN_1_EDX},    fix_features},
-    {0x00000002u,               0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
-    {CPUID_LEAF_CACHE,          0, 7,        {ALL,              ALL,              ALL,             ALL},            fix_caches},
-    {CPUID_LEAF_THERMAL,        0, 0,        {CPUID_6_EAX_ARAT, 0,                0,               0},              NULL},
-    {CPUID_LEAF_EXT_FEATURES,   0, 0,        {ALL,              GIVEN_7_EBX,      GIVEN_7_ECX,     GIVEN_7_EDX},    fix_max_subleaf_7},
-    {CPUID_LEAF_EXT_FEATURES,   1, 1,        {GIVEN_7_1_EAX,    0,                0,               GIVEN_7_1_EDX},  NULL},
-    {CPUID_LEAF_TOPOLOGY,       0, 2,        {0,                0,                0,               0},              fix_topology},
-    {CPUID_LEAF_XSAVE,          0, 0,        {ALL,              0,                0,               ALL},            fix_xsave},
-    {CPUID_LEAF_XSAVE,          1, 1,        {GIVEN_D_1_EAX,    0,                0,               0},              fix_xsave_1},
-    {CPUID_LEAF_XSAVE,          2, 15,       {ALL,              ALL,              ALL,             0},              fix_xsave},
-    {CPUID_LEAF_TSC,            0, 0,        {ALL,              ALL,              ALL,             0},              NULL},
-    {CPUID_LEAF_FREQUENCY,      0, 0,        {BITS32(15, 0),    BITS32(15, 0),    BITS32(15, 0),   0},              NULL},
-    {CPUID_LEAF_MAX_EXTENDED,   0, 0,        {ALL,              ALL,              ALL,             ALL},            fix_max_extended},
-    {CPUID_LEAF_EXT1,           0, 0,        {ALL,              ALL,              GIVEN_EXT1_ECX,  GIVEN_EXT1_EDX}, fix_extended_features},
-    {CPUID_LEAF_BRAND0,         0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
-    {CPUID_LEAF_BRAND0 + 1,     0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
-    {CPUID_LEAF_BRAND0 + 2,     0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
-    {0x80000005u,               0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
-    {0x80000006u,               0, 0,        {ALL,              ALL,              ALL,             ALL},            NULL},
-    {CPUID_LEAF_APM,            0, 0,        {0,                0,                0,               CPUID_APM_EDX_INVARIANT_TSC}, NULL},
-    {CPUID_LEAF_ADDRESS_WIDTHS, 0, 0,        {BITS32(15, 0),    GIVEN_WIDTHS_EBX, 0,               0},              fix_widths},
-    {0x80000019u,               0, 0,        {ALL,              ALL,              0,               0},              NULL},
-    {0x8000001au,               0, 0,        {BITS32(2, 0),     0,                0,               0},              NULL},
-    {CPUID_LEAF_AMD_EXT2,       0, 0,        {GIVEN_EXT2_EAX,   0,                0,               0},              NULL},
+    /*           subleaves  eax               ebx               ecx              edx */
+    {CPUID_LEAF_MAX_BASIC,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            fix_max_basic},
+    {CPUID_LEAF_FEATURES,
+                    0, 0,  {ALL,              BITS32(15, 0),    GIVEN_1_ECX,     GIVEN_1_EDX},    fix_features},
+    {CPUID_LEAF_TLB,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_CACHE,
+                    0, 7,  {ALL,              ALL,              ALL,             ALL},            fix_caches},
+    {CPUID_LEAF_THERMAL,
+                    0, 0,  {CPUID_6_EAX_ARAT, 0,                0,               0},              NULL},
+    {CPUID_LEAF_EXT_FEATURES,
+                    0, 0,  {ALL,              GIVEN_7_EBX,      GIVEN_7_ECX,     GIVEN_7_EDX},    fix_max_subleaf_7},
+    {CPUID_LEAF_EXT_FEATURES,
+                    1, 1,  {GIVEN_7_1_EAX,    0,                0,               GIVEN_7_1_EDX},  NULL},
+    {CPUID_LEAF_TOPOLOGY,
+                    0, 2,  {0,                0,                0,               0},              fix_topology},
+    {CPUID_LEAF_XSAVE,
+                    0, 0,  {ALL,              0,                0,               ALL},            fix_xsave},
+    {CPUID_LEAF_XSAVE,
+                    1, 1,  {GIVEN_D_1_EAX,    0,                0,               0},              fix_xsave_1},
+    {CPUID_LEAF_XSAVE,
+                    2, 62, {ALL,              ALL,              ALL,             0},              fix_xsave},
+    {CPUID_LEAF_TSC,
+                    0, 0,  {ALL,              ALL,              ALL,             0},              NULL},
+    {CPUID_LEAF_FREQUENCY,
+                    0, 0,  {BITS32(15, 0),    BITS32(15, 0),    BITS32(15, 0),   0},              NULL},
+    {CPUID_LEAF_MAX_EXTENDED,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            fix_max_extended},
+    {CPUID_LEAF_EXT1,
+                    0, 0,  {ALL,              ALL,              GIVEN_EXT1_ECX,  GIVEN_EXT1_EDX}, fix_multicore},
+    {CPUID_LEAF_BRAND0,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_BRAND0 + 1,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_BRAND0 + 2,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_AMD_L1_CACHE,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_L2_CACHE,
+                    0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
+    {CPUID_LEAF_APM,
+                    0, 0,  {0,                0,                0,               GIVEN_APM_EDX},  NULL},
+    {CPUID_LEAF_ADDRESS_WIDTHS,
+                    0, 0,  {BITS32(15, 0),    GIVEN_WIDTHS_EBX, 0,               0},              fix_widths},
+    {CPUID_LEAF_AMD_TLB_1G,
+                    0, 0,  {ALL,              ALL,              0,               0},              NULL},
+    {CPUID_LEAF_AMD_OPTIMIZATION,
+                    0, 0,  {BITS32(2, 0),     0,                0,               0},              NULL},
+    {CPUID_LEAF_AMD_EXT2,
+                    0, 0,  {GIVEN_EXT2_EAX,   0,                0,               0},              NULL},
 };
 /* clang-format on */
 
@@ -280,7 +306,7 @@ static void fix_xsave_1(const struct hv_properties *props, uint32_t subleaf, str
         slot->dynamic = CPUID_DYN_XSAVE_COMPACT;
 }
 
-static void fix_extended_features(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+static void fix_multicore(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
 {
     (void)subleaf;
     if (backend()->vendor == HV_VENDOR_AMD && props->processor_count > 1)

@@ -8,7 +8,12 @@
 /* indices of a CPUID output */
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REGS };
 
-/* feature bits that <arch/bits/cpuid.h> does not name */
+/* leaves and feature bits that <arch/bits/cpuid.h> does not name */
+#define CPUID_LEAF_TLB                  0x00000002u
+#define CPUID_LEAF_AMD_L1_CACHE         0x80000005u
+#define CPUID_LEAF_L2_CACHE             0x80000006u
+#define CPUID_LEAF_AMD_TLB_1G           0x80000019u
+#define CPUID_LEAF_AMD_OPTIMIZATION     0x8000001au
 #define CPUID_7_EDX_AVX512_VP2INTERSECT BIT32(8)
 #define CPUID_7_1_EAX_SHA512            BIT32(0)
 #define CPUID_7_1_EAX_SM3               BIT32(1)

@@ -207,18 +207,34 @@ static const struct {
 
 /* --------------------------------------------------------------------------- CPUID to banks */
 
-static void find_host(uint64_t words[BANKS])
+/* The outputs that the table speaks of. CPUID is slow, above all where a hypervisor answers it: each is asked for once.
+ */
+static const struct {
+    uint32_t leaf;
+    uint8_t subleaf;
+} outputs[] = {
+    {CPUID_LEAF_FEATURES, 0}, {CPUID_LEAF_EXT_FEATURES, 0}, {CPUID_LEAF_EXT_FEATURES, 1},   {CPUID_LEAF_XSAVE, 1},
+    {CPUID_LEAF_EXT1, 0},     {CPUID_LEAF_APM, 0},          {CPUID_LEAF_ADDRESS_WIDTHS, 0}, {CPUID_LEAF_AMD_EXT2, 0},
+};
+
+static void find_in_output(uint32_t leaf, uint8_t subleaf, uint64_t words[BANKS])
 {
     uint32_t regs[CPUID_REGS];
 
-    memset(words, 0, BANKS * sizeof(words[0]));
+    cpuid_host(leaf, subleaf, regs);
     for (size_t i = 0; i < ARRAY_COUNT(features); i++) {
         const struct feature *f = &features[i];
 
-        cpuid_host(f->leaf, f->subleaf, regs);
-        if (regs[f->reg] & f->mask)
+        if (f->leaf == leaf && f->subleaf == subleaf && regs[f->reg] & f->mask)
             words[f->bank] |= BIT64(f->bit);
     }
+}
+
+static void find_host(uint64_t words[BANKS])
+{
+    memset(words, 0, BANKS * sizeof(words[0]));
+    for (size_t i = 0; i < ARRAY_COUNT(outputs); i++)
+        find_in_output(outputs[i].leaf, outputs[i].subleaf, words);
 }
 
 void features_host(uint64_t banks[2])
