@@ -21,6 +21,7 @@ enum kind_index {
     KIND_LOW32,
     KIND_CANONICAL,
     KIND_CONTROL,
+    KIND_CR4,
     KIND_EFER,
     KIND_CR8,
     KIND_DR,
@@ -76,7 +77,7 @@ static const struct reg low_regs[] = {
     [HV_REG_CR0]    = {KIND_CONTROL, IN_VCPU(cr0),    VCPU_CR0},
     [HV_REG_CR2]    = {KIND_PLAIN,   IN_VCPU(cr2),    0},
     [HV_REG_CR3]    = {KIND_CONTROL, IN_VCPU(cr3),    VCPU_CR3},
-    [HV_REG_CR4]    = {KIND_CONTROL, IN_VCPU(cr4),    VCPU_CR4},
+    [HV_REG_CR4]    = {KIND_CR4,     IN_VCPU(cr4),    VCPU_CR4},
     [HV_REG_CR8]    = {KIND_CR8,     IN_VCPU(cr8),    VCPU_CR8},
     [HV_REG_DR0]    = {KIND_DR,      IN_VCPU(dr[0]),  0},
     [HV_REG_DR1]    = {KIND_DR,      IN_VCPU(dr[1]),  0},
@@ -231,6 +232,17 @@ static bool set_control(struct hv_vp *vp, const struct reg *reg, uint32_t name, 
     vp->vcpu->flush_guest = true;
     vp->pdptes_stale = true;
     return set_word(vp, reg, name, value);
+}
+
+/*
+ * Features with state of their own that no bracket switches: the CPU might enter with these bits, and the guest change
+ * what is the host's. Other wrong bits are left to the entry's checks.
+ */
+#define CR4_NOT_SWITCHED (CR4_SMXE | CR4_KL | CR4_PKE | CR4_CET | CR4_PKS | CR4_UINTR | CR4_LAM_SUP | CR4_FRED)
+
+static bool cr4_is_harmless(uint64_t cr4)
+{
+    return cr4_is_valid(cr4 & CR4_NOT_SWITCHED);
 }
 
 static bool efer_is_valid(uint64_t efer)
@@ -563,6 +575,7 @@ static const struct kind {
     [KIND_LOW32]           = {get_word,            set_low32,           NULL},
     [KIND_CANONICAL]       = {get_word,            set_word,            is_canonical},
     [KIND_CONTROL]         = {get_word,            set_control,         NULL},
+    [KIND_CR4]             = {get_word,            set_control,         cr4_is_harmless},
     [KIND_EFER]            = {get_word,            set_control,         efer_is_valid},
     [KIND_CR8]             = {get_word,            set_word,            cr8_is_valid},
     [KIND_DR]              = {get_word,            set_dr,              NULL},

@@ -288,6 +288,9 @@ static void test_values(void **state)
     REFUSED(HV_REG_XCR0, 7 | XCR0_BNDREGS | XCR0_BNDCSR); /* this CPU has none */
     ACCEPTED(HV_REG_XCR0, 7 | XCR0_AVX512);
     REFUSED(HV_REG_XSS, 1ull << 8);
+    REFUSED(HV_REG_CR4, CR4_PKE);
+    REFUSED(HV_REG_CR4, CR4_CET);
+    ACCEPTED(HV_REG_CR4, CR4_PAE | 1ull << 63); /* for the auditor to find */
     REFUSED(HV_REG_EFER, 1ull << 12);
     ACCEPTED(HV_REG_EFER, EFER_LMA); /* for the auditor to find */
     REFUSED(HV_REG_PAT, 8);
