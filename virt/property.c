@@ -525,13 +525,6 @@ void properties_unseal(struct hv_properties *props)
     props->cpuid = NULL;
 }
 
-void properties_unseal(struct hv_properties *props)
-{
-    if (props->cpuid)
-        cpuid_table_destroy(props->cpuid);
-    props->cpuid = NULL;
-}
-
 void properties_free(struct hv_properties *props)
 {
     for (size_t i = 0; i < ARRAY_COUNT(properties); i++)
