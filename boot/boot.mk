@@ -20,7 +20,13 @@ BOOT_C       := $(sort $(wildcard boot/multiboot2/*.c boot/kernel/*.c $(PROGRAM_
 BOOT_ASM     := $(sort $(wildcard boot/multiboot2/*.asm boot/kernel/*.asm $(PROGRAM_DIRS:%=%/*.asm)))
 BOOT_OBJ     := $(BOOT_C:%.c=$(BUILD)/image/%.o) $(BOOT_ASM:%.asm=$(BUILD)/image/%.asm.o)
 
-ALL          += $(KERNEL) $(ISO)
+EFI_CFLAGS   := --target=x86_64-unknown-windows -std=c11 -ffreestanding -fshort-wchar -fno-stack-protector -mno-red-zone -mgeneral-regs-only \
+                -mno-stack-arg-probe -O2 -g -gcodeview-ghash -Wall -Wextra -Werror -Wmissing-prototypes -Wno-pragma-pack \
+                -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -Iboot/include
+EFI_C        := $(sort $(wildcard boot/efi/*.c)) boot/kernel/string.c
+EFI_OBJ      := $(EFI_C:%.c=$(BUILD)/efi/%.obj) $(BUILD)/efi/boot/efi/handoff.obj
+
+ALL          += $(KERNEL) $(ISO) $(EFI)
 
 $(KERNEL): $(BOOT_OBJ) $(LIB) linker.ld
 	$(call say,LD,$@)
@@ -40,4 +46,27 @@ $(ISO): $(KERNEL) boot/iso.sh
 	$(call say,ISO,$@)
 	$(Q)boot/iso.sh $@ $(KERNEL) '$(CMDLINE)' $(MODULES)
 
--include $(BOOT_OBJ:.o=.d)
+$(BUILD)/efi/%.obj: %.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(EFI_CFLAGS) -MMD -MP -c $< -o $@
+
+# the kernel goes into the loader: without its debug sections, which are most of the file
+$(BUILD)/efi/boot/efi/handoff.obj: boot/efi/handoff.asm $(KERNEL)
+	$(call say,NASM,$<)
+	@mkdir -p $(@D)
+	$(Q)llvm-objcopy --strip-all $(KERNEL) $(BUILD)/efi/barewhp.elf
+	$(Q)$(NASM) -f win64 -DKERNEL_FILE='"$(BUILD)/efi/barewhp.elf"' $< -o $@
+
+$(EFI): $(EFI_OBJ)
+	$(call say,LD,$@)
+	$(Q)lld-link /nologo /subsystem:efi_application /entry:efi_main /nodefaultlib /out:$@ $^
+
+-include $(BOOT_OBJ:.o=.d) $(EFI_OBJ:.obj=.d)
+
+.PHONY: run-selftest deps
+run-selftest: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
+	$(Q)boot/run.sh ENGINE=$(or $(ENGINE),qemu) CPUS=$(or $(CPUS),2) CMDLINE='program=selftest $(CMDLINE)'
+
+deps:
+	$(Q)boot/deps.sh

@@ -131,7 +131,7 @@ esac
 
 # The console begins with the kernel's first line and ends with its last: what the emulator itself prints before and after is not ours.
 filter() {
-    sed -u -n 's/\r$//; /^.*barewhp: BareWHP host kernel/,/^barewhp: exit status/{s/^.*barewhp: BareWHP/barewhp: BareWHP/;p}'
+    sed -u -n 's/\r$//; /^.*barewhp: BareWHP/,/^barewhp: exit status/{s/^.*barewhp: BareWHP/barewhp: BareWHP/;p}'
 }
 
 if [ "$INPUT" = 1 ]; then

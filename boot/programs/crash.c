@@ -54,7 +54,7 @@ static void crash_double_free(void)
 static void crash_sleep(void)
 {
     preempt_disable();
-    thread_sleep_ns(1);
+    thread_sleep_ns(1000000000);
 }
 
 static const struct {
