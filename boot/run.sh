@@ -142,15 +142,27 @@ fi
 ended=${PIPESTATUS[0]}
 [ -z "$LOG" ] || cp "$scratch/console" "$LOG"
 
+# Addresses of a dump with function, file and line, where llvm-symbolizer is there to tell.
+explain() {
+    local number address image=$KERNEL
+
+    [ -r "$image" ] && command -v llvm-symbolizer >/dev/null || return 0
+    grep -E '^  #[0-9]+ 0x' "$scratch/console" | while read -r number address _; do
+        printf '  %-4s %s\n' "$number" "$(llvm-symbolizer --inlines=0 -s -e "$image" "$address" | paste -s -d ' ')"
+    done >&2
+}
+
 status=$(sed -n 's/^barewhp: exit status \(-\{0,1\}[0-9]*\).*/\1/p' "$scratch/console" | tail -n 1)
 if [ -n "$status" ]; then
     [ "$status" != "$EXPECT" ] || exit 0
+    explain
     echo "run.sh: $ENGINE: exit status $status, expected $EXPECT" >&2
     [ $((status & 255)) -ne 0 ] || exit 1
     exit $((status & 255))
 fi
 {
     grep -v -e '^0*i\[' -e '^ALSA' "$scratch/errors" | tail -n 5
+    explain
     [ ! -r "$scratch/bochs.log" ] || grep -E 'PANIC|exception|triple' "$scratch/bochs.log" | tail -n 5
 } >&2
 if [ "$ended" -eq 124 ] || [ "$ended" -eq 137 ]; then

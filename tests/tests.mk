@@ -5,3 +5,4 @@ include tests/check.mk
 include tests/abi.mk
 -include tests/unit.mk
 -include tests/kernel.mk
+-include tests/port.mk

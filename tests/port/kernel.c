@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The smallest kernel that can use the library: one CPU, no threads, no interrupts, an allocator of its own, memory
+ * mapped to itself. It shares no code with boot/. This file is the porting layer; guest.c runs a guest on it.
+ */
+#include "port.h"
+#include <hv/base/memory.h>
+#include <hv/hv.h>
+
+/* ----------------------------------------------------------------------- console and the end */
+
+static void out8(uint16_t port, uint8_t value)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
+}
+
+static void print(const char *text)
+{
+    for (; *text; text++)
+        out8(0xe9, (uint8_t)*text);
+}
+
+/* Bochs ends at "Shutdown" on port 0x8900, QEMU at a write to its isa-debug-exit. */
+static _Noreturn void finish(bool well)
+{
+    print(well ? "barewhp: exit status 0\n" : "barewhp: exit status 1\n");
+    for (const char *s = "Shutdown"; *s; s++)
+        out8(0x8900, (uint8_t)*s);
+    out8(0xf4, !well);
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+bool port_check(bool held, const char *what)
+{
+    print(held ? "ok - port: " : "not ok - port: ");
+    print(what);
+    print("\n");
+    return held;
+}
+
+/* ------------------------------------------------------------------------------------- memory */
+
+void *memset(void *to, int byte, size_t size)
+{
+    void *start = to;
+
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(byte) : "memory");
+    return start;
+}
+
+void *memcpy(void *to, const void *from, size_t size)
+{
+    void *start = to;
+
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
+    return start;
+}
+
+void *memmove(void *to, const void *from, size_t size)
+{
+    char *t = to;
+    const char *f = from;
+
+    if (t <= f)
+        return memcpy(to, from, size);
+    while (size--)
+        t[size] = f[size];
+    return to;
+}
+
+int memcmp(const void *a, const void *b, size_t size)
+{
+    const uint8_t *x = a, *y = b;
+
+    for (; size; size--, x++, y++)
+        if (*x != *y)
+            return *x - *y;
+    return 0;
+}
+
+/* Free memory in order of address. Whoever frees says how much: no headers. Pages are taken from the end of an area of
+ * their own. */
+struct hole {
+    struct hole *next;
+    size_t size;
+};
+
+static uint8_t heap_area[1 << 20] __attribute__((aligned(16)));
+static uint8_t page_area[512][HV_PAGE_SIZE] __attribute__((aligned(4096)));
+static struct hole *holes = (struct hole *)heap_area;
+static void *free_page; /* the first word of a free page points to the next one */
+static size_t pages_never_used = 512, pages_used;
+
+void *hv_host_alloc(size_t size)
+{
+    size = (size + 15) & ~15ull;
+    for (struct hole **at = &holes; *at; at = &(*at)->next) {
+        struct hole *h = *at;
+
+        if (h->size < size)
+            continue;
+        h->size -= size;
+        if (!h->size)
+            *at = h->next;
+        return memset((uint8_t *)h + h->size, 0, size);
+    }
+    return NULL;
+}
+
+static void merge(struct hole *h)
+{
+    if (h->next && (uint8_t *)h + h->size == (uint8_t *)h->next)
+        *h = (struct hole){h->next->next, h->size + h->next->size};
+}
+
+void hv_host_free(void *p, size_t size)
+{
+    struct hole **at = &holes, *h = p, *before = NULL;
+
+    for (; *at && *at < h; at = &(*at)->next)
+        before = *at;
+    *h = (struct hole){*at, (size + 15) & ~15ull};
+    *at = h;
+    merge(h);
+    if (before)
+        merge(before);
+}
+
+void *hv_host_page_alloc(void)
+{
+    void **page = free_page;
+
+    if (page)
+        free_page = *page;
+    else if (pages_never_used)
+        page = (void *)page_area[--pages_never_used];
+    else
+        return NULL;
+    pages_used++;
+    return memset(page, 0, HV_PAGE_SIZE);
+}
+
+void hv_host_page_free(void *page)
+{
+    *(void **)page = free_page;
+    free_page = page;
+    pages_used--;
+}
+
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va)
+{
+    return (uintptr_t)va < HV_SIZE_1G ? (uintptr_t)va : HV_HPA_NONE;
+}
+
+void *hv_host_phys_to_virt(hv_hpa_t pa)
+{
+    return pa < HV_SIZE_1G ? (void *)pa : NULL;
+}
+
+/* ------------------------------------------- the rest of the porting layer: one CPU, one thread */
+
+void hv_host_log(enum hv_log_level level, const char *text)
+{
+    (void)level;
+    print("# ");
+    print(text);
+    print("\n");
+}
+
+_Noreturn void hv_host_panic(const char *text)
+{
+    port_check(false, text);
+    finish(false);
+}
+
+/* clang-format off */
+uint32_t hv_host_cpu_count(void) { return 1; }
+uint32_t hv_host_cpu_id(void) { return 0; }
+void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg) { (void)cpu; fn(arg); }
+void hv_host_preempt_disable(void) {}
+void hv_host_preempt_enable(void) {}
+uint64_t hv_host_irq_save(void) { return 0; }
+void hv_host_irq_restore(uint64_t flags) { (void)flags; }
+void hv_host_kick(uint32_t cpu) { (void)cpu; }
+bool hv_host_should_yield(void) { return false; }
+void hv_host_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns) { (void)word; (void)expected; (void)deadline_ns; }
+void hv_host_wake(const volatile uint32_t *word) { (void)word; }
+uint64_t hv_host_time_ns(void) { return __builtin_ia32_rdtsc(); } /* as if the TSC ran at 1 GHz */
+/* clang-format on */
+
+/* ------------------------------------------------------------------------------------------ main */
+
+void port_main(void)
+{
+    bool well;
+
+    print("barewhp: BareWHP in a foreign kernel\n1..4\n");
+    out8(0x21, 0xff); /* all interrupts masked: there is nobody to take them */
+    out8(0xa1, 0xff);
+    holes->size = sizeof(heap_area);
+    if (!hv_platform()->present) {
+        for (int i = 0; i < 4; i++)
+            print("ok - port # SKIP no hypervisor on this machine\n");
+        finish(true);
+    }
+    well = port_guest_run();
+    well &=
+        port_check(!pages_used && holes == (void *)heap_area && holes->size == sizeof(heap_area), "all memory is back");
+    finish(well);
+}
