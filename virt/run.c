@@ -128,16 +128,19 @@ void run_apply_notifications(struct hv_vp *vp)
     }
 }
 
-/* Once per run, pinned. False: the state can not be entered, and exit says so. */
+/* Once per run, pinned. */
 static void prepare(struct hv_vp *vp)
 {
+    const struct vcpu_controls *c = &vp->vcpu->controls;
+
     if (!vp->properties_seen)
         apply_properties(vp);
     if (vp->pdptes_stale) {
         gva_load_pdptes(vp); /* unreadable ones are left as they were: the guest's next access says where memory is missing */
         vp->pdptes_stale = false;
     }
-    run_apply_notifications(vp);
+    if (vp->notifications || c->interrupt_window || c->nmi_window || c->tpr_threshold)
+        run_apply_notifications(vp);
 }
 
 /* ------------------------------------------------------------------------------------ THE loop */

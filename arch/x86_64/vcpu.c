@@ -90,35 +90,46 @@ static const uint32_t msr_index[VCPU_MSR_COUNT] = {
     [VCPU_MSR_TSC_AUX] = MSR_IA32_TSC_AUX, [VCPU_MSR_KERNEL_GS_BASE] = MSR_IA32_KERNEL_GS_BASE,
 };
 
-static unsigned msr_count(void)
-{
-    /* TSC_AUX is the last one, and there only with RDTSCP */
-    return cpu_facts()->has_rdtscp ? VCPU_MSR_COUNT : VCPU_MSR_TSC_AUX;
-}
+#define MSRS_OF_ALL_CPUS VCPU_MSR_TSC_AUX /* those before it; TSC_AUX is there only with RDTSCP */
 
 /* Writing an MSR is slow on silicon: only where the values differ. */
+static inline void msr_enter_one(struct vcpu *v, unsigned i)
+{
+    v->host_msr[i] = cpu_read_msr(msr_index[i]);
+    if (v->host_msr[i] != v->msr[i])
+        cpu_write_msr(msr_index[i], v->msr[i]);
+}
+
+static inline void msr_leave_one(struct vcpu *v, unsigned i)
+{
+    if (v->host_msr[i] != v->msr[i])
+        cpu_write_msr(msr_index[i], v->host_msr[i]);
+}
+
 static void msr_enter(struct vcpu *v)
 {
-    for (unsigned i = 0; i < msr_count(); i++) {
-        v->host_msr[i] = cpu_read_msr(msr_index[i]);
-        if (v->host_msr[i] != v->msr[i])
-            cpu_write_msr(msr_index[i], v->msr[i]);
-    }
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < MSRS_OF_ALL_CPUS; i++)
+        msr_enter_one(v, i);
+    if (cpu_facts()->has_rdtscp)
+        msr_enter_one(v, VCPU_MSR_TSC_AUX);
 }
 
 /* The guest changes KERNEL_GS_BASE by itself (SWAPGS); its writes of the others exit, so that their values are known. */
 static void msr_leave(struct vcpu *v)
 {
     v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
-    for (unsigned i = 0; i < msr_count(); i++)
-        if (v->host_msr[i] != v->msr[i])
-            cpu_write_msr(msr_index[i], v->host_msr[i]);
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < MSRS_OF_ALL_CPUS; i++)
+        msr_leave_one(v, i);
+    if (cpu_facts()->has_rdtscp)
+        msr_leave_one(v, VCPU_MSR_TSC_AUX);
 }
 
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value)
 {
     v->msr[which] = value;
-    if (v->loaded && (unsigned)which < msr_count())
+    if (v->loaded && (which < MSRS_OF_ALL_CPUS || cpu_facts()->has_rdtscp))
         cpu_write_msr(msr_index[which], value);
 }
 

@@ -235,7 +235,7 @@ static uint64_t descriptor_base(struct cpu_table_register gdt, uint16_t selector
     return FIELD_GET(BITS64(39, 16), d[0]) | FIELD_GET(BITS64(63, 56), d[0]) << 24 | d[1] << 32;
 }
 
-/* Host state that is the same for all of a CPU's threads. The rest is vmx_load's. */
+/* Host state that is the same for all of a CPU's threads. The rest is vmx_load's. VM exits set TR's limit to 0x67 and the tables' to 0xffff. */
 static void write_host_cpu_state(struct vmx_vcpu *vmx)
 {
     struct cpu_table_register gdt = cpu_read_gdtr(), idt = cpu_read_idtr();
@@ -256,6 +256,9 @@ static void write_host_cpu_state(struct vmx_vcpu *vmx)
     vmx_write(VMCS_HOST_SYSENTER_EIP, cpu_read_msr(MSR_IA32_SYSENTER_EIP));
     vmx_write(VMCS_HOST_PAT, cpu_read_msr(MSR_IA32_PAT));
     vmx_write(VMCS_HOST_EFER, cpu_read_msr(MSR_IA32_EFER));
+    vmx->lost.gdt_limit = gdt.limit;
+    vmx->lost.idt_limit = idt.limit;
+    vmx->lost.tr = cpu_segment_limit(tr) != 0x67;
     vmx->host.cr0 = vmx->host.cr3 = vmx->host.cr4 = vmx->host.fs_base = vmx->host.gs_base = ~0ull; /* unknown */
     vmx->host_rsp = 0;
 }

@@ -24,13 +24,10 @@ static void load_host_state(struct vmx_vcpu *vmx)
     write_if_changed(VMCS_HOST_GS_BASE, &vmx->host.gs_base, cpu_read_msr(MSR_IA32_GS_BASE));
 }
 
-/* The limit of the TSS descriptor; VM exits set TR's limit to 0x67. */
-static uint32_t tr_limit(void)
-{
-    return cpu_segment_limit(cpu_read_tr());
-}
-
-/* VM exits load null into ES, DS, FS, GS and LDTR, 0xffff into the table limits, and clear IA32_DEBUGCTL (SDM 3C 28.5). */
+/*
+ * VM exits load null into ES, DS, FS, GS and LDTR, and clear IA32_DEBUGCTL (SDM 3C 28.5). Threads of the host may differ in these. The limits of TR and of
+ * the tables are a CPU's own: see vmcs.c.
+ */
 static void note_lost_state(struct vmx_vcpu *vmx)
 {
     vmx->lost.es = cpu_read_es();
@@ -39,10 +36,7 @@ static void note_lost_state(struct vmx_vcpu *vmx)
     vmx->lost.gs = cpu_read_gs();
     vmx->lost.ldtr = cpu_read_ldtr();
     vmx->lost.selectors = vmx->lost.es | vmx->lost.ds | vmx->lost.fs | vmx->lost.gs | vmx->lost.ldtr;
-    vmx->lost.gdt_limit = cpu_read_gdtr().limit;
-    vmx->lost.idt_limit = cpu_read_idtr().limit;
     vmx->lost.debugctl = cpu_read_msr(MSR_IA32_DEBUGCTL);
-    vmx->lost.tr = tr_limit() != 0x67;
 }
 
 void vmx_load(struct vcpu *v)
