@@ -148,7 +148,9 @@ explain() {
 
     [ -r "$image" ] && command -v llvm-symbolizer >/dev/null || return 0
     grep -E '^  #[0-9]+ 0x' "$scratch/console" | while read -r number address _; do
-        printf '  %-4s %s\n' "$number" "$(llvm-symbolizer --inlines=0 -s -e "$image" "$address" | paste -s -d ' ')"
+        # all but the first are return addresses: the call is before them
+        [ "$number" = '#0' ] || address=$(printf '0x%x' $((address - 1)))
+        printf '  %-4s %s\n' "$number" "$(llvm-symbolizer --no-inlines --basenames -e "$image" "$address" | paste -s -d ' ')"
     done >&2
 }
 
