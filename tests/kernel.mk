@@ -10,6 +10,7 @@ GUEST_ASM := $(sort $(wildcard tests/guests/*.asm))
 GUEST_OBJ := $(GUEST_ASM:%.asm=$(BUILD)/image/%.asm.o)
 BOOT_OBJ  += $(GUEST_OBJ)
 
+$(GUEST_OBJ): tests/guests/guest.inc
 $(KERNEL): $(GUEST_OBJ)
 -include $(GUEST_OBJ:.o=.d)
 

@@ -432,6 +432,35 @@ bool vm_check_reason(struct vm *vm, WHV_RUN_VP_EXIT_REASON wanted, const char *f
     return false;
 }
 
+bool vm_check_end(struct vm *vm, const char *file, int line)
+{
+    bool ended = vm_check_reason(vm, WHvRunVpExitReasonX64Halt, file, line);
+
+    if (ended && vm_mode_in(vm->mode, VM_CPL3)) {
+        ended = test_check(vm->exit.VpContext.Rip == VM_STUB(13) + 1, file, line, "#GP of HLT at CPL 3", vm->exit.VpContext.Rip,
+                           VM_STUB(13) + 1);
+        return ended && test_check(vm_stack(vm, 1) == vm_end(vm) - 1, file, line, "end of the snippet", vm_stack(vm, 1), vm_end(vm) - 1);
+    }
+    return ended && test_check(vm->exit.VpContext.Rip == vm_end(vm), file, line, "end of the snippet", vm->exit.VpContext.Rip, vm_end(vm));
+}
+
+void vm_check_instruction(struct vm *vm, unsigned n)
+{
+    EXPECT_EQ(vm->exit.VpContext.Rip, vm_mark(vm, n));
+    EXPECT_EQ(vm->exit.VpContext.InstructionLength, vm_mark(vm, n + 1) - vm_mark(vm, n));
+}
+
+void vm_check_bytes(struct vm *vm, unsigned count, const uint8_t *bytes, bool must)
+{
+    uint64_t at = vm->exit.VpContext.Cs.Base + vm->exit.VpContext.Rip;
+
+    EXPECT_LE(count, 16);
+    if (must)
+        EXPECT_GE(count, 1);
+    if (count <= 16 && at + count <= VM_MEMORY_SIZE)
+        EXPECT_BYTES(bytes, vm_at(vm, at), count);
+}
+
 void vm_step(struct vm *vm)
 {
     vm_set(vm, WHvX64RegisterRip, vm->exit.VpContext.Rip + vm->exit.VpContext.InstructionLength);

@@ -216,11 +216,17 @@ bool vm_check_reason(struct vm *vm, WHV_RUN_VP_EXIT_REASON wanted, const char *f
 /* Runs and expects that exit (short name: Halt, MemoryAccess...). Yields whether it came. */
 #define EXPECT_EXIT(vm, reason) (vm_run(vm), vm_check_reason(vm, WHvRunVpExitReason##reason, __FILE__, __LINE__))
 
-/* Runs and expects the HLT that ends the snippet: RIP at its end. */
-#define EXPECT_END(vm) (EXPECT_EXIT(vm, X64Halt) && EXPECT_EQ((vm)->exit.VpContext.Rip, vm_end(vm)))
+/* Runs and expects the HLT that ends the snippet: RIP at its end; at CPL 3 the #GP that it is there. */
+#define EXPECT_END(vm) (vm_run(vm), vm_check_end(vm, __FILE__, __LINE__))
+bool vm_check_end(struct vm *vm, const char *file, int line);
 
 /* Runs and expects the stub of that vector. */
 #define EXPECT_VECTOR(vm, v) (EXPECT_EXIT(vm, X64Halt) && EXPECT_EQ((vm)->exit.VpContext.Rip, VM_STUB(v) + 1))
+
+/* The exit is at the snippet's n-th mark, with the length of the instruction up to the next one. */
+void vm_check_instruction(struct vm *vm, unsigned n);
+/* The context's instruction bytes are the guest's code at RIP; must: there have to be some. */
+void vm_check_bytes(struct vm *vm, unsigned count, const uint8_t *bytes, bool must);
 
 /* RIP += InstructionLength of the last exit. */
 void vm_step(struct vm *vm);
