@@ -709,6 +709,12 @@ static uint64_t *plain(struct vcpu *v, uint32_t name)
     return (uint64_t *)((char *)v + low_regs[name].offset);
 }
 
+/* A name is read once for its check and its use: the list may be changing. */
+static uint32_t name_at(const uint32_t *names, uint32_t i)
+{
+    return __atomic_load_n(&names[i], __ATOMIC_RELAXED);
+}
+
 /* How many names from the first on are general registers, in fours? */
 static uint32_t count_gprs(const uint32_t *names, uint32_t count)
 {
@@ -738,8 +744,8 @@ static uint32_t get_plain(struct vcpu *v, const uint32_t *names, uint32_t count,
         put_word(&values[i + 2], v->gpr[names[i + 2] % GPR_COUNT]);
         put_word(&values[i + 3], v->gpr[names[i + 3] % GPR_COUNT]);
     }
-    for (; i < count && names[i] < PLAIN_COUNT; i++)
-        put_word(&values[i], *plain(v, names[i]));
+    for (uint32_t name; i < count && (name = name_at(names, i)) < PLAIN_COUNT; i++)
+        put_word(&values[i], *plain(v, name));
     return i;
 }
 
@@ -762,14 +768,14 @@ static void set_plain(struct vcpu *v, const uint32_t *names, uint32_t gprs, uint
     uint32_t seen = 0, i;
 
     for (i = 0; i < gprs; i += GPR_STEP) {
-        seen |= set_gpr(v, names[i], &values[i]);
-        seen |= set_gpr(v, names[i + 1], &values[i + 1]);
-        seen |= set_gpr(v, names[i + 2], &values[i + 2]);
-        seen |= set_gpr(v, names[i + 3], &values[i + 3]);
+        seen |= set_gpr(v, name_at(names, i), &values[i]);
+        seen |= set_gpr(v, name_at(names, i + 1), &values[i + 1]);
+        seen |= set_gpr(v, name_at(names, i + 2), &values[i + 2]);
+        seen |= set_gpr(v, name_at(names, i + 3), &values[i + 3]);
     }
-    for (; i < count && names[i] < PLAIN_COUNT; i++) {
-        *plain(v, names[i]) = values[i].u64;
-        seen |= BIT32(names[i]);
+    for (uint32_t name; i < count && (name = name_at(names, i)) < PLAIN_COUNT; i++) {
+        *plain(v, name) = values[i].u64;
+        seen |= BIT32(name);
     }
     vcpu_changed(v, plain_groups(seen));
 }

@@ -15,8 +15,8 @@
  *   WHP:              the page of Microsoft's documentation that describes the function
  *
  * Every function answers, beside what its comment lists: S_OK for success; E_INVALIDARG for a handle that is not a
- * live one, an undefined code or flag, a reserved field that is not zero; E_POINTER for NULL where a pointer is
- * needed; E_OUTOFMEMORY. A function that takes VpIndex: WHV_E_VP_DOES_NOT_EXIST; one that needs it idle:
+ * live one, an undefined code or flag, a reserved field that is not zero, NULL where a pointer is needed (E_POINTER
+ * where the function's comment says so); E_OUTOFMEMORY. A function that takes VpIndex: WHV_E_VP_DOES_NOT_EXIST; one that needs it idle:
  * WHV_E_INVALID_VP_STATE. After a failure nothing has changed, and the memory that out parameters point to is as
  * before.
  *
@@ -39,7 +39,7 @@ extern "C" {
  * that of WHV_CAPABILITY; the buffer may be larger. Needs no partition; HypervisorPresent is FALSE where virtual
  * processors cannot run.
  * Errors: WHV_E_UNKNOWN_CAPABILITY, WHV_E_INSUFFICIENT_BUFFER.
- * Context: any. WHP: WHvGetCapability.
+ * Context: thread. WHP: WHvGetCapability.
  */
 HRESULT WHVAPI WHvGetCapability(WHV_CAPABILITY_CODE CapabilityCode, VOID *CapabilityBuffer,
                                 UINT32 CapabilityBufferSizeInBytes, UINT32 *WrittenSizeInBytes);
@@ -67,8 +67,8 @@ HRESULT WHVAPI WHvSetupPartition(WHV_PARTITION_HANDLE Partition);
 /*
  * Puts each virtual processor back into the state it was created in and forgets cancellations and pending
  * notifications. Properties, mappings and the contents of memory stay; time stands still until the next run.
- * Virtual processors that run are stopped first.
- * Errors: HRESULT_FROM_WIN32(ERROR_INVALID_STATE) before WHvSetupPartition.
+ * Errors: HRESULT_FROM_WIN32(ERROR_INVALID_STATE) before WHvSetupPartition, WHV_E_INVALID_VP_STATE while a virtual
+ *         processor runs (cancel it first).
  * Context: thread. WHP: WHvResetPartition.
  */
 HRESULT WHVAPI WHvResetPartition(WHV_PARTITION_HANDLE Partition);
@@ -248,7 +248,7 @@ HRESULT WHVAPI WHvCancelRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT
 /*
  * Reads RegisterCount registers of an idle virtual processor; RegisterValues is aligned to 16 bytes. Bytes above a
  * register's size become 0.
- * Errors: WHV_E_INVALID_VP_REGISTER_NAME.
+ * Errors: WHV_E_INVALID_VP_REGISTER_NAME; RegisterValues then holds nothing of use.
  * Context: thread. WHP: WHvGetVirtualProcessorRegisters.
  */
 HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
@@ -589,7 +589,7 @@ HRESULT WHVAPI WHvGetVpciDeviceInterruptTarget(WHV_PARTITION_HANDLE Partition, U
 /*
  * Copies one set of counters of the partition.
  * Errors: WHV_E_UNKNOWN_PROPERTY, WHV_E_INSUFFICIENT_BUFFER.
- * Context: any. WHP: WHvGetPartitionCounters.
+ * Context: thread. WHP: WHvGetPartitionCounters.
  */
 HRESULT WHVAPI WHvGetPartitionCounters(WHV_PARTITION_HANDLE Partition, WHV_PARTITION_COUNTER_SET CounterSet,
                                        VOID *Buffer, UINT32 BufferSizeInBytes, UINT32 *BytesWritten);
