@@ -70,8 +70,34 @@ $(OFFSETS): arch/x86_64/offsets.c
 -include vmm/vmm.mk
 -include tests/tests.mk
 
-.PHONY: all clean
+# ---------------------------------------------------------------------------- commands
+
+# run and test see to it first that what they use is installed, and build on all CPUs.
+ifneq ($(filter run test,$(MAKECMDGOALS)),)
+ifneq ($(shell boot/deps.sh >&2 && echo there),there)
+$(error packages are missing)
+endif
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+.PHONY: all clean help
 all: $(LIB) $(ALL)
 
 clean:
 	$(Q)rm -rf $(BUILD)
+
+help:
+	@printf '%s\n' \
+	    'make                    the library, the bootable images' \
+	    'make run [ENGINE=E]     boots the image and shows a guest; E: auto, kvm, bochs, qemu, uefi' \
+	    'make test               every test that this machine can run' \
+	    'make test-unit          on the desk, with sanitizers' \
+	    'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \
+	    'make test-port          the library in a foreign kernel' \
+	    'make test-system        the demo, the boots' \
+	    'make test-abi           the headers against the reference' \
+	    'make check              layers, headers, sources, symbols' \
+	    'make run-selftest       the host kernel alone' \
+	    'make debug              the image under QEMU, waiting for gdb' \
+	    'make deps               installs what is missing' \
+	    'make format             clang-format'
