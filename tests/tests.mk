@@ -6,3 +6,4 @@ include tests/abi.mk
 -include tests/unit.mk
 -include tests/kernel.mk
 -include tests/port.mk
+-include tests/system.mk
