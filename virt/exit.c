@@ -28,6 +28,8 @@ void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
 {
     struct vcpu *v = vp->vcpu;
 
+    if (backend()->advance(v, exit->instruction_length))
+        return;
     vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_INTR);
     v->rip = next_rip(v, exit->instruction_length);
     vcpu_changed(v, VCPU_RIP);

@@ -187,6 +187,7 @@ const struct hv_backend vmx_backend = {
     .vcpu_destroy = vmx_vcpu_destroy,
     .acquire = vmx_acquire,
     .fetch = vmx_fetch,
+    .advance = vmx_advance,
     .context = vmx_context,
     .load = vmx_load,
     .put = vmx_put,

@@ -254,7 +254,30 @@ void vmx_sync(struct vmx_vcpu *vmx)
     v->dirty = 0;
 }
 
-/* ------------------------------------------------------------------------------- exit context */
+/* ------------------------------------------------------------------------- on the exit path */
+
+/* As vcpu_need for one register, for code that runs at every exit. */
+static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, uint32_t field)
+{
+    if (!(v->valid & group)) {
+        *value = vmx_read(field);
+        v->valid |= group;
+    }
+    return *value;
+}
+
+/* Not simple: a shadow that ends, a single-step trap, EIP that wraps. RIP goes to the VMCS at once, so that nothing is left to be synced. */
+bool vmx_advance(struct vcpu *v, uint8_t length)
+{
+    uint64_t rip = cached(v, VCPU_RIP, &v->rip, VMCS_GUEST_RIP), next = rip + length;
+    uint64_t shadow = v->valid & VCPU_INTR ? v->interrupt_shadow
+                                           : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+
+    if (shadow | (cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS) & RFLAGS_TF) | (rip ^ next) >> 32)
+        return false;
+    vmx_write(VMCS_GUEST_RIP, v->rip = next);
+    return true;
+}
 
 /*
  * What every exit tells the client. Of CR0, EFER, SS and DR7 one bit or two are wanted: where a group is not cached, a single field is read
@@ -277,11 +300,14 @@ static uint16_t execution_state(struct vcpu *v)
 
 void vmx_context(struct vcpu *v, struct hv_exit *exit)
 {
-    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_CR8);
-    exit->vp.rip = v->rip;
-    exit->vp.rflags = v->rflags;
+    if (!(v->valid & VCPU_CS)) {
+        fetch_segment(v, SEG_CS);
+        v->valid |= VCPU_CS;
+    }
+    exit->vp.rip = cached(v, VCPU_RIP, &v->rip, VMCS_GUEST_RIP);
+    exit->vp.rflags = cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS);
     exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)v->cr8;
+    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : *virtual_tpr(v) >> 4 & 0xf);
     exit->vp.execution_state = execution_state(v);
 }
 

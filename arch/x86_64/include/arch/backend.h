@@ -36,6 +36,8 @@ struct hv_backend {
     void (*acquire)(struct vcpu *v); /* make its control structure current here */
     void (*fetch)(struct vcpu *v, uint32_t groups); /* hardware -> vcpu, only after acquire, while still pinned */
 
+    /* The common case of stepping over an instruction: RIP moves on and nothing else does. False: it is not that simple, and nothing was changed. */
+    bool (*advance)(struct vcpu *v, uint8_t length);
     void (*context)(struct vcpu *v, struct hv_exit *exit); /* fills exit->vp; after acquire, while still pinned */
 
     /* The entry bracket around any number of entries: host state that the hardware restores at each exit, and that only leave restores. Pinned. */
