@@ -19,9 +19,11 @@
 #
 # Exit status: 0 when the image ended with EXPECT, else the image's own (1 when that was 0), 124 after TIMEOUT,
 # 125 when the emulator ended without the image having said so, 126 when something needed is missing.
+# shellcheck disable=SC2054 # the commas are QEMU's
+# shellcheck disable=SC2317 # engine_* are called by name
 set -u
 
-ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU= CMDLINE= MODULES= EXPECT=0 ISO= LOG= INPUT=
+ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' command=()
 KERNEL=build/barewhp.elf EFI=build/BOOTX64.EFI
 here=$(dirname "$0")
 
@@ -119,9 +121,13 @@ log: $scratch/bochs.log
 END
     echo c >"$scratch/bochs.rc"
     # Bochs' remote display wants a TCP port and dies when another Bochs has it: each gets a network of its own, or its turn.
-    local alone=(flock "${TMPDIR:-/tmp}/barewhp-bochs.lock")
-    unshare -rn true 2>/dev/null && alone=(unshare -rn)
-    command=("${alone[@]}" bochs -q -f "$scratch/bochsrc" -rc "$scratch/bochs.rc")
+    if unshare -rn true 2>/dev/null; then
+        command=(unshare -rn)
+    else
+        exec 9>"${TMPDIR:-/tmp}/barewhp-bochs.lock"
+        flock 9
+    fi
+    command+=(bochs -q -f "$scratch/bochsrc" -rc "$scratch/bochs.rc")
 }
 
 case $ENGINE in
@@ -129,9 +135,10 @@ qemu | kvm | uefi | bochs) "engine_$ENGINE" ;;
 *) fail "ENGINE=$ENGINE is none of qemu, uefi, kvm, bochs" ;;
 esac
 
-# The console begins with the kernel's first line and ends with its last: what the emulator itself prints before and after is not ours.
+# The console begins with the kernel's (or its loader's) first line and ends with its last: what the emulator itself prints
+# before and after is not ours.
 filter() {
-    sed -u -n 's/\r$//; /^.*barewhp: BareWHP/,/^barewhp: exit status/{s/^.*barewhp: BareWHP/barewhp: BareWHP/;p}'
+    sed -E -u -n 's/\r$//; /barewhp: (BareWHP|loader: )/,/^barewhp: exit status/{s/^.*(barewhp: BareWHP)/\1/;p}'
 }
 
 if [ "$INPUT" = 1 ]; then

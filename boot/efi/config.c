@@ -3,8 +3,8 @@
  * \barewhp.cfg on the volume that the loader came from. Lines of
  *
  *   cmdline TEXT                  the kernel's command line
- *   module PATH [STRING]          a file to put into memory; STRING is its name and arguments (PATH's last part if missing)
- *   # anything
+ *   module PATH [STRING]          a file to put into memory; STRING is its name and arguments (PATH's last part if
+ * missing) # anything
  */
 #include "loader.h"
 #include <kernel/string.h>

@@ -3,9 +3,9 @@
 #include "loader.h"
 #include <kernel/string.h>
 
-#define PT_LOAD      1
-#define MACHINE_X64  62
-#define SPAN_MAX     (256u << 20)
+#define PT_LOAD     1
+#define MACHINE_X64 62
+#define SPAN_MAX    (256u << 20)
 
 struct elf_header {
     uint8_t ident[16];
@@ -21,7 +21,8 @@ struct elf_segment {
     uint64_t offset, vaddr, paddr, filesz, memsz, align;
 };
 
-_Static_assert(sizeof(struct elf_header) == 64 && sizeof(struct elf_segment) == 56, "System V ABI, figures 4-3 and 5-1");
+_Static_assert(sizeof(struct elf_header) == 64 && sizeof(struct elf_segment) == 56,
+               "System V ABI, figures 4-3 and 5-1");
 
 static bool header_good(const struct elf_header *h, uint64_t size)
 {
@@ -42,8 +43,8 @@ static struct elf_segment segment(const uint8_t *file, const struct elf_header *
 
 static bool segment_good(const struct elf_segment *s, uint64_t size)
 {
-    return s->offset <= size && s->filesz <= size - s->offset && s->filesz <= s->memsz && s->vaddr >= BOOT_KERNEL_BASE &&
-           s->memsz <= SPAN_MAX && s->vaddr - BOOT_KERNEL_BASE <= SPAN_MAX;
+    return s->offset <= size && s->filesz <= size - s->offset && s->filesz <= s->memsz &&
+           s->vaddr >= BOOT_KERNEL_BASE && s->memsz <= SPAN_MAX && s->vaddr - BOOT_KERNEL_BASE <= SPAN_MAX;
 }
 
 /* The addresses that the segments take, first and end. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The UEFI loader's parts. The kernel's ELF file is inside the loader; modules and the command line come from \barewhp.cfg. */
+/* The UEFI loader's parts. The kernel's ELF file is inside the loader; modules and the command line come from
+ * \barewhp.cfg. */
 #ifndef BOOT_EFI_LOADER_H
 #define BOOT_EFI_LOADER_H
 
@@ -25,7 +26,8 @@ void say(const char *text, const char *what, EFI_STATUS status);
 /* Pages that outlive the loader, below 4 GiB, zeroed; NULL after having said that there are none. */
 void *pages_get(UINTN count, EFI_MEMORY_TYPE type);
 
-/* config.c: what \barewhp.cfg asks for. Without that file nothing; a module that cannot be read is reported and left out. */
+/* config.c: what \barewhp.cfg asks for. Without that file nothing; a module that cannot be read is reported and left
+ * out. */
 void config_read(EFI_HANDLE image, struct boot_info *info);
 
 /* elf.c: copies the segments to memory. *entry: the address to jump to. */

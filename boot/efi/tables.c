@@ -2,8 +2,8 @@
 /* The page tables of the hand-over: 2 MiB pages only. */
 #include "loader.h"
 
-#define PTE_TABLE  0x03ull /* present, writable */
-#define PTE_LARGE  0x83ull
+#define PTE_TABLE 0x03ull /* present, writable */
+#define PTE_LARGE 0x83ull
 
 enum {
     ROOT,

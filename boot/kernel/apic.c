@@ -82,7 +82,8 @@ static void icr_write(uint32_t apic_id, uint32_t command)
     if (!ready)
         return;
     if (x2apic) {
-        __asm__ volatile("mfence; lfence" ::: "memory"); /* WRMSR to the ICR is not serializing: SDM volume 3, 11.12.3 */
+        __asm__ volatile("mfence; lfence" ::
+                             : "memory"); /* WRMSR to the ICR is not serializing: SDM volume 3, 11.12.3 */
         wrmsr(MSR_X2APIC + APIC_ICR, (uint64_t)apic_id << 32 | command);
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The clock is the TSC, measured against the ACPI PM timer or, without one, the PIT. */
-#include "clock_internal.h"
 #include "acpi_internal.h"
+#include "clock_internal.h"
 #include <hv/base/bits.h>
 #include <kernel/cpu.h>
 #include <kernel/exit.h>

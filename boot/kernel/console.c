@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two outputs: port 0xE9, which Bochs and QEMU's isa-debugcon print at no cost, and the first serial line. With both there only 0xE9
- * is used: an emulated UART takes its baud rate's time for each byte.
+ * Two outputs: port 0xE9, which Bochs and QEMU's isa-debugcon print at no cost, and the first serial line. With both
+ * there only 0xE9 is used: an emulated UART takes its baud rate's time for each byte.
  */
 #include "console.h"
 #include <kernel/cpu.h>

@@ -9,7 +9,7 @@
 #include <kernel/exit.h>
 #include <kernel/print.h>
 
-#define QEMU_EXIT_PORT 0xf4   /* isa-debug-exit: QEMU ends with status value * 2 + 1 */
+#define QEMU_EXIT_PORT  0xf4   /* isa-debug-exit: QEMU ends with status value * 2 + 1 */
 #define BOCHS_EXIT_PORT 0x8900 /* the text "Shutdown" ends Bochs */
 
 /* long enough for another CPU to take an NMI and stop */

@@ -22,10 +22,10 @@
 #define XCR0_AVX512  0xe0ull
 
 /* the legacy area: SDM volume 1, table 10-2 */
-#define FXSAVE_SIZE  512
-#define FCW_OFFSET   0
-#define FCW_DEFAULT  0x037f
-#define MXCSR_OFFSET 24
+#define FXSAVE_SIZE   512
+#define FCW_OFFSET    0
+#define FCW_DEFAULT   0x037f
+#define MXCSR_OFFSET  24
 #define MXCSR_DEFAULT 0x1f80
 
 static bool has_xsave;
@@ -72,7 +72,8 @@ void fpu_init_cpu(void)
     __asm__ volatile("fninit");
 }
 
-/* All zeroes but the control words: an XSAVE header of zeroes means initial state, except for MXCSR, which is always loaded. */
+/* All zeroes but the control words: an XSAVE header of zeroes means initial state, except for MXCSR, which is always
+ * loaded. */
 void fpu_reset(void *area)
 {
     const uint16_t fcw = FCW_DEFAULT;

@@ -7,9 +7,9 @@
 
 #define FPU_ALIGN 64
 
-void fpu_init(size_t room);   /* once: room is what a thread has for its state */
-void fpu_init_cpu(void);      /* on every CPU */
-void fpu_reset(void *area);   /* the state of a new thread */
+void fpu_init(size_t room); /* once: room is what a thread has for its state */
+void fpu_init_cpu(void);    /* on every CPU */
+void fpu_reset(void *area); /* the state of a new thread */
 void fpu_save(void *area);
 void fpu_restore(const void *area);
 

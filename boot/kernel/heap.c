@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Small objects: each page of the heap holds objects of one size behind a header with a bitmap. An empty page goes back to the page allocator at once,
- * so that the count of free pages shows every leak. Objects are freed with their size: a wrong size or a second free panics.
+ * Small objects: each page of the heap holds objects of one size behind a header with a bitmap. An empty page goes back
+ * to the page allocator at once, so that the count of free pages shows every leak. Objects are freed with their size: a
+ * wrong size or a second free panics.
  */
 #include <hv/base/bits.h>
 #include <hv/base/list.h>
@@ -25,9 +26,9 @@ _Static_assert(sizeof(struct slab) == 64, "the sizes below divide 4096 - 64 well
 /* multiples of 16; the large ones are 4032 / 6, 4032 / 4 ... rounded down */
 static const uint16_t sizes[] = {16, 32, 48, 64, 96, 128, 192, 256, 336, 448, 576, 672, 800, 1008, 1344, 2016};
 
-#define CLASSES    ARRAY_COUNT(sizes)
-#define LARGEST    2016
-#define SLAB_ROOM  (PAGE_SIZE - sizeof(struct slab))
+#define CLASSES   ARRAY_COUNT(sizes)
+#define LARGEST   2016
+#define SLAB_ROOM (PAGE_SIZE - sizeof(struct slab))
 
 static struct spinlock lock;
 static struct hv_list partial[CLASSES]; /* lock */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The physical page allocator: one bit a page, set when the page is free. Single pages are taken from the bottom, runs from the top.
- * A bitmap gives runs of any length and alignment, and it notices every double free.
+ * The physical page allocator: one bit a page, set when the page is free. Single pages are taken from the bottom, runs
+ * from the top. A bitmap gives runs of any length and alignment, and it notices every double free.
  */
 #include "pages.h"
 #include <hv/base/bits.h>

@@ -11,12 +11,12 @@
 #define MSR_EFER 0xc0000080
 #define EFER_NXE BIT64(11)
 
-#define CR0_WP     BIT64(16)
-#define CR0_NW     BIT64(29)
-#define CR0_CD     BIT64(30)
-#define CR4_PGE    BIT64(7)
-#define CPUID_NX   BIT32(20) /* 0x80000001 EDX */
-#define CPUID_1G   BIT32(26)
+#define CR0_WP   BIT64(16)
+#define CR0_NW   BIT64(29)
+#define CR0_CD   BIT64(30)
+#define CR4_PGE  BIT64(7)
+#define CPUID_NX BIT32(20) /* 0x80000001 EDX */
+#define CPUID_1G BIT32(26)
 
 #define PHYS_LIMIT (1ull << 52) /* no CPU has more */
 
@@ -251,7 +251,7 @@ void paging_load(void)
 {
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
     WRITE_CR(0, (READ_CR(0) | CR0_WP) & ~(CR0_CD | CR0_NW)); /* a BIOS may leave the caches off */
-    WRITE_CR(4, READ_CR(4) & ~CR4_PGE); /* the loader's global pages, if any, go */
+    WRITE_CR(4, READ_CR(4) & ~CR4_PGE);                      /* the loader's global pages, if any, go */
     WRITE_CR(3, paging_root());
     WRITE_CR(4, READ_CR(4) | CR4_PGE);
 }

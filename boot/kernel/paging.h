@@ -29,7 +29,8 @@ void paging_init(const struct boot_info *info);
 void paging_load(void);
 uint64_t paging_root(void); /* physical address of the PML4 */
 
-/* Maps with leaves as large as alignment allows, where nothing is mapped yet. False when there is no memory for tables. */
+/* Maps with leaves as large as alignment allows, where nothing is mapped yet. False when there is no memory for tables.
+ */
 bool paging_map(uint64_t va, uint64_t pa, uint64_t length, uint64_t flags);
 
 /* Removes 4 KiB leaves; the caller flushes the TLBs. Returns the physical address that was there or PHYS_NONE. */
@@ -38,10 +39,12 @@ uint64_t paging_unmap_page(uint64_t va);
 /* Creates the tables for a range, so that mapping pages in it later takes no memory. */
 bool paging_prepare(uint64_t va, uint64_t length);
 
-/* Maps a physical range somewhere in the window, at an address with the same offset in its page. NULL when out of space. */
+/* Maps a physical range somewhere in the window, at an address with the same offset in its page. NULL when out of
+ * space. */
 void *paging_window(uint64_t pa, uint64_t length, uint64_t flags);
 
-/* The same tables under another root, plus one executable page mapped at its physical address: for the other CPUs' start. */
+/* The same tables under another root, plus one executable page mapped at its physical address: for the other CPUs'
+ * start. */
 uint64_t paging_start_root(uint64_t page_pa, void *tables[4]);
 
 #endif

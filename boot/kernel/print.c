@@ -42,7 +42,8 @@ static void put_text(struct out *o, const struct spec *spec, const char *s)
         pad(o, ' ', n, spec->width);
 }
 
-static void put_number(struct out *o, const struct spec *spec, uint64_t value, unsigned base, const char *prefix, bool upper)
+static void put_number(struct out *o, const struct spec *spec, uint64_t value, unsigned base, const char *prefix,
+                       bool upper)
 {
     const char *set = upper ? "0123456789ABCDEF" : "0123456789abcdef";
     char digits[20];

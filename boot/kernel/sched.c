@@ -14,9 +14,9 @@ void thread_begin(void);
 extern void switch_stack(uint64_t *save_rsp, uint64_t load_rsp);
 
 static struct spinlock lock;
-static struct hv_list ready = {&ready, &ready};       /* lock */
+static struct hv_list ready = {&ready, &ready};          /* lock */
 static struct hv_list sleepers = {&sleepers, &sleepers}; /* lock; the earliest deadline first */
-static uint64_t idle_cpus;                            /* lock; one bit a CPU */
+static uint64_t idle_cpus;                               /* lock; one bit a CPU */
 
 uint64_t sched_lock(void)
 {
@@ -61,7 +61,8 @@ static void timer_program(struct cpu *cpu, uint64_t at, uint64_t now)
     apic_timer_start((uint32_t)HV_MIN(count, ~0u));
 }
 
-/* When this CPU must look again. Whoever adds a sleeper comes by here, so each deadline is in at least one CPU's timer. */
+/* When this CPU must look again. Whoever adds a sleeper comes by here, so each deadline is in at least one CPU's timer.
+ */
 static uint64_t timer_wanted(const struct cpu *cpu, uint64_t now)
 {
     uint64_t at = cpu->current == cpu->idle ? now + IDLE_MAX_NS : cpu->slice_end;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scheduler: one queue of ready threads for all CPUs, first come first served. One lock guards the queue, the sleepers,
- * the wait buckets and every thread's state; it is held across a switch and released by the thread that is switched to, so that
- * nobody can take up a thread whose registers are not saved yet.
+ * The scheduler: one queue of ready threads for all CPUs, first come first served. One lock guards the queue, the
+ * sleepers, the wait buckets and every thread's state; it is held across a switch and released by the thread that is
+ * switched to, so that nobody can take up a thread whose registers are not saved yet.
  */
 #ifndef BOOT_KERNEL_SCHED_H
 #define BOOT_KERNEL_SCHED_H
@@ -31,8 +31,8 @@ struct thread {
     struct hv_list link;       /* ready queue, or wait bucket */
     struct hv_list sleep_link; /* sleepers */
     enum thread_state state;
-    uint64_t rsp;     /* while not running */
-    uint32_t pin;     /* the only CPU it may run on, or CPU_ANY */
+    uint64_t rsp; /* while not running */
+    uint32_t pin; /* the only CPU it may run on, or CPU_ANY */
     uint32_t last_cpu;
     uint64_t deadline; /* while in sleepers */
     const volatile uint32_t *waiting_on;
@@ -57,10 +57,10 @@ uint64_t sched_lock(void);
 void sched_unlock(uint64_t flags);
 
 /* The following with the lock held. */
-void sched_ready(struct thread *t);  /* queues it and sees to it that a CPU takes notice */
-void sched_wake(struct thread *t);   /* a blocked thread: out of all lists, then ready */
+void sched_ready(struct thread *t);     /* queues it and sees to it that a CPU takes notice */
+void sched_wake(struct thread *t);      /* a blocked thread: out of all lists, then ready */
 void sched_block(uint64_t deadline_ns); /* the calling thread sleeps until sched_wake or the deadline (0: none) */
-void sched_switch(void);             /* leaves the calling thread, whose state says why; returns when it runs again */
+void sched_switch(void); /* leaves the calling thread, whose state says why; returns when it runs again */
 
 /* Lets another thread run if one waits for this CPU. Any context; does nothing with interrupts or preemption off. */
 void sched_preempt(void);

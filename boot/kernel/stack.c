@@ -44,7 +44,8 @@ static void flush(void *stack)
         __asm__ volatile("invlpg (%0)" ::"r"((char *)stack + offset) : "memory");
 }
 
-/* Unmaps the pages, then flushes everywhere, then gives the pages back: in this order nobody can reach a page that is free. */
+/* Unmaps the pages, then flushes everywhere, then gives the pages back: in this order nobody can reach a page that is
+ * free. */
 void stack_free(void *stack)
 {
     uint64_t pages[STACK_SIZE / PAGE_SIZE];
@@ -69,7 +70,8 @@ void *stack_alloc(void)
     for (unsigned i = 0; i < STACK_SIZE / PAGE_SIZE; i++) {
         void *page = page_alloc();
 
-        if (!page || !paging_map(stack + i * PAGE_SIZE, (uintptr_t)page - BOOT_DIRECT_MAP, PAGE_SIZE, PTE_WRITE | PTE_NX)) {
+        if (!page ||
+            !paging_map(stack + i * PAGE_SIZE, (uintptr_t)page - BOOT_DIRECT_MAP, PAGE_SIZE, PTE_WRITE | PTE_NX)) {
             if (page)
                 page_free(page);
             stack_free((void *)stack);

@@ -7,7 +7,8 @@
 #define STACK_SIZE 32768
 
 void stacks_init(void);
-void *stack_alloc(void);        /* the lowest address of STACK_SIZE bytes with an unmapped page below; NULL when there is no memory */
-void stack_free(void *stack);   /* thread context, interrupts on: asks every CPU to forget the addresses */
+void *stack_alloc(
+    void); /* the lowest address of STACK_SIZE bytes with an unmapped page below; NULL when there is no memory */
+void stack_free(void *stack); /* thread context, interrupts on: asks every CPU to forget the addresses */
 
 #endif

@@ -2,7 +2,8 @@
 #include <kernel/string.h>
 #include <stdint.h>
 
-/* "rep" instructions: short, and the CPU's own fast path. -ffreestanding does not keep the compiler from seeing a memcpy in a loop. */
+/* "rep" instructions: short, and the CPU's own fast path. -ffreestanding does not keep the compiler from seeing a
+ * memcpy in a loop. */
 void *memcpy(void *to, const void *from, size_t size)
 {
     void *d = to;

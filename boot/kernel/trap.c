@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Dispatch of exceptions and interrupts; what is printed when nobody handles one. */
-#include "trap_internal.h"
 #include "apic.h"
 #include "panic.h"
 #include "percpu.h"
 #include "sched.h"
+#include "trap_internal.h"
 #include <hv/base/bits.h>
 #include <kernel/exit.h>
 #include <kernel/lock.h>
@@ -32,17 +32,28 @@ extern char kernel_text_start[], kernel_text_end[];
 void trap_dispatch(struct trap_frame *frame);
 
 static const char *const exception_names[EXCEPTIONS] = {
-    [0] = "#DE divide error",         [1] = "#DB debug",
-    [2] = "NMI",                      [3] = "#BP breakpoint",
-    [4] = "#OF overflow",             [5] = "#BR bound range",
-    [6] = "#UD invalid opcode",       [7] = "#NM no FPU",
-    [8] = "#DF double fault",         [10] = "#TS invalid TSS",
-    [11] = "#NP segment not present", [12] = "#SS stack fault",
-    [13] = "#GP general protection",  [14] = "#PF page fault",
-    [16] = "#MF x87 error",           [17] = "#AC alignment check",
-    [18] = "#MC machine check",       [19] = "#XM SIMD error",
-    [20] = "#VE virtualization",      [21] = "#CP control protection",
-    [28] = "#HV hypervisor injection", [29] = "#VC VMM communication",
+    [0] = "#DE divide error",
+    [1] = "#DB debug",
+    [2] = "NMI",
+    [3] = "#BP breakpoint",
+    [4] = "#OF overflow",
+    [5] = "#BR bound range",
+    [6] = "#UD invalid opcode",
+    [7] = "#NM no FPU",
+    [8] = "#DF double fault",
+    [10] = "#TS invalid TSS",
+    [11] = "#NP segment not present",
+    [12] = "#SS stack fault",
+    [13] = "#GP general protection",
+    [14] = "#PF page fault",
+    [16] = "#MF x87 error",
+    [17] = "#AC alignment check",
+    [18] = "#MC machine check",
+    [19] = "#XM SIMD error",
+    [20] = "#VE virtualization",
+    [21] = "#CP control protection",
+    [28] = "#HV hypervisor injection",
+    [29] = "#VC VMM communication",
     [30] = "#SX security",
 };
 
@@ -115,12 +126,12 @@ static void print_registers(const struct trap_frame *f)
         const char *name;
         uint64_t value;
     } regs[] = {
-        {"rax", f->rax},     {"rbx", f->rbx},     {"rcx", f->rcx},       {"rdx", f->rdx},
-        {"rsi", f->rsi},     {"rdi", f->rdi},     {"rbp", f->rbp},       {"rsp", f->rsp},
-        {"r8 ", f->r8},      {"r9 ", f->r9},      {"r10", f->r10},       {"r11", f->r11},
-        {"r12", f->r12},     {"r13", f->r13},     {"r14", f->r14},       {"r15", f->r15},
-        {"cr0", READ_CR(0)}, {"cr2", READ_CR(2)}, {"cr3", READ_CR(3)},   {"cr4", READ_CR(4)},
-        {"cs ", f->cs},      {"ss ", f->ss},      {"flg", f->rflags},    {"gs ", (uintptr_t)this_cpu()},
+        {"rax", f->rax},     {"rbx", f->rbx},     {"rcx", f->rcx},     {"rdx", f->rdx},
+        {"rsi", f->rsi},     {"rdi", f->rdi},     {"rbp", f->rbp},     {"rsp", f->rsp},
+        {"r8 ", f->r8},      {"r9 ", f->r9},      {"r10", f->r10},     {"r11", f->r11},
+        {"r12", f->r12},     {"r13", f->r13},     {"r14", f->r14},     {"r15", f->r15},
+        {"cr0", READ_CR(0)}, {"cr2", READ_CR(2)}, {"cr3", READ_CR(3)}, {"cr4", READ_CR(4)},
+        {"cs ", f->cs},      {"ss ", f->ss},      {"flg", f->rflags},  {"gs ", (uintptr_t)this_cpu()},
     };
 
     for (unsigned i = 0; i < ARRAY_COUNT(regs); i += 4)
@@ -130,8 +141,11 @@ static void print_registers(const struct trap_frame *f)
 
 static void print_page_fault(uint64_t error)
 {
-    kprintf("  %s of 0x%lx: %s%s\n", error & 16 ? "execution" : error & 2 ? "write" : "read", READ_CR(2),
-            error & 1 ? "not permitted" : "not mapped", error & 8 ? ", reserved bit set" : "");
+    kprintf("  %s of 0x%lx: %s%s\n",
+            error & 16  ? "execution"
+            : error & 2 ? "write"
+                        : "read",
+            READ_CR(2), error & 1 ? "not permitted" : "not mapped", error & 8 ? ", reserved bit set" : "");
 }
 
 static _Noreturn void fatal(const struct trap_frame *f)
@@ -161,7 +175,7 @@ static bool extable_fix(struct trap_frame *frame)
 
 static void exception(struct trap_frame *frame)
 {
-    bool (*hook)(struct trap_frame *frame) = __atomic_load_n(&hooks[frame->vector], __ATOMIC_ACQUIRE);
+    bool (*hook)(struct trap_frame * frame) = __atomic_load_n(&hooks[frame->vector], __ATOMIC_ACQUIRE);
 
     if (frame->vector == VECTOR_NMI && panic_is_stopping())
         panic_stop_self();
@@ -200,15 +214,14 @@ void trap_dispatch(struct trap_frame *frame)
 }
 
 /* An instruction that may fault: on the fault the result stays false. */
-#define TRY(instruction, ok, outputs, ...)                                                                             \
-    __asm__ volatile("1: " instruction "\n\t"                                                                          \
-                     "movb $1, %b0\n"                                                                                  \
-                     "2:\n\t"                                                                                          \
-                     ".pushsection .extable, \"a\"\n\t"                                                                \
-                     ".quad 1b, 2b\n\t"                                                                                \
-                     ".popsection"                                                                                     \
-                     : "+r"(ok) outputs                                                                                \
-                     : __VA_ARGS__                                                                                     \
+#define TRY(instruction, ok, outputs, ...)              \
+    __asm__ volatile("1: " instruction "\n\t"           \
+                     "movb $1, %b0\n"                   \
+                     "2:\n\t"                           \
+                     ".pushsection .extable, \"a\"\n\t" \
+                     ".quad 1b, 2b\n\t"                 \
+                     ".popsection"                      \
+                     : "+r"(ok)outputs:__VA_ARGS__      \
                      : "memory")
 
 #define AND_OUTPUTS(...) , __VA_ARGS__

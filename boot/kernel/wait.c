@@ -18,7 +18,8 @@ static struct bucket *bucket_of(const volatile uint32_t *word)
     return &buckets[((uintptr_t)word / sizeof(*word) * 0x9e3779b97f4a7c15ull >> 32) % BUCKETS];
 }
 
-/* Registering in count comes before reading the word, and thread_wake reads count after the word was written: one of the two sees the other. */
+/* Registering in count comes before reading the word, and thread_wake reads count after the word was written: one of
+ * the two sees the other. */
 void thread_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns)
 {
     struct bucket *b = bucket_of(word);

@@ -61,8 +61,9 @@ static const struct {
     const char *name;
     void (*fn)(void);
 } kinds[] = {
-    {"panic", crash_panic}, {"ud", crash_ud},       {"read", crash_read},   {"jump", crash_jump},
-    {"stack", crash_stack}, {"free", crash_double_free}, {"sleep", crash_sleep},
+    {"panic", crash_panic}, {"ud", crash_ud},       {"read", crash_read},
+    {"jump", crash_jump},   {"stack", crash_stack}, {"free", crash_double_free},
+    {"sleep", crash_sleep},
 };
 
 static int crash(const struct boot_info *info)

@@ -12,13 +12,14 @@ struct selftest_case {
     uint32_t cpus; /* skipped with fewer */
 };
 
-extern const struct selftest_case selftest_memory[], selftest_cpu[], selftest_threads[]; /* each ends with a NULL name */
+extern const struct selftest_case selftest_memory[], selftest_cpu[],
+    selftest_threads[]; /* each ends with a NULL name */
 
 /* Notes file and line of the first thing that is not so; the case then fails. */
-#define CHECK(cond)                                                                                                    \
-    do {                                                                                                               \
-        if (!(cond))                                                                                                   \
-            return selftest_failed(__FILE__, __LINE__, #cond);                                                         \
+#define CHECK(cond)                                            \
+    do {                                                       \
+        if (!(cond))                                           \
+            return selftest_failed(__FILE__, __LINE__, #cond); \
     } while (0)
 
 bool selftest_failed(const char *file, int line, const char *what); /* false */

@@ -129,8 +129,8 @@ static bool case_timeout(void)
     uint32_t word = 5;
     uint64_t start = clock_ns();
 
-    hv_host_wait(&word, 4, 0);         /* not what it holds: at once */
-    hv_host_wait(&word, 5, start);     /* over already */
+    hv_host_wait(&word, 4, 0);     /* not what it holds: at once */
+    hv_host_wait(&word, 5, start); /* over already */
     hv_host_wait(&word, 5, start + 5 * NS_PER_MS);
     CHECK(clock_ns() >= start + 5 * NS_PER_MS);
     hv_host_wake(&word); /* nobody there */

@@ -4,8 +4,8 @@
  * it first of all and never looks at the loader's memory again.
  *
  * The hand-over, the same for both loaders:
- *   64-bit mode, interrupts off, RDI = address of struct boot_info (below 4 GiB), any stack
- *   page tables that map, readable, writable and executable:
+ *   64-bit mode, interrupts off, RDI = address of struct boot_info, any stack
+ *   page tables below 4 GiB that map, readable, writable and executable:
  *     the first 4 GiB of physical memory at address 0 and at BOOT_DIRECT_MAP
  *     the kernel's segments at the addresses they are linked for
  *   jump to the ELF entry point
@@ -45,7 +45,7 @@ struct boot_memory {
     uint32_t reserved;
 };
 
-/* A file that the loader put into memory; string is what the configuration says after its path: a name, then arguments. */
+/* A file that the loader put into memory; string is what the configuration says about it: a name, then arguments. */
 struct boot_module {
     uint64_t base, length;
     char string[BOOT_STRING_MAX];

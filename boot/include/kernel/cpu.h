@@ -13,8 +13,8 @@ uint32_t cpu_count(void);
 uint32_t cpu_id(void); /* worth something only while preemption or interrupts are off */
 
 /*
- * Runs fn(arg) on that CPU with interrupts off and returns when it is done. Thread context, preemption on or off, interrupts on.
- * Two CPUs may call each other at the same time.
+ * Runs fn(arg) on that CPU with interrupts off and returns when it is done. Thread context, preemption on or off,
+ * interrupts on. Two CPUs may call each other at the same time.
  */
 void cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg);
 void cpu_call_all(void (*fn)(void *arg), void *arg); /* one CPU after the other, the caller's too */
@@ -129,7 +129,12 @@ static inline uint32_t inl(uint16_t port)
     return value;
 }
 
-#define READ_CR(n)     ({ uint64_t v_; __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v_)::"memory"); v_; })
+#define READ_CR(n)                                                   \
+    ({                                                               \
+        uint64_t v_;                                                 \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v_)::"memory"); \
+        v_;                                                          \
+    })
 #define WRITE_CR(n, v) __asm__ volatile("mov %0, %%cr" #n ::"r"((uint64_t)(v)) : "memory")
 
 #endif

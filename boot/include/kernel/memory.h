@@ -13,9 +13,9 @@
 #define PHYS_NONE (~0ull)
 
 /*
- * A run of `count` physically contiguous pages, its address a multiple of align (a power of two; 0 means PAGE_SIZE). Returns the
- * run's address in the direct map, NULL when there is none. Not zeroed. Runs come from the top of memory, single
- * pages from the bottom, so that long runs stay possible.
+ * A run of `count` physically contiguous pages, its address a multiple of align (a power of two; 0 means PAGE_SIZE).
+ * Returns the run's address in the direct map, NULL when there is none. Not zeroed. Runs come from the top of memory,
+ * single pages from the bottom, so that long runs stay possible.
  */
 void *pages_alloc(size_t count, uint64_t align);
 void pages_free(void *run, size_t count); /* any part of a run may be freed; freeing a free page panics */
@@ -40,7 +40,8 @@ uint64_t virt_to_phys(const volatile void *va);
 /* The direct map's address of RAM; NULL for what is not RAM. */
 void *phys_to_virt(uint64_t pa);
 
-/* Maps a device's registers, uncached, for good: a second call with the same range makes a second mapping. NULL when out of space. */
+/* Maps a device's registers, uncached, for good: a second call with the same range makes a second mapping. NULL when
+ * out of space. */
 void *mmio_map(uint64_t pa, uint64_t length);
 
 #endif

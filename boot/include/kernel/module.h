@@ -15,8 +15,8 @@ struct module {
     const char *string; /* name and arguments */
 };
 
-bool module_get(uint32_t index, struct module *m);       /* 0 .. count-1 in the loader's order */
-bool module_find(const char *name, struct module *m);    /* the first whose string begins with this word */
+bool module_get(uint32_t index, struct module *m);            /* 0 .. count-1 in the loader's order */
+bool module_find(const char *name, struct module *m);         /* the first whose string begins with this word */
 bool option_find(const char *name, char *value, size_t size); /* the word name or name=value of the command line */
 
 #endif

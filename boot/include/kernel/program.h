@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs inside the image. The command line's word program=NAME chooses one ("demo" when there is none); its return value ends the run.
+ * Programs inside the image. The command line's word program=NAME chooses one ("demo" when there is none); its return
+ * value ends the run.
  *
  *   static int hello(const struct boot_info *info) { kprintf("hello\n"); return 0; }
  *   KERNEL_PROGRAM(hello, "says hello", hello);
@@ -15,8 +16,8 @@ struct kernel_program {
     int (*main)(const struct boot_info *info);
 };
 
-#define KERNEL_PROGRAM(id, text, fn)                                                                                   \
-    static const struct kernel_program kernel_program_##id                                                             \
+#define KERNEL_PROGRAM(id, text, fn)                       \
+    static const struct kernel_program kernel_program_##id \
         __attribute__((used, section(".programs"), aligned(8))) = {.name = #id, .help = text, .main = fn}
 
 #endif

@@ -20,8 +20,8 @@ int strncmp(const char *a, const char *b, size_t max);
 bool string_copy(char *to, size_t size, const char *from, size_t length);
 
 /*
- * In text made of words ("program=selftest quiet"), the word `name` or `name=value`: true when it is there, its value (up to the next
- * space, "" for a bare word) copied to value unless that is NULL.
+ * In text made of words ("program=selftest quiet"), the word `name` or `name=value`: true when it is there, its value
+ * (up to the next space, "" for a bare word) copied to value unless that is NULL.
  */
 bool word_find(const char *text, const char *name, char *value, size_t size);
 

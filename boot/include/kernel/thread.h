@@ -9,8 +9,8 @@
 struct thread;
 
 /*
- * Starts entry(arg) on that CPU only, or on any (CPU_ANY), where it may move from CPU to CPU at each preemption. NULL when there is no
- * memory. The thread ends when entry returns or by thread_exit; its memory is held until thread_join.
+ * Starts entry(arg) on that CPU only, or on any (CPU_ANY), where it may move from CPU to CPU at each preemption. NULL
+ * when there is no memory. The thread ends when entry returns or by thread_exit; its memory is held until thread_join.
  * Stack: 32 KiB with a guard page below. The FPU and vector registers are the thread's own.
  */
 struct thread *thread_create(const char *name, void (*entry)(void *arg), void *arg, uint32_t cpu);
@@ -32,8 +32,8 @@ bool thread_set_cpu(uint32_t cpu);
 uint64_t thread_migrations(const struct thread *t);
 
 /*
- * Sleeps while *word == expected, until thread_wake on the same word or the deadline (clock_ns time, 0: none). May return early
- * for no reason. Thread context.
+ * Sleeps while *word == expected, until thread_wake on the same word or the deadline (clock_ns time, 0: none). May
+ * return early for no reason. Thread context.
  */
 void thread_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns);
 void thread_wake(const volatile uint32_t *word); /* all who sleep on it. Any context but NMI */

@@ -13,12 +13,14 @@ struct trap_frame {
 };
 
 /*
- * fn is asked first when this exception (0..31) or NMI happens; it returns true when it has dealt with it (the interrupted code goes on, at
- * frame->rip), false for the usual dump and end of the run. NULL removes it. Interrupts are off in it.
+ * fn is asked first when this exception (0..31) or NMI happens; it returns true when it has dealt with it (the
+ * interrupted code goes on, at frame->rip), false for the usual dump and end of the run. NULL removes it. Interrupts
+ * are off in it.
  */
 void trap_hook(uint8_t vector, bool (*fn)(struct trap_frame *frame));
 
-/* A vector (32..239) for a device's interrupts, or 0 when none is left. fn runs with interrupts off; the EOI is sent for it. */
+/* A vector (32..239) for a device's interrupts, or 0 when none is left. fn runs with interrupts off; the EOI is sent
+ * for it. */
 uint8_t irq_vector_alloc(void (*fn)(void *arg), void *arg);
 void irq_vector_free(uint8_t vector);
 
