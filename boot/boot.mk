@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The bootable images: build/barewhp.elf (multiboot2), build/barewhp.iso (BIOS, GRUB), build/BOOTX64.EFI (UEFI).
 #
-#   make MODULES="path:string ..." CMDLINE="program=NAME ..."    what the ISO starts; ":" separates a file from its module string,
-#                                                                in which "," stands for a space
+#   make MODULES="path:string ..." CMDLINE="program=NAME ..."    what the ISO starts; ":" separates a file from its module
+#                                                                string, in which "," stands for a space
 #   make run-selftest [ENGINE=qemu|bochs|uefi|kvm] [CPUS=n]      the host kernel's own test
 #   make deps                                                    installs missing packages (Debian, Ubuntu)
 #
@@ -20,8 +20,8 @@ BOOT_C       := $(sort $(wildcard boot/multiboot2/*.c boot/kernel/*.c $(PROGRAM_
 BOOT_ASM     := $(sort $(wildcard boot/multiboot2/*.asm boot/kernel/*.asm $(PROGRAM_DIRS:%=%/*.asm)))
 BOOT_OBJ     := $(BOOT_C:%.c=$(BUILD)/image/%.o) $(BOOT_ASM:%.asm=$(BUILD)/image/%.asm.o)
 
-EFI_CFLAGS   := --target=x86_64-unknown-windows -std=c11 -ffreestanding -fshort-wchar -fno-stack-protector -mno-red-zone -mgeneral-regs-only \
-                -mno-stack-arg-probe -O2 -g -gcodeview-ghash -Wall -Wextra -Werror -Wmissing-prototypes -Wno-pragma-pack \
+EFI_CFLAGS   := --target=x86_64-unknown-windows -std=c11 -ffreestanding -fshort-wchar -fno-stack-protector -mno-red-zone \
+                -mgeneral-regs-only -mno-stack-arg-probe -O2 -g -gcodeview-ghash -Wall -Wextra -Werror -Wmissing-prototypes -Wno-pragma-pack \
                 -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -Iboot/include
 EFI_C        := $(sort $(wildcard boot/efi/*.c)) boot/kernel/string.c
 EFI_OBJ      := $(EFI_C:%.c=$(BUILD)/efi/%.obj) $(BUILD)/efi/boot/efi/handoff.obj
@@ -42,7 +42,13 @@ $(BUILD)/image/%.asm.o: %.asm
 	@mkdir -p $(@D)
 	$(Q)$(NASM) -f elf64 -g -F dwarf -I$(dir $<) -MD $(@:.o=.d) $< -o $@
 
-$(ISO): $(KERNEL) boot/iso.sh
+# made anew when the command line or a module is another one
+ISO_WORDS := $(CMDLINE) | $(MODULES)
+$(BUILD)/iso.words: boot.always
+	@mkdir -p $(@D)
+	@echo '$(ISO_WORDS)' | cmp -s - $@ || echo '$(ISO_WORDS)' >$@
+
+$(ISO): $(KERNEL) boot/iso.sh $(BUILD)/iso.words $(foreach m,$(MODULES),$(firstword $(subst :, ,$(m))))
 	$(call say,ISO,$@)
 	$(Q)boot/iso.sh $@ $(KERNEL) '$(CMDLINE)' $(MODULES)
 
@@ -64,7 +70,7 @@ $(EFI): $(EFI_OBJ)
 
 -include $(BOOT_OBJ:.o=.d) $(EFI_OBJ:.obj=.d)
 
-.PHONY: run-selftest deps
+.PHONY: run-selftest deps boot.always
 run-selftest: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
 	$(Q)boot/run.sh ENGINE=$(or $(ENGINE),qemu) CPUS=$(or $(CPUS),2) CMDLINE='program=selftest $(CMDLINE)'
 

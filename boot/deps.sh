@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Sees to it that everything the Makefile uses is installed: by apt-get on Debian and Ubuntu, elsewhere by saying what is missing.
+# Sees to it that everything the Makefile uses is installed: by apt-get on Debian and Ubuntu, elsewhere by saying what is
+# missing.
 # Quick when all is there: it only looks for one file of each package.
 set -eu
 
@@ -25,7 +26,7 @@ xorriso              xorriso
 mtools               mformat
 mingw-w64-x86-64-dev /usr/share/mingw-w64/include/winhvplatform.h /usr/x86_64-w64-mingw32/include/winhvplatform.h
 libcmocka-dev        /usr/include/cmocka.h
-libclang-rt-14-dev   /usr/lib/llvm-14/lib/clang/14*/lib/linux/libclang_rt.asan-x86_64.a /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-x86_64.a
+libclang-rt-14-dev   /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-x86_64.a
 END
 }
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # usage: boot/iso.sh ISO KERNEL CMDLINE [PATH:STRING ...]
-# A GRUB ISO for BIOS machines. STRING is the module's name and arguments, with "," for a space; without it the file's name.
+# A GRUB ISO for BIOS machines. STRING is the module's name and arguments, with "," for a space; without it the file's
+# name.
 set -eu
 
 iso=$1 kernel=$2 cmdline=$3

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Runs the image in an emulator without a window, prints its console as it comes, and exits with the status the image ended with.
+# Runs the image in an emulator without a window, prints its console as it comes, and exits with the status the image
+# ended with.
 #
 #   boot/run.sh [NAME=VALUE ...] [-- extra emulator arguments]
 #
@@ -120,7 +121,8 @@ sound: driver=dummy, waveoutdrv=dummy
 log: $scratch/bochs.log
 END
     echo c >"$scratch/bochs.rc"
-    # Bochs' remote display wants a TCP port and dies when another Bochs has it: each gets a network of its own, or its turn.
+    # Bochs' remote display wants a TCP port and dies when another Bochs has it: each gets a network of its own, or its
+    # turn.
     if unshare -rn true 2>/dev/null; then
         command=(unshare -rn)
     else
@@ -135,8 +137,8 @@ qemu | kvm | uefi | bochs) "engine_$ENGINE" ;;
 *) fail "ENGINE=$ENGINE is none of qemu, uefi, kvm, bochs" ;;
 esac
 
-# The console begins with the kernel's (or its loader's) first line and ends with its last: what the emulator itself prints
-# before and after is not ours.
+# The console begins with the kernel's (or its loader's) first line and ends with its last: what the emulator itself
+# prints before and after is not ours.
 filter() {
     sed -E -u -n 's/\r$//; /barewhp: (BareWHP|loader: )/,/^barewhp: exit status/{s/^.*(barewhp: BareWHP)/\1/;p}'
 }

@@ -1,10 +1,11 @@
 ; SPDX-License-Identifier: MIT
-; The last instructions of the loader, copied to a page that both the firmware's and our page tables map, and the kernel's file.
+; The last instructions of the loader, copied to a page that both the firmware's and our page tables map; the kernel's
+; file.
 
         global  handoff_start, handoff_end, kernel_file, kernel_file_end
 
         section .rdata rdata align=16
-; In (Microsoft's convention): RCX = PML4, RDX = entry point, R8 = struct boot_info. Position-independent; needs no stack.
+; In (Microsoft's convention): RCX = PML4, RDX = entry point, R8 = struct boot_info. Position-independent, no stack.
 handoff_start:
         cli
         cld

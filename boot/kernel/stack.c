@@ -19,6 +19,11 @@ void stacks_init(void)
         panic("no memory for the stacks' page tables");
 }
 
+bool stack_is_guard(uint64_t address)
+{
+    return address - STACKS_BASE < SLOTS * SLOT_SIZE && (address - STACKS_BASE) % SLOT_SIZE < SLOT_SIZE - STACK_SIZE;
+}
+
 static uint32_t slot_take(void)
 {
     uint64_t flags = spin_lock(&lock);

@@ -6,8 +6,8 @@
 
         section .text
 ; void switch_stack(uint64_t *save_rsp, uint64_t load_rsp)
-; Leaves the calling thread with its stack pointer in *save_rsp and returns in the one that load_rsp was saved for. Callee-saved registers
-; travel on the stack; interrupts are off on both sides.
+; Leaves the calling thread with its stack pointer in *save_rsp and returns in the one that load_rsp was saved for.
+; Callee-saved registers travel on the stack; interrupts are off on both sides.
 switch_stack:
         push    rbp
         push    rbx

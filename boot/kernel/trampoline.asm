@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: MIT
-; The first instructions of the other CPUs: smp.c copies them to a page below 1 MiB and sends its number as the start-up vector.
+; The first instructions of the other CPUs: smp.c copies them to a page below 1 MiB and sends its number as the start-up
+; vector.
 ; From real mode straight to 64-bit mode (SDM volume 3, 9.8.5 allows PE and PG to be set together).
 
         global  trampoline_start, trampoline_end, trampoline_data

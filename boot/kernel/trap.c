@@ -4,6 +4,7 @@
 #include "panic.h"
 #include "percpu.h"
 #include "sched.h"
+#include "stack.h"
 #include "trap_internal.h"
 #include <hv/base/bits.h>
 #include <kernel/exit.h>
@@ -157,6 +158,8 @@ static _Noreturn void fatal(const struct trap_frame *f)
             name ? name : "unexpected interrupt", f->error, f->rip, this_cpu()->id, thread_name(thread_current()));
     if (f->vector == 14)
         print_page_fault(f->error);
+    if (f->vector == 8 && stack_is_guard(READ_CR(2)))
+        kprintf("  the stack has run over its end\n");
     print_registers(f);
     backtrace_print(f->rip, f->rbp);
     kernel_exit(KERNEL_EXIT_PANIC);

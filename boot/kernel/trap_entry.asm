@@ -4,7 +4,8 @@
         global  trap_entries
         extern  trap_dispatch
 
-; the exceptions for which the CPU pushes an error code (SDM volume 3, table 6-1; AMD APM volume 2, table 8-1: #VC and #SX too)
+; the exceptions for which the CPU pushes an error code (SDM volume 3, table 6-1; AMD APM volume 2, table 8-1 adds #VC
+; and #SX)
 %define HAS_ERROR(v) ((v) == 8 || ((v) >= 10 && (v) <= 14) || (v) == 17 || (v) == 21 || (v) == 29 || (v) == 30)
 
         section .text
@@ -20,7 +21,7 @@ entry_%+v:
 %assign v v + 1
 %endrep
 
-; In: the CPU's frame, error code and vector on the stack. The stack is a multiple of 16 before the call: 5 + 2 + 15 words.
+; In: the CPU's frame, error code and vector on the stack. It is a multiple of 16 before the call: 5 + 2 + 15 words.
 ; RBP stays the interrupted function's, so that backtraces run through.
 trap_common:
         push    rax

@@ -59,8 +59,9 @@ mb2_entry32:
         test    edx, CPUID_LM
         jz      .no_long_mode
 
-        ; Six pages: PML4, the PDPT of the first 4 GiB, four directories of 2 MiB pages. The same PDPT serves address 0 (PML4 slot 0), the
-        ; direct map (256) and, its last two entries pointing back to the first directories, the kernel at -2 GiB (511).
+        ; Six pages: PML4, the PDPT of the first 4 GiB, four directories of 2 MiB pages. The same PDPT serves address 0
+        ; (PML4 slot 0), the direct map (256) and, its last two entries pointing back to the first directories, the
+        ; kernel at -2 GiB (511).
         mov     edi, mb2_tables_phys
         lea     eax, [edi + 0x1000 + PTE_PRESENT + PTE_WRITE]
         mov     [edi + 0 * 8], eax
