@@ -473,7 +473,7 @@ static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
 {
     unsigned rights = NPT_RIGHTS;
 
-    while (rights && (!f->rights[rights] || (entry & f->rights_mask) != f->rights[rights]))
+    while (rights && (entry & f->rights_mask) != f->rights[rights])
         rights--;
     return rights;
 }
