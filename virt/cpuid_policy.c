@@ -255,7 +255,8 @@ static void fix_topology(const struct hv_properties *props, uint32_t subleaf, st
 #define XSAVE_FIRST_EXTENDED 2u /* component: those below lie in the legacy area */
 #define XSAVE_HEADER_END     (512u + 64u)
 
-/* The component's answer of leaf 0xD: EAX size, EBX place in the standard format, ECX flags. */
+/* The component's answer of leaf 0xD, as it is without result lists: EAX size, EBX place in the standard format, ECX
+ * flags. */
 static void component(const struct hv_properties *props, uint32_t n, struct cpuid_slot *slot)
 {
     const struct cpuid_table *table = props->cpuid;
@@ -426,10 +427,11 @@ static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
     }
 }
 
-/* Could the slots of this leaf hold the entry? */
+/* Could the slots of this leaf hold the entry? Those of 0xD never: the sizes of XSAVE areas are worked out from them.
+ */
 static bool fits(const struct cpuid_leaf *leaf, const struct hv_cpuid_entry2 *e)
 {
-    if (e->flags & HV_CPUID_ENTRY2_VP)
+    if (e->flags & HV_CPUID_ENTRY2_VP || e->function == CPUID_LEAF_XSAVE)
         return false;
     if (e->flags & HV_CPUID_ENTRY2_SUBLEAF)
         return !leaf->is_last_for_all && e->index < leaf->count;

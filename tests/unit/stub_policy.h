@@ -173,7 +173,8 @@ static void stub_set_caches(void)
     stub_set_leaf(CPUID_LEAF_CACHE, 1, 0x1c004122, 0x01c0003f, 63, 0);
     stub_set_leaf(CPUID_LEAF_CACHE, 2, 0x1c004143, 0x01c0003f, 1023, 0);
     stub_set_leaf(CPUID_LEAF_CACHE, 3, 0x1c03c163, 0x02c0003f, 16383, 6);
-    stub_set_leaf(CPUID_LEAF_CACHE, 4, 0, 0, 0, 0);
+    for (uint32_t end = 4; end < 8; end++)
+        stub_set_leaf(CPUID_LEAF_CACHE, end, 0, 0, 0, 0);
 }
 
 /* A CPU of the future: every bit that is not about sizes is set. */
