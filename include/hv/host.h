@@ -13,6 +13,10 @@
  *
  * The library runs in ring 0, 64-bit mode, with the host's own IDT, GDT and page tables. It never
  * calls back into the host with interrupts off for longer than one VM entry and the handling of its exit.
+ *
+ * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of SYSCALL and SWAPGS are the guest's, from
+ * hv_host_preempt_disable to hv_host_preempt_enable. Interrupt handlers that come in between must leave them alone, or save and restore them.
+ * What it needs of each CPU: a task register (VMX cannot do without a TSS), and an IDT that takes NMIs.
  */
 #ifndef HV_HOST_H
 #define HV_HOST_H
