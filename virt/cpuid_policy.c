@@ -259,13 +259,14 @@ static void fix_topology(const struct hv_properties *props, uint32_t subleaf, st
  * flags. */
 static void component(const struct hv_properties *props, uint32_t n, struct cpuid_slot *slot)
 {
-    const struct cpuid_table *table = props->cpuid;
-    const struct cpuid_leaf *leaf = table ? &table->leaves[cpuid_place(CPUID_LEAF_XSAVE)] : NULL;
+    const struct cpuid_leaf *leaf;
 
-    if (leaf && n < leaf->count)
-        *slot = table->slots[leaf->first + n];
-    else
+    if (!props->cpuid) {
         cpuid_default(props, CPUID_LEAF_XSAVE, n, slot);
+        return;
+    }
+    leaf = &props->cpuid->leaves[cpuid_place(CPUID_LEAF_XSAVE)];
+    *slot = props->cpuid->slots[leaf->first + HV_MIN(n, leaf->last)];
 }
 
 uint32_t cpuid_xsave_size(const struct hv_properties *props, uint64_t components, bool is_compact)
@@ -363,7 +364,7 @@ static void override(struct cpuid_slot *slot, enum cpuid_reg reg, uint32_t mask,
 {
     slot->keep[reg] &= ~mask;
     slot->fixed[reg] = (slot->fixed[reg] & ~mask) | (value & mask);
-    slot->is_overridden = true;
+    slot->has_results = true;
 }
 
 static void override_all(struct cpuid_slot *slot, const struct hv_cpuid_entry *e)
@@ -427,46 +428,46 @@ static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
     }
 }
 
-/* Could the slots of this leaf hold the entry? Those of 0xD never: the sizes of XSAVE areas are worked out from them.
- */
-static bool fits(const struct cpuid_leaf *leaf, const struct hv_cpuid_entry2 *e)
+/* How a leaf is kept in the table. */
+struct plan {
+    uint32_t slots;
+    bool is_walked;
+};
+
+/* Could one slot hold the entry? Those of 0xD never do: the sizes of XSAVE areas are worked out from them. */
+static bool fits(const struct plan *plan, const struct hv_cpuid_entry2 *e)
 {
     if (e->flags & HV_CPUID_ENTRY2_VP || e->function == CPUID_LEAF_XSAVE)
         return false;
-    if (e->flags & HV_CPUID_ENTRY2_SUBLEAF)
-        return !leaf->is_last_for_all && e->index < leaf->count;
-    return leaf->is_last_for_all;
+    return !(e->flags & HV_CPUID_ENTRY2_SUBLEAF) || e->index < plan->slots - 1;
 }
 
-/* A leaf that only the lists know gets a slot, of zeros, for them to change. */
-static struct cpuid_leaf plan(const struct hv_properties *props, uint32_t number)
+/* Where subleaves come to an end, one more slot stands for all further ones. A leaf that only the lists know has one.
+ */
+static struct plan make_plan(const struct hv_properties *props, uint32_t leaf)
 {
-    struct cpuid_leaf leaf = {.count = (uint8_t)subleaf_count(props, number),
-                              .is_last_for_all = is_last_for_all(number)};
+    struct plan plan = {.slots = subleaf_count(props, leaf) + !is_last_for_all(leaf)};
     const struct hv_cpuid_entry *e = props->cpuid_results.items;
     const struct hv_cpuid_entry2 *e2 = props->cpuid_results2.items;
-    bool is_listed = false, all_fit = true;
 
     for (uint32_t i = 0; i < props->cpuid_results.count; i++)
-        if (e[i].function == number) {
-            is_listed = true;
-            all_fit &= leaf.is_last_for_all;
+        if (e[i].function == leaf) {
+            plan.slots = HV_MAX(plan.slots, 1u);
+            plan.is_walked |= leaf == CPUID_LEAF_XSAVE;
         }
     for (uint32_t i = 0; i < props->cpuid_results2.count; i++)
-        if (e2[i].function == number) {
-            is_listed = true;
-            all_fit &= fits(&leaf, &e2[i]);
+        if (e2[i].function == leaf) {
+            plan.slots = HV_MAX(plan.slots, 1u);
+            plan.is_walked |= !fits(&plan, &e2[i]);
         }
-    if (is_listed && leaf.is_last_for_all)
-        leaf.count = HV_MAX(leaf.count, 1);
-    leaf.is_walked = !all_fit;
-    return leaf;
+    return plan;
 }
 
 static void fill_slot(const struct hv_properties *props, bool is_walked, uint32_t leaf, uint32_t subleaf,
                       struct cpuid_slot *slot)
 {
     cpuid_default(props, leaf, subleaf, slot);
+    slot->is_walked = slot->has_results = is_walked;
     if (is_walked)
         return;
     cpuid_override(props, 0, leaf, subleaf, slot);
@@ -474,7 +475,19 @@ static void fill_slot(const struct hv_properties *props, bool is_walked, uint32_
         return;
     for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
         slot->regs[r] = (slot->regs[r] & slot->keep[r]) | slot->fixed[r];
-    slot->is_overridden = false;
+    slot->has_results = false;
+}
+
+static void fill_leaf(const struct hv_properties *props, uint32_t place, struct cpuid_table *table)
+{
+    uint32_t leaf = cpuid_leaf_at(place);
+    struct plan plan = make_plan(props, leaf);
+
+    if (!plan.slots)
+        return; /* the first slot, of zeros */
+    table->leaves[place] = (struct cpuid_leaf){(uint16_t)table->slot_count, (uint16_t)(plan.slots - 1)};
+    for (uint32_t i = 0; i < plan.slots; i++)
+        fill_slot(props, plan.is_walked, leaf, i, &table->slots[table->slot_count++]);
 }
 
 static size_t table_size(uint32_t slots)
@@ -485,21 +498,16 @@ static size_t table_size(uint32_t slots)
 struct cpuid_table *cpuid_table_create(const struct hv_properties *props)
 {
     struct cpuid_table *table;
-    uint32_t slots = 0;
+    uint32_t slots = 1;
 
     for (uint32_t i = 0; i < CPUID_LEAVES; i++)
-        slots += plan(props, cpuid_leaf_at(i)).count;
+        slots += make_plan(props, cpuid_leaf_at(i)).slots;
     table = hv_host_alloc(table_size(slots));
     if (!table)
         return NULL;
-    for (uint32_t i = 0; i < CPUID_LEAVES; i++) {
-        struct cpuid_leaf *leaf = &table->leaves[i];
-
-        *leaf = plan(props, cpuid_leaf_at(i));
-        leaf->first = (uint16_t)table->slot_count;
-        for (uint32_t n = 0; n < leaf->count; n++)
-            fill_slot(props, leaf->is_walked, cpuid_leaf_at(i), n, &table->slots[table->slot_count++]);
-    }
+    table->slot_count = 1;
+    for (uint32_t i = 0; i < CPUID_LEAVES; i++)
+        fill_leaf(props, i, table);
     return table;
 }
 

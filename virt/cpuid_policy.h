@@ -60,16 +60,15 @@ enum cpuid_dynamic {
 /* One answer: regs, then what the VP adds, then the result lists: out = (out & keep) | fixed. */
 struct cpuid_slot {
     uint32_t regs[CPUID_REGS], keep[CPUID_REGS], fixed[CPUID_REGS];
-    uint8_t dynamic;    /* enum cpuid_dynamic */
-    bool is_overridden; /* keep and fixed have to be applied */
+    uint8_t dynamic;  /* enum cpuid_dynamic */
+    bool has_results; /* keep and fixed are to be applied, or the lists to be looked through */
+    bool is_walked;   /* the result lists say more than keep and fixed can hold: look there each time */
 };
 
-/* The slots of one leaf, in the order of its subleaves. */
+/* The slots of one leaf in the order of its subleaves; the last one answers all higher subleaves as well. */
 struct cpuid_leaf {
     uint16_t first;
-    uint8_t count;
-    bool is_last_for_all : 1; /* higher subleaves are answered by the last slot; else by zeros */
-    bool is_walked : 1;       /* the result lists say more than slots can hold: look there each time */
+    uint16_t last; /* counted from the first */
 };
 
 /* Leaves 0 to 3F of each quarter of the numbers have a place; no other leaf has an answer, but from the result lists.
@@ -91,7 +90,7 @@ static inline uint32_t cpuid_leaf_at(uint32_t place)
 struct cpuid_table {
     struct cpuid_leaf leaves[CPUID_LEAVES];
     uint32_t slot_count;
-    struct cpuid_slot slots[];
+    struct cpuid_slot slots[]; /* the first one: zeros, for all leaves without an answer */
 };
 
 /* What the machine has of a leaf and the core can give to guests. */

@@ -25,7 +25,8 @@ static void add_features(struct hv_vp *vp, uint32_t regs[CPUID_REGS])
 
 #define TOPOLOGY_ECX_SUBLEAF BITS32(7, 0)
 
-static void add_dynamic(struct hv_vp *vp, enum cpuid_dynamic what, uint32_t subleaf, uint32_t regs[CPUID_REGS])
+static __attribute__((noinline)) void add_dynamic(struct hv_vp *vp, enum cpuid_dynamic what, uint32_t subleaf,
+                                                  uint32_t regs[CPUID_REGS])
 {
     const struct hv_properties *props = &vp->partition->properties;
 
@@ -50,51 +51,66 @@ static void add_dynamic(struct hv_vp *vp, enum cpuid_dynamic what, uint32_t subl
 
 /* -------------------------------------------------------------------------------- the answer */
 
-static const struct cpuid_slot nothing = {.keep = {~0u, ~0u, ~0u, ~0u}};
+static inline void copy(uint32_t to[CPUID_REGS], const uint32_t from[CPUID_REGS])
+{
+    for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
+        to[r] = from[r];
+}
 
-/* NULL: has to be worked out. */
-static const struct cpuid_slot *lookup(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf,
-                                       bool *is_walked)
+/* NULL: the table does not have this leaf. */
+static const struct cpuid_slot *find_slot(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
 {
     const struct cpuid_leaf *l;
 
-    if (!table)
+    if (!table || !cpuid_has_place(leaf))
         return NULL;
-    if (!cpuid_has_place(leaf)) {
-        *is_walked = true;
-        return &nothing;
-    }
     l = &table->leaves[cpuid_place(leaf)];
-    *is_walked = l->is_walked;
-    if (subleaf < l->count)
-        return &table->slots[l->first + subleaf];
-    return l->is_last_for_all && l->count ? &table->slots[l->first + l->count - 1] : &nothing;
+    return &table->slots[l->first + HV_MIN(subleaf, l->last)];
+}
+
+static __attribute__((noinline)) void apply_results(struct hv_vp *vp, const struct cpuid_slot *slot, uint32_t leaf,
+                                                    uint32_t subleaf, uint32_t regs[CPUID_REGS])
+{
+    struct cpuid_slot own = *slot;
+
+    if (slot->is_walked)
+        cpuid_override(&vp->partition->properties, vp->index, leaf, subleaf, &own);
+    for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
+        regs[r] = (regs[r] & own.keep[r]) | own.fixed[r];
+}
+
+static __attribute__((noinline)) void work_out(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf,
+                                               uint32_t regs[CPUID_REGS])
+{
+    struct cpuid_slot slot;
+
+    cpuid_default(&vp->partition->properties, leaf, subleaf, &slot);
+    slot.is_walked = true;
+    copy(regs, slot.regs);
+    add_dynamic(vp, slot.dynamic, subleaf, regs);
+    apply_results(vp, &slot, leaf, subleaf, regs);
+}
+
+static inline void answer(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
+{
+    const struct cpuid_slot *slot = find_slot(vp->partition->properties.cpuid, leaf, subleaf);
+
+    if (!slot) {
+        work_out(vp, leaf, subleaf, regs);
+        return;
+    }
+    copy(regs, slot->regs);
+    if (slot->dynamic != CPUID_DYN_NONE)
+        add_dynamic(vp, slot->dynamic, subleaf, regs);
+    if (slot->has_results)
+        apply_results(vp, slot, leaf, subleaf, regs);
 }
 
 void cpuid_result(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
 {
-    const struct hv_properties *props = &vp->partition->properties;
-    bool is_walked = true;
-    const struct cpuid_slot *slot = lookup(props->cpuid, leaf, subleaf, &is_walked);
-    struct cpuid_slot own;
     uint32_t regs[CPUID_REGS];
 
-    if (!slot) {
-        cpuid_default(props, leaf, subleaf, &own);
-        slot = &own;
-    }
-    if (is_walked) {
-        own = *slot;
-        cpuid_override(props, vp->index, leaf, subleaf, &own);
-        slot = &own;
-    }
-    for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
-        regs[r] = slot->regs[r];
-    if (slot->dynamic != CPUID_DYN_NONE)
-        add_dynamic(vp, slot->dynamic, subleaf, regs);
-    if (slot->is_overridden)
-        for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
-            regs[r] = (regs[r] & slot->keep[r]) | slot->fixed[r];
+    answer(vp, leaf, subleaf, regs);
     *out = (struct hv_cpuid_output){regs[CPUID_EAX], regs[CPUID_EBX], regs[CPUID_ECX], regs[CPUID_EDX]};
 }
 
@@ -119,30 +135,34 @@ static bool client_wants(const struct hv_properties *props, uint32_t leaf)
     return !props->cpuid_exits.is_set || property_list_find(&props->cpuid_exits, sizeof(uint32_t), leaf);
 }
 
+static void describe(struct hv_exit *exit, const uint64_t *gpr, const uint32_t regs[CPUID_REGS])
+{
+    exit->cpuid = (struct hv_exit_cpuid){
+        .rax = gpr[GPR_RAX],
+        .rcx = gpr[GPR_RCX],
+        .rdx = gpr[GPR_RDX],
+        .rbx = gpr[GPR_RBX],
+        .default_rax = regs[CPUID_EAX],
+        .default_rcx = regs[CPUID_ECX],
+        .default_rdx = regs[CPUID_EDX],
+        .default_rbx = regs[CPUID_EBX],
+    };
+}
+
 enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t *gpr = vp->vcpu->gpr;
-    uint32_t leaf = (uint32_t)gpr[GPR_RAX];
-    struct hv_cpuid_output out;
+    uint32_t leaf = (uint32_t)gpr[GPR_RAX], regs[CPUID_REGS];
 
-    cpuid_result(vp, leaf, (uint32_t)gpr[GPR_RCX], &out);
+    answer(vp, leaf, (uint32_t)gpr[GPR_RCX], regs);
     if (client_wants(&vp->partition->properties, leaf)) {
-        exit->cpuid = (struct hv_exit_cpuid){
-            .rax = gpr[GPR_RAX],
-            .rcx = gpr[GPR_RCX],
-            .rdx = gpr[GPR_RDX],
-            .rbx = gpr[GPR_RBX],
-            .default_rax = out.eax,
-            .default_rcx = out.ecx,
-            .default_rdx = out.edx,
-            .default_rbx = out.ebx,
-        };
+        describe(exit, gpr, regs);
         return EXIT_TO_CLIENT;
     }
-    gpr[GPR_RAX] = out.eax;
-    gpr[GPR_RBX] = out.ebx;
-    gpr[GPR_RCX] = out.ecx;
-    gpr[GPR_RDX] = out.edx;
+    gpr[GPR_RAX] = regs[CPUID_EAX];
+    gpr[GPR_RBX] = regs[CPUID_EBX];
+    gpr[GPR_RCX] = regs[CPUID_ECX];
+    gpr[GPR_RDX] = regs[CPUID_EDX];
     exit_skip_instruction(vp, exit);
     return EXIT_HANDLED;
 }

@@ -520,8 +520,11 @@ static enum exit_outcome unhandled(struct hv_vp *vp, const struct hv_exit *exit)
 
 static uint8_t listed_action(const struct hv_properties *props, uint32_t index, bool is_write)
 {
-    const struct hv_msr_action *a = property_list_find(&props->msr_actions, sizeof(*a), index);
+    const struct hv_msr_action *a;
 
+    if (!props->msr_actions.count)
+        return HV_MSR_ACTION_ARCHITECTURAL;
+    a = property_list_find(&props->msr_actions, sizeof(*a), index);
     if (!a)
         return HV_MSR_ACTION_ARCHITECTURAL;
     return is_write ? a->write_action : a->read_action;
