@@ -135,8 +135,6 @@ static bool enable_in_feature_control(void)
 
 enum hv_status vmx_cpu_on(struct backend_cpu *cpu)
 {
-    hv_hpa_t region = hv_host_virt_to_phys(cpu->region);
-
     cpu->saved_cr0 = cpu_read_cr0();
     cpu->saved_cr4 = cpu_read_cr4();
     cpu->current = NULL;
@@ -151,14 +149,15 @@ enum hv_status vmx_cpu_on(struct backend_cpu *cpu)
     *(uint32_t *)cpu->region = (uint32_t)FIELD_GET(VMX_BASIC_REVISION, vmx_caps.basic);
     cpu_write_cr0((cpu->saved_cr0 | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
     cpu_write_cr4(((cpu->saved_cr4 | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1) | fpu_cr4_bits());
-    if (!vmx_vmxon(region)) {
+    if (!vmx_vmxon(cpu->region_pa)) {
         cpu_write_cr4(cpu->saved_cr4);
         cpu_write_cr0(cpu->saved_cr0);
         hv_log(HV_LOG_ERROR, "CPU %u: VMXON failed: something else owns VMX", hv_host_cpu_id());
         return HV_E_NOT_PRESENT;
     }
-    /* translations of an earlier owner of the same VPIDs and EPTPs */
-    vmx_invept(vmx_caps.ept_vpid & EPT_CAP_INVEPT_ALL ? INVEPT_ALL : INVEPT_SINGLE, 0);
+    /* translations of an earlier owner of the same VPIDs and EPTPs; of EPTPs, a vcpu's first entry on this CPU drops those of its own */
+    if (vmx_caps.ept_vpid & EPT_CAP_INVEPT_ALL)
+        vmx_invept(INVEPT_ALL, 0);
     if (vmx_controls.cpu2 & CPU2_VPID)
         vmx_invvpid(INVVPID_ALL, 0);
     return HV_OK;

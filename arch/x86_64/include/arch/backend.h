@@ -12,6 +12,7 @@
 /* What a backend keeps of each CPU while virtualization is on. */
 struct backend_cpu {
     void *region;           /* a page for the CPU: VMXON region, host save area */
+    hv_hpa_t region_pa;
     struct vcpu *current;   /* whose control structure is current here */
     uint64_t saved_cr0, saved_cr4;
     enum hv_status status;  /* of the last cpu_on */
