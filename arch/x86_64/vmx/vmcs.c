@@ -202,7 +202,6 @@ static const struct {
     {VMCS_LINK_POINTER,           VMCS_NO_LINK},
     {VMCS_GUEST_DEBUGCTL,         0},
     {VMCS_GUEST_ACTIVITY,         ACTIVITY_ACTIVE},
-    {VMCS_HOST_SYSENTER_CS,       0},
 };
 /* clang-format on */
 
