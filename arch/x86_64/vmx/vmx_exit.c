@@ -363,7 +363,7 @@ static void log_finding(const struct hv_audit_finding *finding)
     hv_log(HV_LOG_WARNING, "VM entry refused: %s", line);
 }
 
-/* Name the broken rule. The entry-event word is cleared so that what is injected next is what the client then wants. */
+/* Name the broken rule. The entry-event word is cleared, when the rules have seen it: what is injected next is what the client then wants. */
 void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit)
 {
     uint32_t reason = (uint32_t)vmx_read(VMCS_EXIT_REASON), error = (uint32_t)vmx_read(VMCS_INSTR_ERROR);
@@ -378,6 +378,7 @@ void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *e
     struct hv_audit_finding *finding = &vmx->v.finding;
 
     if (!vm_fail && FIELD_GET(EXIT_REASON_BASIC, reason) == EXIT_REASON_ENTRY_MCE) {
+        vmx_write(VMCS_ENTRY_INTR_INFO, 0);
         vmx_exit_machine_check(vmx, exit);
         return;
     }
