@@ -4,22 +4,21 @@
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
+#include <arch/cpu.h>
 
 static struct cpu_facts facts;
 
 void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
 {
-    __asm__ volatile("cpuid"
-                     : "=a"(out->eax), "=b"(out->ebx), "=c"(out->ecx), "=d"(out->edx)
-                     : "a"(leaf), "c"(subleaf));
+    uint32_t regs[4];
+
+    cpu_insn_cpuid(leaf, subleaf, regs);
+    *out = (struct hv_cpuid_output){regs[0], regs[1], regs[2], regs[3]};
 }
 
 uint64_t cpu_tsc(void)
 {
-    uint32_t low, high;
-
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (uint64_t)high << 32 | low;
+    return cpu_insn_rdtsc();
 }
 
 /* CR4 bits that a guest may set when CPUID has the feature; all that is not listed here stays 0. */

@@ -164,6 +164,20 @@ static inline uint32_t cpu_segment_limit(uint16_t selector)
     return limit;
 }
 
+/* out: EAX, EBX, ECX, EDX */
+static inline void cpu_insn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+    __asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(subleaf));
+}
+
+static inline uint64_t cpu_insn_rdtsc(void)
+{
+    uint32_t low, high;
+
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
 static inline void cpu_clear_ts(void)
 {
     __asm__ volatile("clts");
