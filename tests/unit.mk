@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Tests on the desk: every tests/unit/test_*.c is a program of its own, linked with the fake host and the library as compiled for
-# this machine, all of it with sanitizers.
+# this machine, all of it with sanitizers. The headers of tests/fake/include stand before the library's own: privileged instructions
+# are executed by the fake CPU.
 #
 #   make test-unit                   builds and runs them all
 #   make test-unit UNIT=test_npt     only this one
@@ -8,7 +9,7 @@
 
 UNIT_DIR    := $(BUILD)/unit
 UNIT_CFLAGS := -std=c11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wall -Wextra -Werror \
-               -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla -Iinclude -Iinclude/whp -Iarch/x86_64/include
+               -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla -Itests/fake/include -Iinclude -Iinclude/whp -Iarch/x86_64/include
 UNIT_TEST_CFLAGS := -D_GNU_SOURCE -Itests/fake -Itests/unit -I. -Wno-missing-prototypes
 
 UNIT_FAKE   := $(patsubst %.c,$(UNIT_DIR)/%.o,$(sort $(wildcard tests/fake/*.c)))
@@ -17,8 +18,8 @@ UNIT_LIB    := $(UNIT_DIR)/libbarewhp-host.a
 UNIT        ?= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 UNIT_TESTS  := $(UNIT:%=$(UNIT_DIR)/%)
 
-# An archive: a test pulls in only what it uses. The entry routines come along for the tests that link a backend.
-$(UNIT_LIB): $(UNIT_OBJ) $(LIB_ASM:%.asm=$(BUILD)/lib/%.asm.o)
+# An archive: a test pulls in only what it uses. The assembly is not in it: the fake CPU has entry routines of its own.
+$(UNIT_LIB): $(UNIT_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -27,7 +28,7 @@ $(UNIT_DIR)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UNIT_CFLAGS) $(UNIT_TEST_CFLAGS) -MMD -MP -c $< -o $@
 
-$(UNIT_DIR)/%.o: %.c
+$(UNIT_DIR)/%.o: %.c tests/unit.mk
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UNIT_CFLAGS) -MMD -MP -c $< -o $@
@@ -50,5 +51,5 @@ test-unit: $(UNIT_TESTS)
 	done; \
 	exit $$failed
 
-.SECONDARY: $(UNIT_TESTS:$(UNIT_DIR)/%=$(UNIT_DIR)/tests/unit/%.o)
+.SECONDARY: $(UNIT_FAKE) $(UNIT_TESTS:$(UNIT_DIR)/%=$(UNIT_DIR)/tests/unit/%.o)
 -include $(UNIT_OBJ:.o=.d) $(UNIT_FAKE:.o=.d) $(UNIT_TESTS:$(UNIT_DIR)/%=$(UNIT_DIR)/tests/unit/%.d)

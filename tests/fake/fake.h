@@ -64,6 +64,8 @@ struct fake_call {
 
 void fake_set_cpus(uint32_t count);    /* at most FAKE_MAX_CPUS */
 void fake_set_cpu(uint32_t cpu);       /* moves the calling thread there */
+void fake_migrate_to(uint32_t cpu);    /* does so when preemption is next enabled, once */
+uint32_t fake_cpu(void);               /* where the calling thread is, pinned or not */
 struct fake_call fake_last_call(void); /* of hv_host_cpu_call */
 uint64_t fake_kicks(uint32_t cpu);
 bool fake_irqs_on(void);
@@ -93,6 +95,12 @@ void fake_memory_reset(void);
 void fake_memory_assert_clean(void);
 void fake_cpu_reset(void);
 void fake_cpu_assert_clean(void);
+
+/* fake_x86.h and fake_vmx.h: what the CPUs are */
+void fake_x86_reset(void);
+void fake_vmx_reset(void);
+void fake_vmx_assert_clean(void);
+void fake_vmx_page_freed(hv_hpa_t pa);
 
 extern struct fake_counts fake_state;
 #define FAKE_ADD(counter, n) __atomic_fetch_add(&fake_state.counter, (uint64_t)(n), __ATOMIC_RELAXED)

@@ -20,6 +20,7 @@ static uint32_t cpus;
 static uint64_t kicks[FAKE_MAX_CPUS];
 static struct fake_call last_call;
 static bool yield;
+static uint32_t migrate_to = HV_CPU_NONE;
 static uint64_t now;
 static void (*on_wait)(const volatile uint32_t *word, uint32_t expected);
 
@@ -54,6 +55,17 @@ void fake_set_cpu(uint32_t cpu)
     fake_require(cpu < cpus, "fake_set_cpu: no such CPU");
     fake_require_thread_context("fake_set_cpu");
     here.cpu = cpu;
+}
+
+void fake_migrate_to(uint32_t cpu)
+{
+    fake_require(cpu < cpus, "fake_migrate_to: no such CPU");
+    migrate_to = cpu;
+}
+
+uint32_t fake_cpu(void)
+{
+    return here.cpu;
 }
 
 uint32_t hv_host_cpu_count(void)
@@ -114,6 +126,10 @@ void hv_host_preempt_enable(void)
 {
     fake_require(here.preempt_depth > 0, "hv_host_preempt_enable: was not disabled");
     here.preempt_depth--;
+    if (here.preempt_depth || migrate_to == HV_CPU_NONE)
+        return;
+    here.cpu = migrate_to;
+    migrate_to = HV_CPU_NONE;
 }
 
 uint64_t hv_host_irq_save(void)
@@ -209,6 +225,7 @@ void fake_cpu_reset(void)
     last_call = (struct fake_call){0};
     cpus = 1;
     yield = false;
+    migrate_to = HV_CPU_NONE;
     now = START_TIME;
     on_wait = NULL;
 }
