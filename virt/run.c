@@ -171,7 +171,7 @@ static enum run_outcome run_loaded(struct hv_vp *vp, struct hv_exit *exit)
         vp->counters.exits[exit->reason]++;
         if (exit_handler_of(exit->reason)(vp, exit) == EXIT_TO_CLIENT)
             return RUN_TO_CLIENT;
-        if (exit->reason == HV_EXIT_HOST_EVENT && hv_host_should_yield())
+        if ((exit->reason == HV_EXIT_HOST_EVENT || exit->reason == HV_EXIT_TIMER) && hv_host_should_yield())
             return RUN_YIELD;
     }
 }

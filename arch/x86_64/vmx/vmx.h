@@ -22,6 +22,7 @@ struct vmx_vcpu {
 
     /* control words as they stand in the VMCS */
     uint64_t pin, cpu, cpu2;
+    bool timer_is_heartbeat; /* the timer field holds the heartbeat: nothing to write */
 
     /* host state as it stands in the VMCS */
     struct {

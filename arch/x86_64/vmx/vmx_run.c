@@ -135,20 +135,31 @@ static void inject(struct vcpu *v, uint64_t event)
 
 /* -------------------------------------------------------------------------------- the deadline */
 
+/*
+ * Without a deadline too the guest's run ends this often, where the CPU can. Interrupts should see to that, but Bochs 2.7 keeps them from a guest
+ * that is entered with RFLAGS.IF clear, and then neither a cancel nor a change of the memory map would ever reach it. Costs nothing on a plain
+ * entry: the CPU loads the timer from the VMCS by itself.
+ */
+#define HEARTBEAT_NS 1000000ull
+
+static uint64_t heartbeat_ticks(unsigned shift)
+{
+    return (cpu_facts()->tsc_hz / (1000000000ull / HEARTBEAT_NS) >> shift) + 1;
+}
+
 /* The timer counts down at the TSC's rate divided by 2^n; it is an upper bound, so a long deadline just exits early and often. */
 static void arm_timer(struct vmx_vcpu *vmx)
 {
-    uint64_t pin = vmx->v.deadline_tsc ? vmx->pin | PIN_PREEMPTION_TIMER : vmx->pin & ~PIN_PREEMPTION_TIMER;
     unsigned shift = (unsigned)FIELD_GET(VMX_MISC_TIMER_SHIFT, vmx_caps.misc);
-    uint64_t now, ticks = 0;
+    uint64_t deadline = vmx->v.deadline_tsc, now = cpu_tsc(), ticks = heartbeat_ticks(shift);
 
-    if (pin != vmx->pin)
-        vmx_write(VMCS_PIN_CONTROLS, vmx->pin = pin);
-    if (!(pin & PIN_PREEMPTION_TIMER))
+    vmx->timer_is_heartbeat = !deadline;
+    if (!(vmx_caps.pin >> 32 & PIN_PREEMPTION_TIMER))
         return;
-    now = cpu_tsc();
-    if (vmx->v.deadline_tsc > now)
-        ticks = ((vmx->v.deadline_tsc - now) >> shift) + 1;
+    if (deadline)
+        ticks = deadline > now ? HV_MIN(((deadline - now) >> shift) + 1, ticks) : 0;
+    if (!(vmx->pin & PIN_PREEMPTION_TIMER))
+        vmx_write(VMCS_PIN_CONTROLS, vmx->pin |= PIN_PREEMPTION_TIMER);
     vmx_write(VMCS_GUEST_PREEMPTION_TIMER, HV_MIN(ticks, 0xffffffffull));
 }
 
@@ -164,7 +175,7 @@ void vmx_enter(struct vcpu *v, struct hv_exit *exit)
     ept_flush_if_stale(vmx);
     if (v->event & HV_PENDING_INT_VALID)
         inject(v, v->event);
-    if (v->deadline_tsc || vmx->pin & PIN_PREEMPTION_TIMER)
+    if (v->deadline_tsc || !vmx->timer_is_heartbeat)
         arm_timer(vmx);
     if (vmx_entry(vmx) != VMX_ENTRY_EXITED) {
         vmx_exit_entry_failed(vmx, true, exit);
