@@ -9,10 +9,18 @@
 
 /* ---------------------------------------------------------------------------------- cancelling */
 
-TEST_MODES(smp_cancel_running, "smp: a running VP is cancelled by another thread", VM_ALL)
+static const struct {
+    const char *name;
+    uint32_t modes;
+    uint64_t rflags;
+} interrupts[] = {{"interrupts on", 0, FLAG_FIXED | FLAG_IF}, {"interrupts off", 0, FLAG_FIXED}};
+
+TEST_ROWS_MODES(smp_cancel_running, "smp: a running VP is cancelled by another thread", interrupts, VM_ALL)
 {
     struct runner r;
     VM_GUEST(vm, mode, "smp_spin", NULL);
+
+    vm_set(&vm, WHvX64RegisterRflags, row->rflags);
 
     thread_set_cpu(0);
     REQUIRE_RUNNING(&r, &vm, other_cpu());
@@ -46,6 +54,7 @@ TEST(smp_cancel_many, "smp: 200 runs, each cancelled once")
     struct runner r;
     VM_GUEST(vm, VM_LONG, "smp_spin", NULL);
 
+    vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
     thread_set_cpu(0);
     for (int i = 0; i < 200 && !test_failed(); i++) {
         REQUIRE(runner_start(&r, &vm, 0, other_cpu()));
@@ -78,6 +87,7 @@ static bool state_create(struct vm *vm, uint64_t seed, uint32_t wanted)
 {
     if (!vm_create_native(vm) || !vm_enter(vm, VM_LONG) || !vm_load(vm, "smp_state"))
         return false;
+    vm_set(vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
     *vm_u64(vm, DATA_SEED) = seed;
     *vm_u32(vm, DATA_WANTED) = wanted;
     return true;

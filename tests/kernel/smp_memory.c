@@ -92,6 +92,7 @@ TEST_MODES(smp_replace_page, "smp: the page that a guest reads is replaced 50 ti
     pages[0] = page_alloc();
     pages[1] = page_alloc();
     REQUIRE(pages[0] && pages[1]);
+    vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
     thread_set_cpu(0);
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     for (uint32_t i = 1; i <= 50 && !test_failed(); i++) {
@@ -115,6 +116,7 @@ TEST(smp_map_elsewhere, "smp: mapping and unmapping elsewhere, 200 times, while 
     uint32_t before;
     VM_GUEST(vm, VM_LONG, "smp_write", NULL);
 
+    vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
     thread_set_cpu(0);
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     before = counter(&vm);
