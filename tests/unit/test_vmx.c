@@ -1089,41 +1089,36 @@ static void the_first_entry_flushes(void **state)
 
 /* ------------------------------------------------------------------------------- the deadline */
 
-static bool timer_is_on(void)
+/* Always on: without a deadline it beats once a millisecond (IA32_VMX_MISC: it counts TSC >> 5). */
+static void the_timer_is(uint64_t ticks)
 {
-    return fake_vmcs_get(VMCS_PIN_CONTROLS) & PIN_PREEMPTION_TIMER;
+    pin();
+    assert_true(fake_vmcs_get(VMCS_PIN_CONTROLS) & PIN_PREEMPTION_TIMER);
+    assert_int_equal(fake_vmcs_get(VMCS_GUEST_PREEMPTION_TIMER), ticks);
+    unpin();
 }
 
 static void the_deadline(void **state)
 {
+    const uint64_t heartbeat = cpu_facts()->tsc_hz / 1000 / 32 + 1;
+
     (void)state;
     assert_int_equal(backend()->run_deadline(), HV_OK);
     run_cpuid();
-    pin();
-    assert_false(timer_is_on());
-    unpin();
+    the_timer_is(heartbeat);
     fake_set_tsc(1000000);
     v->deadline_tsc = 1000000 + 3200;
     run_cpuid();
-    pin();
-    assert_true(timer_is_on());
-    assert_int_equal(fake_vmcs_get(VMCS_GUEST_PREEMPTION_TIMER), 3200 / 32 + 1); /* IA32_VMX_MISC: TSC >> 5 */
-    unpin();
+    the_timer_is(3200 / 32 + 1);
     v->deadline_tsc = 1; /* long gone */
     run_cpuid();
-    pin();
-    assert_int_equal(fake_vmcs_get(VMCS_GUEST_PREEMPTION_TIMER), 0);
-    unpin();
-    v->deadline_tsc = ~0ull; /* beyond 32 bits: an upper bound */
+    the_timer_is(0);
+    v->deadline_tsc = ~0ull; /* far away */
     run_cpuid();
-    pin();
-    assert_int_equal(fake_vmcs_get(VMCS_GUEST_PREEMPTION_TIMER), 0xffffffff);
-    unpin();
+    the_timer_is(heartbeat);
     v->deadline_tsc = 0;
     run_cpuid();
-    pin();
-    assert_false(timer_is_on());
-    unpin();
+    the_timer_is(heartbeat);
     fake_vmx_forget();
     run_cpuid();
     EXPECT_NO_WRITES();
