@@ -3,6 +3,7 @@
 #include "partition.h"
 #include "walk.h"
 #include <arch/bits/msr.h>
+#include <hv/base/lines.h>
 #include <hv/base/memory.h>
 
 /* ------------------------------------------------------------------------------- ownership */
@@ -83,7 +84,7 @@ static struct hv_vp *slot_object(struct hv_partition *p, uint32_t index)
 
     if (vp)
         return vp;
-    vp = hv_host_alloc(sizeof(*vp));
+    vp = hv_lines_alloc(sizeof(*vp));
     if (!vp)
         return NULL;
     vp->partition = p;
@@ -94,6 +95,7 @@ static struct hv_vp *slot_object(struct hv_partition *p, uint32_t index)
 
 static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
 {
+    struct vcpu *vcpu;
     struct hv_vp *vp;
 
     if (!p->is_set_up)
@@ -102,12 +104,15 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
         return HV_E_INVALID;
     if (p->vps[index] && p->vps[index]->vcpu)
         return HV_E_VP_EXISTS;
+    vcpu = vcpu_create(&p->npt, &p->npt_generation);
+    if (!vcpu)
+        return HV_E_NO_MEMORY;
     vp = slot_object(p, index);
-    if (!vp)
+    if (!vp) {
+        vcpu_destroy(vcpu);
         return HV_E_NO_MEMORY;
-    vp->vcpu = vcpu_create(&p->npt, &p->npt_generation);
-    if (!vp->vcpu)
-        return HV_E_NO_MEMORY;
+    }
+    vp->vcpu = vcpu;
     memset(&vp->counters, 0, sizeof(vp->counters));
     vp_reset(vp);
     __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
@@ -165,7 +170,7 @@ void vp_free(struct hv_vp *vp)
 {
     if (vp->vcpu)
         vcpu_destroy(vp->vcpu);
-    hv_host_free(vp, sizeof(*vp));
+    hv_lines_free(vp, sizeof(*vp));
 }
 
 /* --------------------------------------------------------------------- asked by other CPUs */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Choosing the backend, once, and turning it on and off on all CPUs. */
 #include <arch/backend.h>
+#include <hv/base/lines.h>
 #include <hv/base/lock.h>
 #include <hv/base/log.h>
 
@@ -80,14 +81,14 @@ static void free_cpus(void)
     for (uint32_t i = 0; i < cpu_count; i++)
         if (cpus[i].region)
             hv_host_page_free(cpus[i].region);
-    hv_host_free(cpus, cpu_count * sizeof(*cpus));
+    hv_lines_free(cpus, cpu_count * sizeof(*cpus));
     cpus = NULL;
 }
 
 static enum hv_status alloc_cpus(void)
 {
     cpu_count = hv_host_cpu_count();
-    cpus = hv_host_alloc(cpu_count * sizeof(*cpus));
+    cpus = hv_lines_alloc(cpu_count * sizeof(*cpus));
     if (!cpus)
         return HV_E_NO_MEMORY;
     for (uint32_t i = 0; i < cpu_count; i++) {
