@@ -31,6 +31,7 @@
 #define EVENT_DE  (1ull | 3 << 1 | 0ull << 16)
 
 #define ACCESS_UNUSABLE 0x10000u
+#define CR4_CET         0x800000ull
 
 enum segment { ES, CS, SS, DS, FS, GS, LDTR, TR, SEGMENTS };
 
@@ -108,15 +109,24 @@ struct change {
     uint64_t keep, set; /* the new value is (old & keep) | set */
 };
 
-#define MAX_CHANGES 8
+#define MAX_CHANGES 20
 
 struct breaking {
     const char *rule;
     uint32_t modes;
-    struct change changes[MAX_CHANGES]; /* up to the first that changes nothing */
+    struct change changes[MAX_CHANGES]; /* up to the first without a field */
     uint64_t event;
-    uint32_t unenforced; /* modes in which the engine is known not to look */
+    uint32_t unenforced;     /* modes in which the engine is known not to look */
+    bool (*cpu_has_it)(void); /* NULL: every CPU */
 };
+
+static bool cpu_has_cet(void)
+{
+    uint32_t eax = 7, ebx, ecx = 0, edx;
+
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return ecx >> 7 & 1;
+}
 
 /* clang-format off */
 #define SET(field, value)       {VMCS_GUEST_##field, 0, value}
@@ -126,6 +136,7 @@ struct breaking {
 
 #define NONCANONICAL 0x0000800000000000ull
 #define LDT          SET(LDTR_SELECTOR, VM_SEL_LDT), SET(LDTR_BASE, VM_LDT), SET(LDTR_LIMIT, 0xff), SET(LDTR_ACCESS, 0x82)
+#define AS_V86(REG)  SET(REG##_SELECTOR, 0), SET(REG##_LIMIT, 0xffff), SET(REG##_ACCESS, 0xf3)
 #define STI          1u
 #define MOV_SS       2u
 #define SMI          4u
@@ -133,7 +144,7 @@ struct breaking {
 
 #define DATA(ROWS)          ROWS("ds", DS, PLAIN, 0), ROWS("es", ES, PLAIN, 0), ROWS("fs", FS, PLAIN, 0), ROWS("gs", GS, PLAIN, 0)
 #define CODE_AND_DATA(ROWS) ROWS("cs", CS, PLAIN, 0), ROWS("ss", SS, PLAIN, VM_BIT(VM_LONG)), DATA(ROWS)
-#define SYSTEM(ROWS)        ROWS("tr", TR, {0, ~0ull, 0}), \
+#define SYSTEM(ROWS)        ROWS("tr", TR, ON(TR_LIMIT, 0)), \
                             ROWS("ldtr", LDTR, SET(LDTR_SELECTOR, VM_SEL_LDT), SET(LDTR_ACCESS, 0x82), SET(LDTR_LIMIT, 0xff))
 
 #define OF_V86(id, REG, modes, unenforced) \
@@ -166,6 +177,7 @@ static const struct breaking breakings[] = {
     {"guest.cr4.must_be_1",  ANY,                               {OFF(CR4, CR4_VMXE)}, 0, 0},
     {"guest.cr4.must_be_0",  ANY,                               {ON(CR4, 0x8000)}, 0, 0},
     {"guest.cr4.must_be_0",  ANY,                               {ON(CR4, 1ull << 63)}, 0, 0},
+    {"guest.cr0.wp_cet",     ANY,                               {ON(CR4, CR4_CET), OFF(CR0, CR0_WP)}, 0, 0, cpu_has_cet},
     {"guest.debugctl",       ANY,                               {ON(DEBUGCTL, 8)}, 0, ANY},
     {"guest.cr0.long_pg",    VM_LONG_MODES,                     {OFF(CR0, CR0_PG)}, 0, VM_LONG_MODES},
     {"guest.cr4.long_pae",   VM_LONG_MODES,                     {OFF(CR4, CR4_PAE)}, 0, 0},
@@ -224,10 +236,9 @@ static const struct breaking breakings[] = {
     {"guest.rflags.reserved", ANY,                              {ON(RFLAGS, 0x8000)}, 0, 0},
     {"guest.rflags.reserved", ANY,                              {ON(RFLAGS, 1ull << 63)}, 0, 0},
     {"guest.rflags.fixed",   ANY,                               {OFF(RFLAGS, FLAG_FIXED)}, 0, 0},
-    {"guest.rflags.vm_long", VM_LONG_MODES,                     {ON(RFLAGS, FLAG_VM), SET(CS_ACCESS, 0xf3), SET(SS_ACCESS, 0xf3), SET(DS_ACCESS, 0xf3),
-                                                                 SET(ES_ACCESS, 0xf3), SET(FS_ACCESS, 0xf3), SET(GS_ACCESS, 0xf3)}, 0, 0},
+    {"guest.rflags.vm_long", VM_LONG_MODES,                     {ON(RFLAGS, FLAG_VM), AS_V86(CS), AS_V86(SS), AS_V86(DS), AS_V86(ES), AS_V86(FS), AS_V86(GS)}, 0, 0},
     {"guest.rflags.vm_real", V86_BIT,                           {OFF(CR0, CR0_PE | CR0_PG)}, 0, V86_BIT},
-    {"guest.rflags.if_event", ANY,                              {{0, ~0ull, 0}}, EVENT_EXT, 0},
+    {"guest.rflags.if_event", ANY,                              {ON(RFLAGS, 0)}, EVENT_EXT, 0},
     {"guest.activity.known", ANY,                               {SET(ACTIVITY, 4)}, 0, 0},
     {"guest.activity.hlt_dpl", VM_CPL3 | V86_BIT,               {SET(ACTIVITY, 1)}, 0, 0},
     {"guest.activity.blocking", VM_CPL0,                        {SET(ACTIVITY, 1), ON(INTERRUPTIBILITY, MOV_SS)}, 0, 0},
@@ -263,11 +274,296 @@ static unsigned apply(struct vm *vm, const struct breaking *b, struct undo *undo
 {
     unsigned n = 0;
 
-    for (; n < MAX_CHANGES && b->changes[n].keep + 1 + b->changes[n].set; n++) {
+    for (; n < MAX_CHANGES && b->changes[n].field; n++) {
         undo[n] = (struct undo){b->changes[n].field, raw_get(vm, b->changes[n].field)};
         raw_set(vm, b->changes[n].field, (undo[n].value & b->changes[n].keep) | b->changes[n].set);
     }
     if (b->event)
         vm_set(vm, WHvRegisterPendingInterruption, b->event);
     return n;
+}
+
+static void revert(struct vm *vm, const struct undo *undo, unsigned n)
+{
+    while (n--)
+        raw_set(vm, undo[n].field, undo[n].value);
+    vm_set(vm, WHvRegisterPendingInterruption, 0);
+}
+
+/* A deadline ends whatever a guest in an odd state is about, HLT with interrupts off included. */
+#define RUN_TICKS 3000
+
+static bool is_refused(struct vm *vm)
+{
+    EXPECT_EQ(hv_vp_set_run_deadline(vm->native_vp, __builtin_ia32_rdtsc() + RUN_TICKS), HV_OK);
+    return vm_run(vm) == WHvRunVpExitReasonInvalidVpRegisterValue;
+}
+
+static void expect_rule(const struct hv_audit_finding *got, const char *wanted, unsigned mode)
+{
+    if (strcmp(got->rule, wanted) != 0)
+        FAIL("%s: the auditor says %s, wanted %s", mode_name(mode), got->rule, wanted);
+}
+
+/* Whether the engine refused it. */
+static bool break_rule(struct vm *vm, const struct breaking *row, unsigned mode)
+{
+    struct hv_audit_finding finding = {.rule = "nothing"};
+    struct undo undo[MAX_CHANGES];
+    unsigned n;
+
+    if (!enter(vm, mode))
+        return false;
+    n = apply(vm, row, undo);
+    audit(vm, &finding);
+    expect_rule(&finding, row->rule, mode);
+    if (!is_refused(vm)) {
+        if (!(row->unenforced >> mode & 1))
+            FAIL("%s: the engine accepts it, exit %s", mode_name(mode), vm_reason_name(vm->exit.ExitReason));
+        return false;
+    }
+    EXPECT_EQ(hv_vp_audit_finding(vm->native_vp, &finding), HV_OK);
+    expect_rule(&finding, row->rule, mode);
+    revert(vm, undo, n);
+    if (is_refused(vm) || vm->exit.ExitReason != WHvRunVpExitReasonX64Halt)
+        FAIL("%s: exit %s with the old values back", mode_name(mode), vm_reason_name(vm->exit.ExitReason));
+    return true;
+}
+
+TEST_ROWS(audit_engine_rules, "audit engine: broken", breakings)
+{
+    bool enforced = false;
+    VM(vm);
+
+    if (!auditor_is_there())
+        return;
+    if (row->cpu_has_it && !row->cpu_has_it())
+        SKIP("this CPU lacks the feature");
+    REQUIRE(vm_create_native(&vm));
+    for (unsigned mode = 0; mode < MODE_COUNT; mode++)
+        if (row->modes >> mode & 1 && break_rule(&vm, row, mode))
+            enforced = true;
+    if (!enforced)
+        SKIP("this engine does not check it");
+}
+
+/* ------------------------------------------------------------------------------------- fuzzing */
+
+static uint64_t seed = 1;
+
+static uint64_t random64(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed * 0x2545f4914f6cdd1dull;
+}
+
+static unsigned random_below(unsigned n)
+{
+    return (unsigned)(random64() >> 32) % n;
+}
+
+static bool chance(unsigned percent)
+{
+    return random_below(100) < percent;
+}
+
+#define PICK(array) ((array)[random_below(COUNT(array))])
+
+/* clang-format off */
+#define NAMED(field)    {VMCS_GUEST_##field, #field}
+#define SEGMENT(REG)    NAMED(REG##_SELECTOR), NAMED(REG##_BASE), NAMED(REG##_LIMIT), NAMED(REG##_ACCESS)
+
+/* All that is restored; the segments stand first, and what is mutated less often last. */
+static const struct field {
+    uint32_t field;
+    const char *name;
+} fields[] = {
+    SEGMENT(ES), SEGMENT(CS), SEGMENT(SS), SEGMENT(DS), SEGMENT(FS), SEGMENT(GS), SEGMENT(LDTR), SEGMENT(TR),
+    NAMED(GDTR_BASE), NAMED(GDTR_LIMIT), NAMED(IDTR_BASE), NAMED(IDTR_LIMIT),
+    NAMED(CR0), NAMED(CR3), NAMED(CR4), NAMED(EFER), NAMED(PAT), NAMED(DEBUGCTL), NAMED(DR7),
+    NAMED(RIP), NAMED(RFLAGS), NAMED(INTERRUPTIBILITY), NAMED(ACTIVITY), NAMED(PENDING_DEBUG),
+    NAMED(PDPTE0), NAMED(PDPTE1), NAMED(PDPTE2), NAMED(PDPTE3), NAMED(SYSENTER_ESP), NAMED(SYSENTER_EIP),
+    NAMED(RSP), NAMED(SYSENTER_CS), NAMED(SMBASE),
+};
+/* clang-format on */
+
+static unsigned width_of(uint32_t field)
+{
+    static const unsigned widths[] = {16, 64, 32, 64};
+
+    return widths[FIELD_GET(VMCS_ENC_WIDTH, field)];
+}
+
+static uint64_t flip_bits(uint64_t value, unsigned below)
+{
+    do
+        value ^= 1ull << random_below(below);
+    while (chance(30));
+    return value;
+}
+
+static uint64_t random_access(uint64_t old)
+{
+    static const uint32_t words[] = {0x93, 0x9b, 0xf3, 0xfb, 0xc093, 0xc09b, 0xa09b, 0xa0fb, 0x97, 0x91, 0x9f, 0x82, 0x83, 0x8b, 0x89, 0, ACCESS_UNUSABLE};
+
+    switch (random_below(6)) {
+    case 0:
+        return PICK(words);
+    case 1:
+        return (old & ~0xfull) | random_below(16);
+    case 2:
+        return (old & ~0x60ull) | random_below(4) << 5;
+    case 3:
+        return old ^ ACCESS_UNUSABLE;
+    default:
+        return flip_bits(old, chance(80) ? 17 : 32);
+    }
+}
+
+static uint64_t random_value(uint32_t field, uint64_t old)
+{
+    static const uint64_t edges[] = {
+        0, 1, ~0ull, 0xfff, 0xffe, 0xffff, 0x10000, 0xfffff, 0x100000, 0x7fffffff, 0x80000000, 0xffffffff, 1ull << 32, 1ull << 46, 1ull << 47, (1ull << 47) - 1,
+        1ull << 48, 0xffff800000000000, 0xffff7fffffffffff, 0xfffeffffffffffff, 1ull << 63,
+    };
+
+    if (field >= VMCS_GUEST_ES_ACCESS && field <= VMCS_GUEST_TR_ACCESS)
+        return random_access(old);
+    switch (field) {
+    case VMCS_GUEST_ACTIVITY:
+        return chance(60) ? 1 : flip_bits(4, 32);
+    case VMCS_GUEST_INTERRUPTIBILITY:
+        return chance(85) ? random_below(32) : flip_bits(old, 32);
+    case VMCS_GUEST_PENDING_DEBUG:
+        return chance(50) ? 1ull << random_below(17) : chance(50) ? flip_bits(old, 17) : flip_bits(old, 64);
+    case VMCS_GUEST_RFLAGS:
+        return chance(60) ? flip_bits(old, 22) : flip_bits(old, 64);
+    default:
+        return chance(55) ? flip_bits(old, width_of(field)) : chance(70) ? PICK(edges) : random64();
+    }
+}
+
+#define MAX_MUTATIONS 8
+
+struct mutation {
+    const struct field *field;
+    uint64_t old, new;
+};
+
+/* One state under test. */
+static struct {
+    struct vm *vm;
+    unsigned mode;
+    uint64_t base[COUNT(fields)];
+    struct mutation done[MAX_MUTATIONS];
+    unsigned count;
+    uint64_t event;
+    unsigned accepted, refused, known, printed;
+} fuzz;
+
+static void mutate_to(const struct field *f, uint64_t value)
+{
+    struct mutation *m = &fuzz.done[fuzz.count];
+
+    if (fuzz.count == MAX_MUTATIONS || (f->field == VMCS_GUEST_ACTIVITY && ((uint32_t)value == 2 || (uint32_t)value == 3)))
+        return;
+    *m = (struct mutation){f, raw_get(fuzz.vm, f->field), value};
+    raw_set(fuzz.vm, f->field, value);
+    fuzz.count++;
+}
+
+static void mutate(const struct field *f)
+{
+    mutate_to(f, random_value(f->field, raw_get(fuzz.vm, f->field)));
+}
+
+static const struct field *find(uint32_t field)
+{
+    const struct field *f = fields;
+
+    while (f->field != field)
+        f++;
+    return f;
+}
+
+/* What is rarely met by chance: states in which several fields have to go together. */
+static void mutate_privilege(void)
+{
+    static const uint32_t code[] = {9, 11, 13, 15, 3};
+
+    mutate_to(find(VMCS_GUEST_CS_ACCESS), (raw_get(fuzz.vm, VMCS_GUEST_CS_ACCESS) & ~0x6full) | PICK(code) | random_below(4) << 5);
+    if (chance(70))
+        mutate_to(find(VMCS_GUEST_SS_ACCESS), (raw_get(fuzz.vm, VMCS_GUEST_SS_ACCESS) & ~0x60ull) | random_below(4) << 5);
+    if (chance(70))
+        mutate_to(find(VMCS_GUEST_CS_SELECTOR), (raw_get(fuzz.vm, VMCS_GUEST_CS_SELECTOR) & ~3ull) | random_below(4));
+    if (chance(30))
+        mutate_to(find(VMCS_GUEST_SS_SELECTOR), (raw_get(fuzz.vm, VMCS_GUEST_SS_SELECTOR) & ~3ull) | random_below(4));
+}
+
+static void mutate_ldtr(void)
+{
+    mutate_to(find(VMCS_GUEST_LDTR_ACCESS), 0x82);
+    mutate_to(find(VMCS_GUEST_LDTR_LIMIT), 0xff);
+    mutate(&fields[4 * LDTR + random_below(4)]);
+}
+
+static void mutate_event(void)
+{
+    static const uint8_t types[] = {0, 2, 3, 4, 6, 5, 1, 7};
+    unsigned type = chance(80) ? types[random_below(3)] : PICK(types), vector = type == 2 && chance(90) ? 2 : random_below(type == 3 ? 40 : 256);
+
+    fuzz.event = 1 | (uint64_t)type << 1 | (uint64_t)vector << 16 | (chance(20) ? 1 << 4 : 0) | (uint64_t)random_below(16) << 5;
+    vm_set(fuzz.vm, WHvRegisterPendingInterruption, fuzz.event);
+    if (chance(60))
+        mutate_to(find(VMCS_GUEST_RFLAGS), raw_get(fuzz.vm, VMCS_GUEST_RFLAGS) ^ FLAG_IF);
+    if (chance(60))
+        mutate_to(find(VMCS_GUEST_INTERRUPTIBILITY), random_below(16));
+    if (chance(30))
+        mutate_to(find(VMCS_GUEST_ACTIVITY), 1);
+}
+
+static void mutate_state(void)
+{
+    unsigned kind = random_below(100);
+
+    if (kind < 12)
+        mutate_privilege();
+    else if (kind < 20)
+        mutate_ldtr();
+    else if (kind < 32)
+        mutate_event();
+    if (kind >= 25)
+        do
+            mutate(&fields[random_below(COUNT(fields) - (chance(80) ? 3 : 0))]);
+        while (chance(40));
+}
+
+/* ----- where Bochs and the manual differ */
+
+static bool bit(uint32_t field, unsigned n)
+{
+    return raw_get(fuzz.vm, field) >> n & 1;
+}
+
+struct difference {
+    const char *rule; /* what the auditor says while the engine accepts; NULL: it says nothing while the engine refuses */
+    const char *what;
+    bool (*applies)(void); /* on the state as it was before the run; NULL: always */
+    unsigned seen;
+};
+
+static struct difference differences[] = {
+    {"guest.debugctl", "reserved bits of IA32_DEBUGCTL are not checked", NULL, 0},
+};
+
+static void print_state(const char *what)
+{
+    FAIL("%s: %s", mode_name(fuzz.mode), what);
+    for (unsigned i = 0; i < fuzz.count; i++)
+        test_note("    %s: 0x%llx -> 0x%llx", fuzz.done[i].field->name, (unsigned long long)fuzz.done[i].old, (unsigned long long)fuzz.done[i].new);
+    if (fuzz.event)
+        test_note("    event 0x%llx", (unsigned long long)fuzz.event);
+    fuzz.printed++;
 }
