@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every function of the API with a handle that is none, with a virtual processor that is not there, before set-up, and
+ * while the virtual processor runs: the documented HRESULT, and nothing has changed. Arguments of other kinds:
+ * arguments_values.c.
+ */
+#include "arguments.h"
+#include "runner.h"
+#include <kernel/memory.h>
+
+/* -------------------------------------------------------------------------- what must not change */
+
+static const WHV_REGISTER_NAME watched[] = {
+    WHvX64RegisterRax,
+    WHvX64RegisterRcx,
+    WHvX64RegisterRsp,
+    WHvX64RegisterR15,
+    WHvX64RegisterRip,
+    WHvX64RegisterRflags,
+    WHvX64RegisterCs,
+    WHvX64RegisterSs,
+    WHvX64RegisterTr,
+    WHvX64RegisterLdtr,
+    WHvX64RegisterGdtr,
+    WHvX64RegisterIdtr,
+    WHvX64RegisterCr0,
+    WHvX64RegisterCr2,
+    WHvX64RegisterCr3,
+    WHvX64RegisterCr4,
+    WHvX64RegisterCr8,
+    WHvX64RegisterEfer,
+    WHvX64RegisterDr7,
+    WHvX64RegisterXCr0,
+    WHvX64RegisterXmm0,
+    WHvX64RegisterFpMmx0,
+    WHvX64RegisterFpControlStatus,
+    WHvX64RegisterXmmControlStatus,
+    WHvX64RegisterPat,
+    WHvX64RegisterLstar,
+    WHvX64RegisterKernelGsBase,
+    WHvX64RegisterApicBase,
+    WHvRegisterPendingInterruption,
+    WHvRegisterInterruptState,
+    WHvRegisterInternalActivityState,
+    WHvRegisterPendingEvent,
+};
+
+static const WHV_PARTITION_PROPERTY_CODE properties[] = {
+    WHvPartitionPropertyCodeExtendedVmExits,      WHvPartitionPropertyCodeExceptionExitBitmap,
+    WHvPartitionPropertyCodeX64MsrExitBitmap,     WHvPartitionPropertyCodeProcessorFeatures,
+    WHvPartitionPropertyCodeProcessorClFlushSize, WHvPartitionPropertyCodeProcessorXsaveFeatures,
+    WHvPartitionPropertyCodeProcessorCount,       WHvPartitionPropertyCodeUnimplementedMsrAction,
+};
+
+struct arguments_state {
+    WHV_REGISTER_VALUE registers[COUNT(watched)];
+    WHV_PARTITION_PROPERTY properties[COUNT(properties)];
+    WHV_PARTITION_MEMORY_COUNTERS counters;
+    uint64_t memory; /* a sum over the guest's data */
+    size_t pages, heap;
+};
+
+static struct arguments_state before, after; /* too large for a stack */
+
+static uint64_t sum(const struct vm *vm)
+{
+    const uint64_t *words = (const uint64_t *)vm->memory;
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < VM_FREE / 8; i++)
+        total = (total << 1 | total >> 63) ^ words[i];
+    return total;
+}
+
+static void look(struct vm *vm, struct arguments_state *s, bool with_vp)
+{
+    memset(s, 0, sizeof(*s));
+    if (with_vp)
+        EXPECT_OK(WHvGetVirtualProcessorRegisters(vm->partition, 0, watched, COUNT(watched), s->registers));
+    for (size_t i = 0; i < COUNT(properties); i++)
+        EXPECT_OK(
+            WHvGetPartitionProperty(vm->partition, properties[i], &s->properties[i], sizeof(s->properties[i]), NULL));
+    EXPECT_OK(
+        WHvGetPartitionCounters(vm->partition, WHvPartitionCounterSetMemory, &s->counters, sizeof(s->counters), NULL));
+    s->memory = sum(vm);
+    s->pages = pages_free_count();
+    s->heap = heap_used();
+}
+
+void arguments_begin(struct vm *vm, bool with_vp)
+{
+    look(vm, &before, with_vp);
+}
+
+bool arguments_unchanged(struct vm *vm, bool with_vp)
+{
+    look(vm, &after, with_vp);
+    return EXPECT(memcmp(&before, &after, sizeof(before)) == 0);
+}
+
+/* ------------------------------------------------------------------ each function, called properly */
+
+uint8_t arguments_page[PAGE_SIZE] __attribute__((aligned(4096)));
+
+static const UINT64 no_exits;
+static const WHV_REGISTER_NAME rip = WHvX64RegisterRip;
+static WHV_REGISTER_VALUE value;
+static WHV_RUN_VP_EXIT_CONTEXT exit_context;
+static uint8_t buffer[PAGE_SIZE] __attribute__((aligned(64)));
+static UINT32 written;
+
+#define CALL(name) static HRESULT call_##name(WHV_PARTITION_HANDLE p, UINT32 vp)
+
+/* clang-format off */
+CALL(setup)        { (void)vp; return WHvSetupPartition(p); }
+CALL(reset)        { (void)vp; return WHvResetPartition(p); }
+CALL(delete)       { (void)vp; return WHvDeletePartition(p); }
+CALL(get_property) { (void)vp; return WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, buffer, 4, &written); }
+CALL(set_property) { (void)vp; return WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExtendedVmExits, &no_exits, 8); }
+CALL(counters)     { (void)vp; return WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, buffer, 24, &written); }
+CALL(map)          { (void)vp; return WHvMapGpaRange(p, arguments_page, 0x40000000, PAGE_SIZE, WHvMapGpaRangeFlagRead); }
+CALL(map2)         { (void)vp; return WHvMapGpaRange2(p, NULL, arguments_page, 0x40000000, PAGE_SIZE, WHvMapGpaRangeFlagRead); }
+CALL(unmap)        { (void)vp; return WHvUnmapGpaRange(p, VM_FREE, PAGE_SIZE); }
+CALL(create)       { return WHvCreateVirtualProcessor(p, vp, 0); }
+CALL(create2)      { return WHvCreateVirtualProcessor2(p, vp, NULL, 0); }
+CALL(delete_vp)    { return WHvDeleteVirtualProcessor(p, vp); }
+CALL(run)          { return WHvRunVirtualProcessor(p, vp, &exit_context, sizeof(exit_context)); }
+CALL(cancel)       { return WHvCancelRunVirtualProcessor(p, vp, 0); }
+CALL(get)          { return WHvGetVirtualProcessorRegisters(p, vp, &rip, 1, &value); }
+CALL(set)          { return WHvSetVirtualProcessorRegisters(p, vp, &rip, 1, &value); }
+CALL(get_xsave)    { return WHvGetVirtualProcessorXsaveState(p, vp, buffer, sizeof(buffer), &written); }
+CALL(set_xsave)    { return WHvSetVirtualProcessorXsaveState(p, vp, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
+CALL(get_state)    { return WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, buffer, sizeof(buffer), &written); }
+CALL(set_state)    { return WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
+CALL(cpuid)        { return WHvGetVirtualProcessorCpuidOutput(p, vp, 0, 0, (WHV_CPUID_OUTPUT *)buffer); }
+CALL(read_gpa)     { return WHvReadGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
+CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
+
+CALL(translate)
+{
+    return WHvTranslateGva(p, vp, VM_DATA, WHvTranslateGvaFlagValidateRead, (WHV_TRANSLATE_GVA_RESULT *)buffer,
+                           (WHV_GUEST_PHYSICAL_ADDRESS *)(buffer + 8));
+}
+
+#define BUSY        WHV_E_INVALID_VP_STATE
+#define NOT_SET_UP  ERROR_HV_INVALID_PARTITION_STATE
+#define WIN32_STATE HRESULT_FROM_WIN32(ERROR_INVALID_STATE)
+#define MISSING     WHV_E_VP_DOES_NOT_EXIST
+#define ALLOWED     S_FALSE /* not a case of this table: the call is right */
+
+static const struct {
+    const char *name;
+    uint32_t modes;
+    HRESULT (*call)(WHV_PARTITION_HANDLE p, UINT32 vp);
+    HRESULT without_setup, without_vp, running;
+} functions[] = {
+    {"WHvSetupPartition",                 0, call_setup,        ALLOWED,     ALLOWED,  WIN32_STATE},
+    {"WHvResetPartition",                 0, call_reset,        WIN32_STATE, ALLOWED,  BUSY},
+    {"WHvDeletePartition",                0, call_delete,       ALLOWED,     ALLOWED,  BUSY},
+    {"WHvGetPartitionProperty",           0, call_get_property, ALLOWED,     ALLOWED,  ALLOWED},
+    {"WHvSetPartitionProperty",           0, call_set_property, ALLOWED,     ALLOWED,  BUSY},
+    {"WHvGetPartitionCounters",           0, call_counters,     ALLOWED,     ALLOWED,  ALLOWED},
+    {"WHvMapGpaRange",                    0, call_map,          NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvMapGpaRange2",                   0, call_map2,         NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvUnmapGpaRange",                  0, call_unmap,        NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvCreateVirtualProcessor",         0, call_create,       NOT_SET_UP,  ALLOWED,  WHV_E_VP_ALREADY_EXISTS},
+    {"WHvCreateVirtualProcessor2",        0, call_create2,      NOT_SET_UP,  ALLOWED,  WHV_E_VP_ALREADY_EXISTS},
+    {"WHvDeleteVirtualProcessor",         0, call_delete_vp,    MISSING,     MISSING,  BUSY},
+    {"WHvRunVirtualProcessor",            0, call_run,          MISSING,     MISSING,  BUSY},
+    {"WHvCancelRunVirtualProcessor",      0, call_cancel,       MISSING,     MISSING,  ALLOWED},
+    {"WHvGetVirtualProcessorRegisters",   0, call_get,          MISSING,     MISSING,  BUSY},
+    {"WHvSetVirtualProcessorRegisters",   0, call_set,          MISSING,     MISSING,  BUSY},
+    {"WHvGetVirtualProcessorXsaveState",  0, call_get_xsave,    MISSING,     MISSING,  BUSY},
+    {"WHvSetVirtualProcessorXsaveState",  0, call_set_xsave,    MISSING,     MISSING,  BUSY},
+    {"WHvGetVirtualProcessorState",       0, call_get_state,    MISSING,     MISSING,  BUSY},
+    {"WHvSetVirtualProcessorState",       0, call_set_state,    MISSING,     MISSING,  BUSY},
+    {"WHvGetVirtualProcessorCpuidOutput", 0, call_cpuid,        MISSING,     MISSING,  BUSY},
+    {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
+    {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},
+    {"WHvTranslateGva",                   0, call_translate,    MISSING,     MISSING,  BUSY},
+};
+/* clang-format on */
+
+/* --------------------------------------------------------------------------------------- handles */
+
+static WHV_PARTITION_HANDLE dead_handle(unsigned times)
+{
+    WHV_PARTITION_HANDLE p = NULL;
+
+    EXPECT_OK(WHvCreatePartition(&p));
+    EXPECT_OK(WHvDeletePartition(p));
+    while (--times)
+        EXPECT_HR(WHvDeletePartition(p), E_INVALIDARG);
+    return p;
+}
+
+/* The same slot in another generation, the same number with a bit changed, addresses: none of them is a handle. */
+TEST_ROWS(arguments_handles, "arguments: handles that are none", functions)
+{
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+    uint64_t good = (uintptr_t)vm.partition;
+    const WHV_PARTITION_HANDLE bad[] = {
+        NULL,
+        INVALID_HANDLE_VALUE,
+        &vm,
+        vm.memory,
+        (void *)row->call,
+        dead_handle(1),
+        dead_handle(3),
+        (void *)(good ^ 1),
+        (void *)(good ^ 1ull << 16),
+        (void *)(good ^ 1ull << 47),
+        (void *)(good ^ 1ull << 63),
+        (void *)(uintptr_t)1,
+        (void *)(uintptr_t)0x7fffffffffff,
+        (void *)(uintptr_t)0x5750000000000fff,
+    };
+
+    arguments_begin(&vm, true);
+    for (size_t i = 0; i < COUNT(bad); i++)
+        if (!EXPECT_HR(row->call(bad[i], 0), E_INVALIDARG))
+            test_note("handle %p", bad[i]);
+    arguments_unchanged(&vm, true);
+    EXPECT_END(&vm);
+}
+
+/* -------------------------------------------------------------------- the other columns of the table */
+
+static bool expect_result(size_t function, WHV_PARTITION_HANDLE p, UINT32 vp, HRESULT wanted)
+{
+    bool right = EXPECT_HR(functions[function].call(p, vp), wanted);
+
+    if (!right)
+        test_note("%s, virtual processor 0x%x", functions[function].name, vp);
+    return right;
+}
+
+TEST(arguments_indexes, "arguments: each function with virtual processors that do not exist")
+{
+    static const UINT32 bad[] = {1, 2, 63, 64, 65, 0x7fffffff, 0x80000000, 0xffffffff};
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+
+    arguments_begin(&vm, true);
+    for (size_t f = 0; f < COUNT(functions); f++)
+        for (size_t i = 0; i < COUNT(bad) && functions[f].without_vp != ALLOWED; i++)
+            expect_result(f, vm.partition, bad[i], functions[f].without_vp);
+    arguments_unchanged(&vm, true);
+    EXPECT_END(&vm);
+}
+
+TEST(arguments_deleted_vp, "arguments: each function with a deleted virtual processor")
+{
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+
+    EXPECT_OK(WHvDeleteVirtualProcessor(vm.partition, 0));
+    arguments_begin(&vm, false);
+    for (size_t f = 0; f < COUNT(functions); f++)
+        if (functions[f].without_vp != ALLOWED)
+            expect_result(f, vm.partition, 0, functions[f].without_vp);
+    arguments_unchanged(&vm, false);
+}
+
+TEST(arguments_before_setup, "arguments: each function before WHvSetupPartition")
+{
+    WHV_PARTITION_HANDLE p = NULL;
+    const UINT32 count = 1;
+
+    REQUIRE(EXPECT_OK(WHvCreatePartition(&p)));
+    EXPECT_OK(WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, &count, sizeof(count)));
+    for (size_t f = 0; f < COUNT(functions); f++)
+        if (functions[f].without_setup != ALLOWED)
+            expect_result(f, p, 0, functions[f].without_setup);
+    EXPECT_OK(WHvSetupPartition(p)); /* still possible, and so is all that follows */
+    EXPECT_OK(WHvMapGpaRange(p, arguments_page, 0, PAGE_SIZE, WHvMapGpaRangeFlagRead));
+    EXPECT_OK(WHvCreateVirtualProcessor(p, 0, 0));
+    EXPECT_OK(WHvDeletePartition(p));
+}
+
+TEST(arguments_setup_order, "arguments: set-up without a processor count, and twice; two deletions")
+{
+    WHV_PARTITION_HANDLE p = NULL;
+    const UINT32 count = 1;
+
+    REQUIRE(EXPECT_OK(WHvCreatePartition(&p)));
+    EXPECT_HR(WHvSetupPartition(p), WHV_E_INVALID_PARTITION_CONFIG);
+    EXPECT_OK(WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, &count, sizeof(count)));
+    EXPECT_OK(WHvSetupPartition(p));
+    EXPECT_HR(WHvSetupPartition(p), WIN32_STATE);
+    EXPECT_OK(WHvDeletePartition(p));
+    EXPECT_HR(WHvDeletePartition(p), E_INVALIDARG);
+}
+
+/* The guest runs on meanwhile, and its registers are its own. */
+TEST(arguments_running, "arguments: each function while the virtual processor runs")
+{
+    struct runner r;
+    VM_GUEST(vm, VM_LONG, "smp_spin", NULL);
+
+    vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
+    thread_set_cpu(0);
+    REQUIRE_RUNNING(&r, &vm, other_cpu());
+    for (size_t f = 0; f < COUNT(functions); f++)
+        if (functions[f].running != ALLOWED)
+            expect_result(f, vm.partition, 0, functions[f].running);
+    EXPECT(counter_moves(&vm, 2));
+    EXPECT_CANCEL(&r);
+    thread_set_cpu(CPU_ANY);
+    EXPECT_EQ(vm_get(&vm, WHvX64RegisterRip), r.exit.VpContext.Rip);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* Each function with each class of bad value, on a partition that is otherwise well: the documented HRESULT, and
+ * nothing has changed. */
+#include "arguments.h"
+#include <kernel/memory.h>
+
+#define RWX      ((WHV_MAP_GPA_RANGE_FLAGS)VM_RWX)
+#define FLAGS(n) ((WHV_MAP_GPA_RANGE_FLAGS)(n))
+#define CODE(n)  ((WHV_PARTITION_PROPERTY_CODE)(n))
+#define TYPE(n)  ((WHV_VIRTUAL_PROCESSOR_STATE_TYPE)(n))
+#define NAME(n)  ((WHV_REGISTER_NAME)(n))
+#define NOWHERE  0x7fffff0000ull /* a guest-physical address without memory */
+#define BEYOND   (1ull << 52)
+
+static uint8_t b[PAGE_SIZE] __attribute__((aligned(64))); /* whatever a call may fill */
+static WHV_RUN_VP_EXIT_CONTEXT exit_context;
+static WHV_REGISTER_VALUE values[4];
+static UINT32 count;
+static UINT64 gpa;
+static WHV_TRANSLATE_GVA_RESULT translation;
+
+static const WHV_REGISTER_NAME good_name = WHvX64RegisterRax;
+static const WHV_REGISTER_NAME bad_names[] = {WHvX64RegisterRax, NAME(0x7777), WHvX64RegisterRcx};
+static const WHV_REGISTER_VALUE odd_value = {.Reg64 = 0x12345678};
+static const UINT64 all_ones = ~0ull;
+static const UINT32 one = 1;
+static const WHV_ACCESS_GPA_CONTROLS write_back = {.CacheType = WHvCacheTypeWriteBack};
+static const WHV_ACCESS_GPA_CONTROLS bad_cache = {.CacheType = (WHV_CACHE_TYPE)3};
+static const WHV_ACCESS_GPA_CONTROLS other_vtl = {.CacheType = WHvCacheTypeWriteBack,
+                                                  .InputVtl = {.TargetVtl = 1, .UseTargetVtl = 1}};
+static const WHV_VIRTUAL_PROCESSOR_PROPERTY bad_vp_property = {.PropertyCode = (WHV_VIRTUAL_PROCESSOR_PROPERTY_CODE)7};
+static const WHV_MSR_ACTION_ENTRY bad_action = {.Index = 1, .ReadAction = 9};
+
+/* clang-format off */
+
+/* id, function and argument, result, call with `p` for the partition */
+#define BAD_CALLS(X) \
+    X(cap1, "WHvGetCapability: no such code", WHV_E_UNKNOWN_CAPABILITY, WHvGetCapability((WHV_CAPABILITY_CODE)0x777, b, sizeof(b), &count)) \
+    X(cap2, "WHvGetCapability: no buffer", E_INVALIDARG, WHvGetCapability(WHvCapabilityCodeFeatures, NULL, 8, &count)) \
+    X(cap3, "WHvGetCapability: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetCapability(WHvCapabilityCodeFeatures, b, 7, &count)) \
+    X(part1, "WHvCreatePartition: no place for the handle", E_INVALIDARG, WHvCreatePartition(NULL)) \
+    X(get1, "WHvGetPartitionProperty: no such code", WHV_E_UNKNOWN_PROPERTY, WHvGetPartitionProperty(p, CODE(0x777), b, sizeof(b), &count)) \
+    X(get2, "WHvGetPartitionProperty: no buffer", E_INVALIDARG, WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, NULL, 4, &count)) \
+    X(get3, "WHvGetPartitionProperty: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, b, 3, &count)) \
+    X(get4, "WHvGetPartitionProperty: a list", HRESULT_FROM_WIN32(ERROR_NOT_SUPPORTED), WHvGetPartitionProperty(p, WHvPartitionPropertyCodeCpuidExitList, b, sizeof(b), &count)) \
+    X(get5, "WHvGetPartitionProperty: the other list", HRESULT_FROM_WIN32(ERROR_NOT_SUPPORTED), WHvGetPartitionProperty(p, WHvPartitionPropertyCodeCpuidResultList, b, sizeof(b), &count)) \
+    X(set1, "WHvSetPartitionProperty: no such code", WHV_E_UNKNOWN_PROPERTY, WHvSetPartitionProperty(p, CODE(0x777), &one, 4)) \
+    X(set2, "WHvSetPartitionProperty: no buffer", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExtendedVmExits, NULL, 8)) \
+    X(set3, "WHvSetPartitionProperty: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExtendedVmExits, &one, 4)) \
+    X(set4, "WHvSetPartitionProperty: bits that are not offered", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExtendedVmExits, &all_ones, 8)) \
+    X(set5, "WHvSetPartitionProperty: exceptions that are not offered", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExceptionExitBitmap, &all_ones, 8)) \
+    X(set6, "WHvSetPartitionProperty: MSR exits that are not offered", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeX64MsrExitBitmap, &all_ones, 8)) \
+    X(set7, "WHvSetPartitionProperty: part of a list's element", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeCpuidExitList, b, 6)) \
+    X(set8, "WHvSetPartitionProperty: a list without memory", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeCpuidExitList, NULL, 8)) \
+    X(set9, "WHvSetPartitionProperty: fixed by set-up", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, &one, 4)) \
+    X(set10, "WHvSetPartitionProperty: a list fixed by set-up", E_INVALIDARG, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeMsrActionList, &bad_action, sizeof(bad_action))) \
+    X(count1, "WHvGetPartitionCounters: no such set", WHV_E_UNKNOWN_PROPERTY, WHvGetPartitionCounters(p, (WHV_PARTITION_COUNTER_SET)9, b, sizeof(b), &count)) \
+    X(count2, "WHvGetPartitionCounters: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, b, 23, &count)) \
+    X(count3, "WHvGetPartitionCounters: no buffer", E_INVALIDARG, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, NULL, 24, &count)) \
+    X(map1, "WHvMapGpaRange: no memory", E_INVALIDARG, WHvMapGpaRange(p, NULL, VM_FREE, PAGE_SIZE, RWX)) \
+    X(map2, "WHvMapGpaRange: source not aligned", E_INVALIDARG, WHvMapGpaRange(p, arguments_page + 8, VM_FREE, PAGE_SIZE, RWX)) \
+    X(map3, "WHvMapGpaRange: guest address not aligned", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE + 8, PAGE_SIZE, RWX)) \
+    X(map4, "WHvMapGpaRange: size not aligned", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE, PAGE_SIZE + 8, RWX)) \
+    X(map5, "WHvMapGpaRange: size 0", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE, 0, RWX)) \
+    X(map6, "WHvMapGpaRange: wraps at the end of guest addresses", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, ~0ull << 12, 2 * PAGE_SIZE, RWX)) \
+    X(map7, "WHvMapGpaRange: wraps at the end of host addresses", E_INVALIDARG, WHvMapGpaRange(p, (void *)(~0ull << 12), VM_FREE, 2 * PAGE_SIZE, RWX)) \
+    X(map8, "WHvMapGpaRange: size of all", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, 0, ~0ull << 12, RWX)) \
+    X(map9, "WHvMapGpaRange: beyond physical addresses", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, BEYOND, PAGE_SIZE, RWX)) \
+    X(map10, "WHvMapGpaRange: unknown flag", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE, PAGE_SIZE, FLAGS(0x10))) \
+    X(map11, "WHvMapGpaRange: known and unknown flags", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE, PAGE_SIZE, FLAGS(0x80000007))) \
+    X(map12, "WHvMapGpaRange: source is not memory", E_INVALIDARG, WHvMapGpaRange(p, (void *)0x1000, VM_FREE, PAGE_SIZE, RWX)) \
+    X(map13, "WHvMapGpaRange: source address not canonical", E_INVALIDARG, WHvMapGpaRange(p, (void *)0x123456789abcd000, VM_FREE, PAGE_SIZE, RWX)) \
+    X(map14, "WHvMapGpaRange2: another process", E_INVALIDARG, WHvMapGpaRange2(p, b, arguments_page, VM_FREE, PAGE_SIZE, RWX)) \
+    X(map15, "WHvMapGpaRange2: no memory", E_INVALIDARG, WHvMapGpaRange2(p, NULL, NULL, VM_FREE, PAGE_SIZE, RWX)) \
+    X(map16, "WHvMapGpaRange2: not aligned", E_INVALIDARG, WHvMapGpaRange2(p, NULL, arguments_page, VM_FREE + 1, PAGE_SIZE, RWX)) \
+    X(unmap1, "WHvUnmapGpaRange: nothing there", WHV_E_GPA_RANGE_NOT_FOUND, WHvUnmapGpaRange(p, NOWHERE, PAGE_SIZE)) \
+    X(unmap2, "WHvUnmapGpaRange: not aligned", E_INVALIDARG, WHvUnmapGpaRange(p, VM_FREE + 8, PAGE_SIZE)) \
+    X(unmap3, "WHvUnmapGpaRange: size not aligned", E_INVALIDARG, WHvUnmapGpaRange(p, VM_FREE, 8)) \
+    X(unmap4, "WHvUnmapGpaRange: size 0", E_INVALIDARG, WHvUnmapGpaRange(p, VM_FREE, 0)) \
+    X(unmap5, "WHvUnmapGpaRange: wraps", E_INVALIDARG, WHvUnmapGpaRange(p, ~0ull << 12, 2 * PAGE_SIZE)) \
+    X(unmap6, "WHvUnmapGpaRange: beyond physical addresses", E_INVALIDARG, WHvUnmapGpaRange(p, BEYOND, PAGE_SIZE)) \
+    X(vp1, "WHvCreateVirtualProcessor: not below the count", E_INVALIDARG, WHvCreateVirtualProcessor(p, 1, 0)) \
+    X(vp2, "WHvCreateVirtualProcessor: no such index at all", E_INVALIDARG, WHvCreateVirtualProcessor(p, ~0u, 0)) \
+    X(vp3, "WHvCreateVirtualProcessor: flags", E_INVALIDARG, WHvCreateVirtualProcessor(p, 0, 1)) \
+    X(vp4, "WHvCreateVirtualProcessor: there already", WHV_E_VP_ALREADY_EXISTS, WHvCreateVirtualProcessor(p, 0, 0)) \
+    X(vp5, "WHvCreateVirtualProcessor2: there already", WHV_E_VP_ALREADY_EXISTS, WHvCreateVirtualProcessor2(p, 0, NULL, 0)) \
+    X(vp6, "WHvCreateVirtualProcessor2: no properties", E_INVALIDARG, WHvCreateVirtualProcessor2(p, 0, NULL, 1)) \
+    X(vp7, "WHvCreateVirtualProcessor2: unknown property", E_INVALIDARG, WHvCreateVirtualProcessor2(p, 0, &bad_vp_property, 1)) \
+    X(run1, "WHvRunVirtualProcessor: no exit context", E_INVALIDARG, WHvRunVirtualProcessor(p, 0, NULL, sizeof(exit_context))) \
+    X(run2, "WHvRunVirtualProcessor: small exit context", WHV_E_INSUFFICIENT_BUFFER, WHvRunVirtualProcessor(p, 0, &exit_context, 47)) \
+    X(run3, "WHvRunVirtualProcessor: exit context of size 0", WHV_E_INSUFFICIENT_BUFFER, WHvRunVirtualProcessor(p, 0, &exit_context, 0)) \
+    X(cancel1, "WHvCancelRunVirtualProcessor: flags", E_INVALIDARG, WHvCancelRunVirtualProcessor(p, 0, 1)) \
+    X(regs1, "WHvGetVirtualProcessorRegisters: no names", E_INVALIDARG, WHvGetVirtualProcessorRegisters(p, 0, NULL, 1, values)) \
+    X(regs2, "WHvGetVirtualProcessorRegisters: no values", E_INVALIDARG, WHvGetVirtualProcessorRegisters(p, 0, &good_name, 1, NULL)) \
+    X(regs3, "WHvGetVirtualProcessorRegisters: unknown name", WHV_E_INVALID_VP_REGISTER_NAME, WHvGetVirtualProcessorRegisters(p, 0, bad_names, 3, values)) \
+    X(regs4, "WHvGetVirtualProcessorRegisters: absurd count", E_INVALIDARG, WHvGetVirtualProcessorRegisters(p, 0, &good_name, ~0u, values)) \
+    X(regs5, "WHvSetVirtualProcessorRegisters: no names", E_INVALIDARG, WHvSetVirtualProcessorRegisters(p, 0, NULL, 1, values)) \
+    X(regs6, "WHvSetVirtualProcessorRegisters: no values", E_INVALIDARG, WHvSetVirtualProcessorRegisters(p, 0, &good_name, 1, NULL)) \
+    X(regs7, "WHvSetVirtualProcessorRegisters: unknown name", WHV_E_INVALID_VP_REGISTER_NAME, WHvSetVirtualProcessorRegisters(p, 0, &bad_names[1], 1, &odd_value)) \
+    X(regs8, "WHvSetVirtualProcessorRegisters: an unknown name after a good one", WHV_E_INVALID_VP_REGISTER_NAME, WHvSetVirtualProcessorRegisters(p, 0, bad_names, 2, values)) \
+    X(regs9, "WHvSetVirtualProcessorRegisters: absurd count", E_INVALIDARG, WHvSetVirtualProcessorRegisters(p, 0, &good_name, ~0u, values)) \
+    X(xs1, "WHvGetVirtualProcessorXsaveState: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetVirtualProcessorXsaveState(p, 0, b, 100, &count)) \
+    X(xs2, "WHvGetVirtualProcessorXsaveState: question for the size", WHV_E_INSUFFICIENT_BUFFER, WHvGetVirtualProcessorXsaveState(p, 0, NULL, 0, &count)) \
+    X(xs3, "WHvGetVirtualProcessorXsaveState: no buffer", E_INVALIDARG, WHvGetVirtualProcessorXsaveState(p, 0, NULL, sizeof(b), &count)) \
+    X(xs4, "WHvSetVirtualProcessorXsaveState: no buffer", E_INVALIDARG, WHvSetVirtualProcessorXsaveState(p, 0, NULL, sizeof(b))) \
+    X(xs5, "WHvSetVirtualProcessorXsaveState: small buffer", E_INVALIDARG, WHvSetVirtualProcessorXsaveState(p, 0, b, 575)) \
+    X(xs6, "WHvSetVirtualProcessorXsaveState: reserved bits", E_INVALIDARG, WHvSetVirtualProcessorXsaveState(p, 0, memset(b, 0xff, sizeof(b)), sizeof(b))) \
+    X(st1, "WHvGetVirtualProcessorState: unknown type", E_INVALIDARG, WHvGetVirtualProcessorState(p, 0, TYPE(0x777), b, sizeof(b), &count)) \
+    X(st2, "WHvGetVirtualProcessorState: no local APIC", ERROR_HV_OPERATION_DENIED, WHvGetVirtualProcessorState(p, 0, WHvVirtualProcessorStateTypeInterruptControllerState2, b, sizeof(b), &count)) \
+    X(st3, "WHvGetVirtualProcessorState: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetVirtualProcessorState(p, 0, WHvVirtualProcessorStateTypeXsaveState, b, 8, &count)) \
+    X(st4, "WHvSetVirtualProcessorState: unknown type", E_INVALIDARG, WHvSetVirtualProcessorState(p, 0, TYPE(0x777), b, sizeof(b))) \
+    X(st5, "WHvSetVirtualProcessorState: no buffer", E_INVALIDARG, WHvSetVirtualProcessorState(p, 0, WHvVirtualProcessorStateTypeXsaveState, NULL, sizeof(b))) \
+    X(st6, "WHvSetVirtualProcessorState: small buffer", E_INVALIDARG, WHvSetVirtualProcessorState(p, 0, WHvVirtualProcessorStateTypeXsaveState, b, 8)) \
+    X(cpuid1, "WHvGetVirtualProcessorCpuidOutput: no output", E_POINTER, WHvGetVirtualProcessorCpuidOutput(p, 0, 0, 0, NULL)) \
+    X(read1, "WHvReadGpaRange: no buffer", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, NULL, 8)) \
+    X(read2, "WHvReadGpaRange: size 0", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, b, 0)) \
+    X(read3, "WHvReadGpaRange: size 17", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, b, 17)) \
+    X(read4, "WHvReadGpaRange: cache type", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, bad_cache, b, 8)) \
+    X(read5, "WHvReadGpaRange: VTL", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, other_vtl, b, 8)) \
+    X(read6, "WHvReadGpaRange: nothing there", E_ACCESSDENIED, WHvReadGpaRange(p, 0, NOWHERE, write_back, b, 8)) \
+    X(read7, "WHvReadGpaRange: runs out of memory", E_ACCESSDENIED, WHvReadGpaRange(p, 0, VM_MEMORY_SIZE - 8, write_back, b, 16)) \
+    X(read8, "WHvReadGpaRange: wraps", E_ACCESSDENIED, WHvReadGpaRange(p, 0, ~7ull, write_back, b, 16)) \
+    X(write1, "WHvWriteGpaRange: no data", E_INVALIDARG, WHvWriteGpaRange(p, 0, VM_DATA, write_back, NULL, 8)) \
+    X(write2, "WHvWriteGpaRange: size 0", E_INVALIDARG, WHvWriteGpaRange(p, 0, VM_DATA, write_back, b, 0)) \
+    X(write3, "WHvWriteGpaRange: size 17", E_INVALIDARG, WHvWriteGpaRange(p, 0, VM_DATA, write_back, b, 17)) \
+    X(write4, "WHvWriteGpaRange: cache type", E_INVALIDARG, WHvWriteGpaRange(p, 0, VM_DATA, bad_cache, b, 8)) \
+    X(write5, "WHvWriteGpaRange: VTL", E_INVALIDARG, WHvWriteGpaRange(p, 0, VM_DATA, other_vtl, b, 8)) \
+    X(write6, "WHvWriteGpaRange: nothing there", E_ACCESSDENIED, WHvWriteGpaRange(p, 0, NOWHERE, write_back, b, 8)) \
+    X(write7, "WHvWriteGpaRange: runs out of memory", E_ACCESSDENIED, WHvWriteGpaRange(p, 0, VM_MEMORY_SIZE - 8, write_back, b, 16)) \
+    X(tr1, "WHvTranslateGva: no result", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, NULL, &gpa)) \
+    X(tr2, "WHvTranslateGva: no address", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, &translation, NULL)) \
+    X(tr3, "WHvTranslateGva: unknown flag", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, (WHV_TRANSLATE_GVA_FLAGS)0x20, &translation, &gpa))
+
+#define BAD_FUNCTION(id, text, wanted_, call_) \
+    static HRESULT bad_##id(WHV_PARTITION_HANDLE p) \
+    { \
+        (void)p; \
+        return call_; \
+    }
+#define BAD_ROW(id, text, wanted_, call_) {text, 0, bad_##id, wanted_},
+
+/* clang-format on */
+
+BAD_CALLS(BAD_FUNCTION)
+
+static const struct {
+    const char *name;
+    uint32_t modes;
+    HRESULT (*call)(WHV_PARTITION_HANDLE p);
+    HRESULT wanted;
+} bad_calls[] = {BAD_CALLS(BAD_ROW)};
+
+TEST_ROWS(arguments_values, "arguments", bad_calls)
+{
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+
+    *(uint64_t *)vm_at(&vm, VM_DATA) = 0x1122334455667788;
+    arguments_begin(&vm, true);
+    EXPECT_HR(row->call(vm.partition), row->wanted);
+    arguments_unchanged(&vm, true);
+    EXPECT_END(&vm);
+}
+
+/* ------------------------------------------------------- what looks like a bad argument and is none */
+
+TEST(arguments_replace, "arguments: mapping over a range replaces it, unmapping a part leaves the rest")
+{
+    uint64_t value = 0;
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+
+    *(uint64_t *)arguments_page = 0xabcdef;
+    EXPECT_OK(WHvMapGpaRange(vm.partition, arguments_page, VM_FREE, PAGE_SIZE, WHvMapGpaRangeFlagRead));
+    EXPECT_OK(WHvReadGpaRange(vm.partition, 0, VM_FREE, write_back, &value, 8));
+    EXPECT_EQ(value, 0xabcdef);
+    EXPECT_HR(WHvWriteGpaRange(vm.partition, 0, VM_FREE, write_back, &value, 8), E_ACCESSDENIED);
+    EXPECT_OK(WHvUnmapGpaRange(vm.partition, VM_FREE + PAGE_SIZE, 2 * PAGE_SIZE));
+    EXPECT_OK(WHvReadGpaRange(vm.partition, 0, VM_FREE, write_back, &value, 8));
+    EXPECT_HR(WHvReadGpaRange(vm.partition, 0, VM_FREE + PAGE_SIZE, write_back, &value, 8), E_ACCESSDENIED);
+    EXPECT_HR(WHvReadGpaRange(vm.partition, 0, VM_FREE + 2 * PAGE_SIZE, write_back, &value, 8), E_ACCESSDENIED);
+    EXPECT_OK(WHvReadGpaRange(vm.partition, 0, VM_FREE + 3 * PAGE_SIZE, write_back, &value, 8));
+    EXPECT_OK(WHvUnmapGpaRange(vm.partition, VM_FREE, 8 * PAGE_SIZE)); /* with a hole in it */
+    EXPECT_HR(WHvUnmapGpaRange(vm.partition, VM_FREE, 8 * PAGE_SIZE), WHV_E_GPA_RANGE_NOT_FOUND);
+    EXPECT_END(&vm);
+}
+
+TEST(arguments_nothing_to_do, "arguments: empty lists and larger buffers are fine")
+{
+    WHV_CAPABILITY capability;
+    UINT32 size = 0;
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+
+    EXPECT_OK(WHvGetVirtualProcessorRegisters(vm.partition, 0, NULL, 0, NULL));
+    EXPECT_OK(WHvSetVirtualProcessorRegisters(vm.partition, 0, NULL, 0, NULL));
+    EXPECT_OK(WHvSetPartitionProperty(vm.partition, WHvPartitionPropertyCodeCpuidExitList, NULL, 0));
+    EXPECT_OK(WHvGetCapability(WHvCapabilityCodeHypervisorPresent, &capability, sizeof(capability), &size));
+    EXPECT_EQ(size, sizeof(BOOL));
+    EXPECT_OK(WHvGetCapability(WHvCapabilityCodeHypervisorPresent, &capability, sizeof(capability), NULL));
+    EXPECT_END(&vm);
+}
