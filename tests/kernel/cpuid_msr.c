@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* X64Cpuid and X64MsrAccess: which leaves and MSRs exit, what the client is told, and what the guest gets without an exit. */
+/* X64Cpuid and X64MsrAccess: which leaves and MSRs exit, what the client is told, and what the guest gets without an
+ * exit. */
 #include "test.h"
 #include "vm.h"
 
@@ -195,8 +196,16 @@ static void result_list2(struct vm *vm)
 {
     WHV_X64_CPUID_RESULT2 results[] = {
         {.Function = 0x40000001, .Output = {0x31764858, 5, 6, 7}, .Mask = {~0u, ~0u, ~0u, ~0u}},
-        {.Function = 4, .Index = 1, .Flags = WHvX64CpuidResult2FlagSubleafSpecific, .Output = {0xff, 0, 0, 0}, .Mask = {0xff, 0, 0, 0}},
-        {.Function = 1, .VpIndex = 1, .Flags = WHvX64CpuidResult2FlagVpSpecific, .Output = {0, 0, 0, 0}, .Mask = {~0u, 0, 0, 0}},
+        {.Function = 4,
+         .Index = 1,
+         .Flags = WHvX64CpuidResult2FlagSubleafSpecific,
+         .Output = {0xff, 0, 0, 0},
+         .Mask = {0xff, 0, 0, 0}},
+        {.Function = 1,
+         .VpIndex = 1,
+         .Flags = WHvX64CpuidResult2FlagVpSpecific,
+         .Output = {0, 0, 0, 0},
+         .Mask = {~0u, 0, 0, 0}},
     };
 
     vm_set_property(vm, WHvPartitionPropertyCodeCpuidResultList2, results, sizeof(results));
@@ -317,8 +326,9 @@ static const struct {
     uint32_t msr;
     uint64_t value;
 } bad_rows[] = {
-    {"EFER", 0xc0000080, 0x2},      {"PAT", 0x277, 2},          {"LSTAR", 0xc0000082, 1ull << 63},
-    {"FS base", 0xc0000100, 1ull << 62}, {"TSC_AUX", 0xc0000103, 1ull << 32}, {"MTRR def type", 0x2ff, 2},
+    {"EFER", 0xc0000080, 0x2},           {"PAT", 0x277, 2},
+    {"LSTAR", 0xc0000082, 1ull << 63},   {"FS base", 0xc0000100, 1ull << 62},
+    {"TSC_AUX", 0xc0000103, 1ull << 32}, {"MTRR def type", 0x2ff, 2},
     {"SYSENTER_EIP", 0x176, 1ull << 63}, {"KERNEL_GS_BASE", 0xc0000102, 1ull << 63},
 };
 
@@ -334,9 +344,20 @@ static const struct {
     const char *name;
     uint32_t msr;
 } known_rows[] = {
-    {"TSC", 0x10},          {"APIC base", 0x1b},     {"MTRR cap", 0xfe},      {"SYSENTER_CS", 0x174},  {"misc enable", 0x1a0},
-    {"PAT", 0x277},         {"MTRR def type", 0x2ff}, {"EFER", 0xc0000080},   {"STAR", 0xc0000081},    {"FS base", 0xc0000100},
-    {"GS base", 0xc0000101}, {"KERNEL_GS_BASE", 0xc0000102}, {"feature control", 0x3a}, {"microcode level", 0x8b},
+    {"TSC", 0x10},
+    {"APIC base", 0x1b},
+    {"MTRR cap", 0xfe},
+    {"SYSENTER_CS", 0x174},
+    {"misc enable", 0x1a0},
+    {"PAT", 0x277},
+    {"MTRR def type", 0x2ff},
+    {"EFER", 0xc0000080},
+    {"STAR", 0xc0000081},
+    {"FS base", 0xc0000100},
+    {"GS base", 0xc0000101},
+    {"KERNEL_GS_BASE", 0xc0000102},
+    {"feature control", 0x3a},
+    {"microcode level", 0x8b},
 };
 
 TEST_ROWS(msr_known, "msr: no exit for", known_rows)
@@ -362,10 +383,8 @@ static const struct bitmap_row {
     bool is_write;
     uint64_t value;
 } bitmap_rows[] = {
-    {"TSC write", 1, 0x10, true, 0x1234567890},
-    {"TSC read", 2, 0x10, false, 0},
-    {"APIC base write", 3, 0x1b, true, 0xfee00900},
-    {"misc enable read", 4, 0x1a0, false, 0},
+    {"TSC write", 1, 0x10, true, 0x1234567890},     {"TSC read", 2, 0x10, false, 0},
+    {"APIC base write", 3, 0x1b, true, 0xfee00900}, {"misc enable read", 4, 0x1a0, false, 0},
     {"microcode level read", 5, 0x8b, false, 0},
 };
 

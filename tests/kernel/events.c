@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Events that the client gives to a VP: interrupts, NMIs and exceptions by PendingInterruption and PendingEvent, windows, shadows, deliveries that
- * are interrupted, single steps and breakpoints. */
+/* Events that the client gives to a VP: interrupts, NMIs and exceptions by PendingInterruption and PendingEvent,
+ * windows, shadows, deliveries that are interrupted, single steps and breakpoints. */
 #include "test.h"
 #include "vm.h"
 
 enum { INTERRUPT = 0, NMI = 2, EXCEPTION = 3, SOFTWARE = 4 };
 
-static void set_pending(struct vm *vm, unsigned type, unsigned vector, bool deliver_error_code, uint32_t error_code, unsigned length)
+static void set_pending(struct vm *vm, unsigned type, unsigned vector, bool deliver_error_code, uint32_t error_code,
+                        unsigned length)
 {
     WHV_REGISTER_VALUE value = {.PendingInterruption = {{.InterruptionPending = 1}}};
 
@@ -246,7 +247,10 @@ static const struct {
     const char *name;
     uint8_t priority, mark; /* at which mark the window opens */
 } priority_rows[] = {
-    {"15", 15, 1}, {"8", 8, 1}, {"7", 7, 3}, {"4", 4, 3},
+    {"15", 15, 1},
+    {"8", 8, 1},
+    {"7", 7, 3},
+    {"4", 4, 3},
 };
 
 TEST_ROWS(events_window_cr8, "events: window: CR8 from 15 to 7 to 3, priority", priority_rows)
@@ -315,7 +319,8 @@ TEST_MODES(events_nmi_masked, "events: NMIs masked by the client, until IRET", V
     EXPECT_END(&vm);
 }
 
-/* The client unmasks them, too. Bochs 2.7 keeps virtual NMIs blocked from entry to entry, in whatever VMCS, until a guest's IRET. */
+/* The client unmasks them, too. Bochs 2.7 keeps virtual NMIs blocked from entry to entry, in whatever VMCS, until a
+ * guest's IRET. */
 TEST_MODES(events_nmi_unmasked, "events: NMIs masked and unmasked by the client", VM_CPL0)
 {
     bool stuck;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Exceptions: as exits, delivered to the guest, and given back by the client; each vector that software can raise, in every mode. */
+/* Exceptions: as exits, delivered to the guest, and given back by the client; each vector that software can raise, in
+ * every mode. */
 #include "test.h"
 #include "vm.h"
 
@@ -23,7 +24,7 @@ struct exception_row {
     uint64_t parameter;
 };
 
-#define NO_ERROR (-1)
+#define NO_ERROR   (-1)
 #define PF_ADDRESS 0xb123u
 
 /* ------------------------------------------------------------------------------- preparations */
@@ -285,7 +286,8 @@ TEST_ROWS_MODES(exits_exception_returned, "exits: exception, returned by Pending
 /* INT n from CPL 3 finds no stack for CPL 0: the exception interrupts a delivery, which shows as pending. */
 static void check_interrupted(struct vm *vm, unsigned vector, unsigned length)
 {
-    WHV_X64_PENDING_INTERRUPTION_REGISTER pending = vm_get_value(vm, WHvRegisterPendingInterruption).PendingInterruption;
+    WHV_X64_PENDING_INTERRUPTION_REGISTER pending =
+        vm_get_value(vm, WHvRegisterPendingInterruption).PendingInterruption;
 
     EXPECT_EQ(vm->exit.VpContext.ExecutionState.InterruptionPending, 1);
     EXPECT_EQ(pending.InterruptionPending, 1);

@@ -3,7 +3,7 @@
 #include "test.h"
 #include "vm.h"
 
-#define PORT_DX 0xfedcu
+#define PORT_DX  0xfedcu
 #define DATA_RAX 0x89abcdefu
 #define DATA_RCX 3
 #define DATA_RSI (VM_DATA + 0x100)

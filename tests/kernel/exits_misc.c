@@ -233,8 +233,8 @@ static const struct triple_row {
 } triple_rows[] = {
     {"#UD, empty IDT", VM_ALL & ~VM_CPL3, "exception_ud", idt_limit_0, {6, 13, 13}, true},
     {"#DE, empty IDT", VM_ALL & ~VM_CPL3, "exception_de", idt_limit_0, {0, 13, 13}, true},
-    {"#GP, absent gates", VM_PROTECTED & VM_CPL0, "exception_gp", idt_not_present, {13, 11, 11}, true},
-    {"#UD, IDT in an absent page", VM_PAGED & VM_CPL0, "exception_ud", idt_page_absent, {6, 14, 14}, false},
+    {"#GP, absent gates", VM_PROTECTED &VM_CPL0, "exception_gp", idt_not_present, {13, 11, 11}, true},
+    {"#UD, IDT in an absent page", VM_PAGED &VM_CPL0, "exception_ud", idt_page_absent, {6, 14, 14}, false},
     {"#UD at CPL 3, empty IDT", VM_CPL3, "exception_ud", idt_limit_0, {6, 13, 13}, true},
 };
 
@@ -307,18 +307,12 @@ static const struct {
     const char *guest;
     int vector; /* -1: it just runs on */
 } quiet_rows[] = {
-    {"invd", VM_CPL0, "misc_invd", -1},
-    {"wbinvd", VM_CPL0, "misc_wbinvd", -1},
-    {"invlpg", VM_CPL0, "misc_invlpg", -1},
-    {"swapgs", VM_BIT(VM_LONG), "misc_swapgs", -1},
-    {"rdpmc", VM_CPL0, "misc_rdpmc", 13},
-    {"vmxoff", VM_CPL0, "misc_vmxoff", 6},
-    {"getsec", VM_CPL0, "misc_getsec", 6},
-    {"monitor", VM_CPL0, "misc_monitor", 6},
-    {"mwait", VM_CPL0, "misc_mwait", 6},
-    {"vmxoff", VM_CPL3, "misc_vmxoff", 6},
-    {"rdmsr", VM_CPL3, "misc_rdmsr", 13},
-    {"wbinvd", VM_CPL3, "misc_wbinvd", 13},
+    {"invd", VM_CPL0, "misc_invd", -1},     {"wbinvd", VM_CPL0, "misc_wbinvd", -1},
+    {"invlpg", VM_CPL0, "misc_invlpg", -1}, {"swapgs", VM_BIT(VM_LONG), "misc_swapgs", -1},
+    {"rdpmc", VM_CPL0, "misc_rdpmc", 13},   {"vmxoff", VM_CPL0, "misc_vmxoff", 6},
+    {"getsec", VM_CPL0, "misc_getsec", 6},  {"monitor", VM_CPL0, "misc_monitor", 6},
+    {"mwait", VM_CPL0, "misc_mwait", 6},    {"vmxoff", VM_CPL3, "misc_vmxoff", 6},
+    {"rdmsr", VM_CPL3, "misc_rdmsr", 13},   {"wbinvd", VM_CPL3, "misc_wbinvd", 13},
 };
 
 TEST_ROWS_MODES(exits_quiet, "exits: none for", quiet_rows, VM_ALL)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* MemoryAccess: unmapped and forbidden guest-physical pages, every kind of access, in every mode; and running on when the page is there. */
+/* MemoryAccess: unmapped and forbidden guest-physical pages, every kind of access, in every mode; and running on when
+ * the page is there. */
 #include "test.h"
 #include "vm.h"
 
@@ -106,7 +107,8 @@ TEST_MODES(memory_push, "memory: push", VM_ALL)
     VM_GUEST(vm, mode, "memory_push", NULL);
     vm_protect(&vm, HOLE, 0x1000, 0);
     REQUIRE(EXPECT_EXIT(&vm, MemoryAccess));
-    check_access(&vm, WHvMemoryAccessWrite, true, HOLE + 0x200 - vm_mode_bits(mode) / 8, HOLE + 0x200 - vm_mode_bits(mode) / 8);
+    check_access(&vm, WHvMemoryAccessWrite, true, HOLE + 0x200 - vm_mode_bits(mode) / 8,
+                 HOLE + 0x200 - vm_mode_bits(mode) / 8);
     check_at_mark(&vm);
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterRsp), HOLE + 0x200);
     vm_protect(&vm, HOLE, 0x1000, VM_RW);
@@ -138,7 +140,8 @@ TEST_MODES(memory_cross, "memory: a write across pages is whole or not at all", 
     EXPECT_EQ(vm.memory[HOLE - 2] | vm.memory[HOLE - 1], 0);
     vm_protect(&vm, HOLE, 0x1000, VM_RW);
     EXPECT_END(&vm);
-    EXPECT_EQ(vm.memory[HOLE - 2] | vm.memory[HOLE - 1] << 8 | vm.memory[HOLE] << 16 | vm.memory[HOLE + 1] << 24, 0x44332211);
+    EXPECT_EQ(vm.memory[HOLE - 2] | vm.memory[HOLE - 1] << 8 | vm.memory[HOLE] << 16 | vm.memory[HOLE + 1] << 24,
+              0x44332211);
 }
 
 /* The client emulates: it sets the register and steps over. */
@@ -305,7 +308,8 @@ TEST(memory_above_4g, "memory: a GPA above 4 GiB, a GVA in the upper half")
 TEST(memory_alias, "memory: one page at two guest-physical addresses")
 {
     VM_GUEST(vm, VM_REAL, "memory_write32", NULL);
-    EXPECT_OK(WHvMapGpaRange(vm.partition, vm.memory + VM_FREE, HOLE, 0x1000, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite));
+    EXPECT_OK(WHvMapGpaRange(vm.partition, vm.memory + VM_FREE, HOLE, 0x1000,
+                             WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite));
     EXPECT_END(&vm);
     EXPECT_EQ(*vm_u32(&vm, VM_FREE + 0x124), 0x12345678);
     EXPECT_EQ(*vm_u32(&vm, HOLE + 0x124), 0);

@@ -31,7 +31,8 @@ static const struct stage {
 
 static void check_stage(struct vm *vm, const struct stage *s)
 {
-    uint64_t cr0 = vm_get(vm, WHvX64RegisterCr0), cr4 = vm_get(vm, WHvX64RegisterCr4), efer = vm_get(vm, WHvX64RegisterEfer);
+    uint64_t cr0 = vm_get(vm, WHvX64RegisterCr0), cr4 = vm_get(vm, WHvX64RegisterCr4),
+             efer = vm_get(vm, WHvX64RegisterEfer);
     const WHV_VP_EXIT_CONTEXT *c = &vm->exit.VpContext;
 
     EXPECT_EQ((cr0 & CR0_PE) != 0, s->pe);
@@ -90,7 +91,8 @@ TEST(modes_unreal_set, "modes: 32-bit code with CR0.PE = 0")
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterRax), 0x12345678);
 }
 
-TEST_MODES(modes_user, "modes: to CPL 3 and back by INT", VM_BIT(VM_PROT32) | VM_BIT(VM_PAGED32) | VM_BIT(VM_PAE) | VM_BIT(VM_LONG))
+TEST_MODES(modes_user, "modes: to CPL 3 and back by INT",
+           VM_BIT(VM_PROT32) | VM_BIT(VM_PAGED32) | VM_BIT(VM_PAE) | VM_BIT(VM_LONG))
 {
     VM_GUEST(vm, mode, "modes_user", NULL);
     EXPECT_VECTOR(&vm, 0x80);
@@ -107,7 +109,7 @@ TEST(modes_syscall, "modes: SYSCALL and SYSRET")
     vm_set(&vm, WHvX64RegisterLstar, VM_FREE);
     vm_set(&vm, WHvX64RegisterSfmask, FLAG_AC);
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_AC);
-    memcpy(vm_at(&vm, VM_FREE), "\xf4\x48\x0f\x07", 4); /* hlt; sysretq */
+    memcpy(vm_at(&vm, VM_FREE), "\xf4\x48\x0f\x07", 4);             /* hlt; sysretq */
     vm_u64(&vm, VM_GDT)[VM_SEL_CODE32 / 8] = 0x00af9b000000ffffull; /* SYSCALL's CS is 64-bit whatever this says */
     REQUIRE(EXPECT_EXIT(&vm, X64Halt));
     EXPECT_EQ(vm.exit.VpContext.Rip, VM_FREE + 1);
@@ -172,7 +174,7 @@ static const struct write_row {
     {"CR0.CD and NW", VM_CPL0, "modes_write_cr0", WHvX64RegisterCr0, CR0_CD | CR0_NW, 0, TAKEN},
     {"CR0.NW without CD", VM_CPL0, "modes_write_cr0", WHvX64RegisterCr0, CR0_NW, CR0_CD, GP},
     {"CR0.PG without PE", VM_BIT(VM_REAL), "modes_write_cr0", WHvX64RegisterCr0, CR0_PG, CR0_PE, GP},
-    {"CR0.PE cleared with PG", VM_PAGED & VM_CPL0, "modes_write_cr0", WHvX64RegisterCr0, 0, CR0_PE, GP},
+    {"CR0.PE cleared with PG", VM_PAGED &VM_CPL0, "modes_write_cr0", WHvX64RegisterCr0, 0, CR0_PE, GP},
     {"CR0.PG cleared in 64-bit code", VM_BIT(VM_LONG), "modes_write_cr0", WHvX64RegisterCr0, 0, CR0_PG, GP},
     {"CR0 bit 32", VM_BIT(VM_LONG), "modes_write_cr0", WHvX64RegisterCr0, 1ull << 32, 0, GP},
     {"CR4.TSD", VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, 4, 0, TAKEN},
@@ -182,8 +184,8 @@ static const struct write_row {
     {"CR4.VMXE", VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, CR4_VMXE, 0, GP},
     {"CR4 bit 30", VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, CR4_UNDEFINED, 0, GP},
     {"CR4 bit 63", VM_BIT(VM_LONG), "modes_write_cr4", WHvX64RegisterCr4, 1ull << 63, 0, GP},
-    {"CR4.PAE cleared in long mode", VM_LONG_MODES & VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, 0, CR4_PAE, GP},
-    {"CR4.PCIDE outside long mode", VM_LEGACY & VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, CR4_PCIDE, 0, GP},
+    {"CR4.PAE cleared in long mode", VM_LONG_MODES &VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, 0, CR4_PAE, GP},
+    {"CR4.PCIDE outside long mode", VM_LEGACY &VM_CPL0, "modes_write_cr4", WHvX64RegisterCr4, CR4_PCIDE, 0, GP},
     {"CR8 = 9", VM_BIT(VM_LONG), "modes_write_cr8", WHvX64RegisterCr8, 9, 0, TAKEN},
     {"CR8 = 16", VM_BIT(VM_LONG), "modes_write_cr8", WHvX64RegisterCr8, 16, 0, GP},
 };
@@ -281,9 +283,16 @@ static const struct {
     uint64_t value;
     enum wanted wanted;
 } xcr0_rows[] = {
-    {"x87", 0, 1, TAKEN},           {"x87, SSE", 0, 3, TAKEN},    {"x87, SSE, AVX", 0, 7, TAKEN}, {"0", 0, 0, GP},
-    {"no x87", 0, 2, GP},           {"AVX without SSE", 0, 5, GP}, {"bit 63", 0, 1ull << 63 | 3, GP}, {"XCR1", 1, 1, GP},
-    {"AVX-512 in part", 0, 0x27, GP}, {"bit 31", 0, 1u << 31 | 3, GP},
+    {"x87", 0, 1, TAKEN},
+    {"x87, SSE", 0, 3, TAKEN},
+    {"x87, SSE, AVX", 0, 7, TAKEN},
+    {"0", 0, 0, GP},
+    {"no x87", 0, 2, GP},
+    {"AVX without SSE", 0, 5, GP},
+    {"bit 63", 0, 1ull << 63 | 3, GP},
+    {"XCR1", 1, 1, GP},
+    {"AVX-512 in part", 0, 0x27, GP},
+    {"bit 31", 0, 1u << 31 | 3, GP},
 };
 
 TEST_ROWS(modes_xsetbv, "modes: XSETBV", xcr0_rows)

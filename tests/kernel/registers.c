@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Registers by name: round trips with and without a run in between, and names that do not exist. What guests see of them is in registers_guest.c. */
+/* Registers by name: round trips with and without a run in between, and names that do not exist. What guests see of
+ * them is in registers_guest.c. */
 #include "test.h"
 #include "vm.h"
 
@@ -7,7 +8,8 @@
 
 /* ------------------------------------------------------------------------- 64 bits and fewer */
 
-/* width: bits that the register has; set again to keep after the run. Values are such that a guest can be entered with them. */
+/* width: bits that the register has; set again to keep after the run. Values are such that a guest can be entered with
+ * them. */
 static const struct word_row {
     const char *name;
     WHV_REGISTER_NAME reg;
@@ -215,7 +217,8 @@ TEST(registers_fp, "registers: FpMmx0-7 round trip")
 
 TEST(registers_fp_control, "registers: FpControlStatus, XmmControlStatus round trip")
 {
-    WHV_REGISTER_VALUE fp = {.FpControlStatus = {{.FpControl = 0x077f, .FpStatus = 0x3800, .FpTag = 0x81, .LastFpOp = 0x123}}};
+    WHV_REGISTER_VALUE fp = {
+        .FpControlStatus = {{.FpControl = 0x077f, .FpStatus = 0x3800, .FpTag = 0x81, .LastFpOp = 0x123}}};
     WHV_REGISTER_VALUE xmm = {.XmmControlStatus = {{.XmmStatusControl = 0x1fbf, .XmmStatusControlMask = 0xffff}}};
 
     VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
@@ -248,8 +251,8 @@ static const struct {
     const char *name;
     uint32_t reg;
 } unknown_rows[] = {
-    {"0x28 (virtual CR0)", 0x28}, {"0x50", 0x50},         {"0x101a", 0x101a},     {"0x2fff", 0x2fff},
-    {"0x3fff", 0x3fff},           {"0x6000", 0x6000},     {"0x80000009", 0x80000009}, {"0xffffffff", 0xffffffff},
+    {"0x28 (virtual CR0)", 0x28}, {"0x50", 0x50},     {"0x101a", 0x101a},         {"0x2fff", 0x2fff},
+    {"0x3fff", 0x3fff},           {"0x6000", 0x6000}, {"0x80000009", 0x80000009}, {"0xffffffff", 0xffffffff},
 };
 
 /* Setting a list with one unknown name does nothing at all. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What guests see of the registers that the client set, and the reverse; extended state; and that the host finds its own again. */
+/* What guests see of the registers that the client set, and the reverse; extended state; and that the host finds its
+ * own again. */
 #include "test.h"
 #include "vm.h"
 #include <kernel/cpu.h>
@@ -141,9 +142,9 @@ TEST(registers_guest_x87, "registers: x87, both ways")
 
 /* --------------------------------------------------------------------------------- XSAVE state */
 
-#define XSAVE_BV    512 /* XSTATE_BV; XCOMP_BV behind it */
-#define XSAVE_XMM1  176
-#define XSAVE_YMM   576 /* compacted, AVX the first extended component */
+#define XSAVE_BV   512 /* XSTATE_BV; XCOMP_BV behind it */
+#define XSAVE_XMM1 176
+#define XSAVE_YMM  576 /* compacted, AVX the first extended component */
 
 static uint8_t area[8192] __attribute__((aligned(64)));
 
@@ -341,8 +342,14 @@ struct host_state {
 static const uint32_t host_msrs[10] = {0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,
                                        0xc0000100, 0xc0000101, 0xc0000102, 0x174,      0x277};
 
-#define READ_DR(n) ({ uint64_t v_; __asm__ volatile("mov %%db" #n ", %0" : "=r"(v_)); v_; })
-#define EACH_XMM(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
+#define READ_DR(n)                                         \
+    ({                                                     \
+        uint64_t v_;                                       \
+        __asm__ volatile("mov %%db" #n ", %0" : "=r"(v_)); \
+        v_;                                                \
+    })
+#define EACH_XMM(op) \
+    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
 #define STORE_XMM(n) __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(s->xmm[n]));
 #define LOAD_XMM(n)  __asm__ volatile("movups %0, %%xmm" #n ::"m"(pattern[n]));
 

@@ -366,7 +366,7 @@ static void check_context(struct vm *vm)
     EXPECT_EQ(c->Rflags, vm_get(vm, WHvX64RegisterRflags));
     EXPECT_EQ(c->Cr8, vm_get(vm, WHvX64RegisterCr8));
     EXPECT_BYTES(&c->Cs, &cs, sizeof(cs));
-    EXPECT_EQ(c->ExecutionState.Cpl, cr0 & CR0_PE ? ss.DescriptorPrivilegeLevel : 0);
+    EXPECT_EQ(c->ExecutionState.Cpl, ss.DescriptorPrivilegeLevel); /* 0 in real mode */
     EXPECT_EQ(c->ExecutionState.Cr0Pe, (cr0 & CR0_PE) != 0);
     EXPECT_EQ(c->ExecutionState.Cr0Am, (cr0 & CR0_AM) != 0);
     EXPECT_EQ(c->ExecutionState.EferLma, (vm_get(vm, WHvX64RegisterEfer) & EFER_LMA) != 0);
@@ -437,11 +437,13 @@ bool vm_check_end(struct vm *vm, const char *file, int line)
     bool ended = vm_check_reason(vm, WHvRunVpExitReasonX64Halt, file, line);
 
     if (ended && vm_mode_in(vm->mode, VM_CPL3)) {
-        ended = test_check(vm->exit.VpContext.Rip == VM_STUB(13) + 1, file, line, "#GP of HLT at CPL 3", vm->exit.VpContext.Rip,
-                           VM_STUB(13) + 1);
-        return ended && test_check(vm_stack(vm, 1) == vm_end(vm) - 1, file, line, "end of the snippet", vm_stack(vm, 1), vm_end(vm) - 1);
+        ended = test_check(vm->exit.VpContext.Rip == VM_STUB(13) + 1, file, line, "#GP of HLT at CPL 3",
+                           vm->exit.VpContext.Rip, VM_STUB(13) + 1);
+        return ended && test_check(vm_stack(vm, 1) == vm_end(vm) - 1, file, line, "end of the snippet", vm_stack(vm, 1),
+                                   vm_end(vm) - 1);
     }
-    return ended && test_check(vm->exit.VpContext.Rip == vm_end(vm), file, line, "end of the snippet", vm->exit.VpContext.Rip, vm_end(vm));
+    return ended && test_check(vm->exit.VpContext.Rip == vm_end(vm), file, line, "end of the snippet",
+                               vm->exit.VpContext.Rip, vm_end(vm));
 }
 
 void vm_check_instruction(struct vm *vm, unsigned n)
