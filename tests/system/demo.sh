@@ -27,13 +27,18 @@ normalise() {
     sed -n '/^demo:/p; /^guest:/p' | sed -E 's/after [0-9]+ us/after N us/; s/[0-9]+ MHz/N MHz/; s/of [0-9]+ bits/of N bits/'
 }
 
-echo 1..4
+echo 1..5
 
 "$root/vmm/run.sh" bochs KERNEL="$kernel" CPUS=2 TIMEOUT=60 >"$scratch/bochs" 2>"$scratch/why"
 status=$?
 result "demo: ends with status 0 on Bochs" $status
 grep -v '^demo: WHvGetCapability' "$scratch/bochs" | normalise | diff "$here/demo.expected" - >"$scratch/why"
 result "demo: a guest in three modes, and its exits by reason" $?
+
+# what the README says that it prints
+sed -n -E 's/^    ((demo|guest): )/\1/p' "$root/README.md" | grep -vxFf "$scratch/bochs" >"$scratch/why"
+[ ! -s "$scratch/why" ]
+result "demo: prints what the README shows" $?
 
 "$root/vmm/run.sh" qemu KERNEL="$kernel" TIMEOUT=60 >"$scratch/qemu" 2>"$scratch/why"
 [ $? -eq 1 ]
