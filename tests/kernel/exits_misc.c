@@ -157,7 +157,7 @@ TEST_MODES(exits_rdtsc_off, "exits: rdtsc: none without X64RdtscExit; the client
     second = *vm_u64(&vm, VM_DATA + 8);
     EXPECT_GE(first, 0x5000000000ull);
     EXPECT_LE(first, 0x5010000000ull);
-    EXPECT_GE(second, first + 1);
+    EXPECT_GE(second, first); /* equal where several CPUs share an engine's time */
     EXPECT_GE(vm_get(&vm, WHvX64RegisterTsc), second);
 }
 

@@ -171,9 +171,9 @@ static void run_body(const struct instance *i)
     i->test->fn(i->row, (unsigned)i->mode);
     vm_check_all_deleted();
     if (heap_used() != heap)
-        test_note("%s: heap use went from %zu to %zu bytes", current.name, heap, heap_used());
+        FAIL("leak: heap use went from %zu to %zu bytes", heap, heap_used());
     if (pages_free_count() != pages)
-        test_note("%s: free pages went from %zu to %zu", current.name, pages, pages_free_count());
+        FAIL("leak: free pages went from %zu to %zu", pages, pages_free_count());
 }
 
 static void run_instance(const struct instance *i)

@@ -426,10 +426,10 @@ TEST_ROWS(registers_host, "registers: the host's own are unchanged", host_rows)
     struct host_state before, after;
     WHV_RUN_VP_EXIT_CONTEXT exit;
 
-    thread_set_cpu(0);
     VM_GUEST(vm, row->mode, row->guest ? row->guest : "smoke_halt", NULL);
     if (!row->guest)
         vm_set(&vm, WHvX64RegisterRflags, 0x8002);
+    thread_set_cpu(0);
     colour_host();
     read_host(&before);
     WHvRunVirtualProcessor(vm.partition, 0, &exit, sizeof(exit));
