@@ -522,6 +522,29 @@ TEST_MODES(events_step_cpuid, "events: single step over CPUID, which the core an
     EXPECT_EQ(vm.exit.VpException.ExceptionParameter, 1 << 14);
 }
 
+/*
+ * The step is over when the instruction is, not when its access met an unmapped page. Bochs 2.7 saves the trap that it
+ * has scheduled for the instruction's end as pending already (SDM 3C 28.3.4 wants it clear): there the client takes it
+ * back, and the rest has to hold.
+ */
+TEST_MODES(events_step_memory, "events: single step over an access to an unmapped page", VM_ALL)
+{
+    VM_GUEST(vm, mode, "memory_read8", debug_exits);
+    vm_set(&vm, WHvX64RegisterRip, vm_mark(&vm, 0));
+    vm_set(&vm, WHvX64RegisterRsi, 0xb123);
+    vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_TF);
+    vm_protect(&vm, 0xb000, 0x1000, 0);
+    REQUIRE(EXPECT_EXIT(&vm, MemoryAccess));
+    if (vm_get(&vm, WHvX64RegisterPendingDebugException)) {
+        test_note("this CPU shows the step as pending before the instruction is done");
+        vm_set(&vm, WHvX64RegisterPendingDebugException, 0);
+    }
+    vm_protect(&vm, 0xb000, 0x1000, VM_RWX);
+    REQUIRE(EXPECT_EXIT(&vm, Exception));
+    EXPECT_EQ(vm.exit.VpContext.Rip, vm_mark(&vm, 1));
+    EXPECT_EQ(vm.exit.VpException.ExceptionParameter, 1 << 14);
+}
+
 static const struct {
     const char *name;
     uint32_t dr7;
