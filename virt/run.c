@@ -129,7 +129,7 @@ void run_apply_notifications(struct hv_vp *vp)
 }
 
 /* Once per run, pinned. */
-static void prepare(struct hv_vp *vp)
+void run_prepare(struct hv_vp *vp)
 {
     const struct vcpu_controls *c = &vp->vcpu->controls;
 
@@ -181,7 +181,7 @@ static enum run_outcome run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     enum run_outcome outcome;
 
     vp_pin(vp);
-    prepare(vp);
+    run_prepare(vp);
     vcpu_load(vp->vcpu);
     outcome = run_loaded(vp, exit);
     if (outcome == RUN_TO_CLIENT)

@@ -233,6 +233,20 @@ enum hv_status hv_vp_audit_finding(struct hv_vp *vp, struct hv_audit_finding *ou
     return st;
 }
 
+enum hv_status hv_vp_audit(struct hv_vp *vp, bool *broken, struct hv_audit_finding *out)
+{
+    if (!backend()->audit)
+        return HV_E_UNSUPPORTED;
+    if (!vp_claim(vp))
+        return HV_E_VP_BUSY;
+    vp_pin(vp);
+    run_prepare(vp);
+    *broken = backend()->audit(vp->vcpu, out);
+    vp_unpin(vp);
+    vp_release(vp);
+    return HV_OK;
+}
+
 enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out)
 {
     enum hv_status st = HV_E_STATE;

@@ -168,6 +168,13 @@ enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, st
  */
 enum hv_status hv_vp_audit_finding(struct hv_vp *vp, struct hv_audit_finding *out);
 
+/*
+ * The same before running: *broken says whether the VP's state, with the interruption that is pending, breaks a rule that the next entry has to obey; if so *out is
+ * the first one, else it is left alone. Nothing is entered and no register changes. What the rules ask of the host is not the VP's and is left out.
+ * HV_E_UNSUPPORTED: no auditor for this kind of CPU. HV_E_VP_BUSY.
+ */
+enum hv_status hv_vp_audit(struct hv_vp *vp, bool *broken, struct hv_audit_finding *out);
+
 #define HV_TRIPLE_FAULT_VECTORS 3
 
 /* After HV_EXIT_UNRECOVERABLE_EXCEPTION. */
@@ -183,8 +190,8 @@ enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out)
 
 /*
  * Debugging aid: reads or writes one field of the hardware's control structure by the CPU's own number (a VMCS encoding). What is written
- * is not checked and may make the next run fail (and then be audited); it can not harm the host: only guest-state fields and the entry event can be written.
- * HV_E_INVALID: no such field, or not writable.
+ * is not checked and may make the next run fail (and then be audited); it can not harm the host: only guest-state fields can be written, without the VMCS link pointer
+ * and the activity states that interrupts do not end (shutdown, wait for SIPI). HV_E_INVALID: no such field, or not writable.
  */
 enum hv_status hv_vp_raw_get(struct hv_vp *vp, uint32_t field, uint64_t *value);
 enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value);

@@ -192,6 +192,7 @@ const struct hv_backend vmx_backend = {
     .put = vmx_put,
     .enter = vmx_enter,
     .run_deadline = vmx_run_deadline,
+    .audit = vmx_audit_next,
     .raw_get = vmx_raw_get,
     .raw_set = vmx_raw_set,
 };

@@ -77,10 +77,12 @@ enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
 void vmx_load(struct vcpu *v);
 void vmx_put(struct vcpu *v);
 void vmx_enter(struct vcpu *v, struct hv_exit *exit);
+bool vmx_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the entry that vmx_enter would make */
 
 /* vmx_exit.c */
 void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit);
 void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit); /* vm_fail: by VMfail, not by an exit */
+bool vmx_exit_audit(struct vmx_vcpu *vmx, unsigned parts, struct hv_audit_finding *out); /* parts: VMX_AUDIT_* */
 
 /* vmx_entry.asm */
 enum { VMX_ENTRY_EXITED = 0, VMX_ENTRY_FAILED = 1 };

@@ -355,6 +355,20 @@ static bool read_memory(void *arg, uint64_t address, uint64_t *value)
     return word;
 }
 
+bool vmx_exit_audit(struct vmx_vcpu *vmx, unsigned parts, struct hv_audit_finding *out)
+{
+    const struct vmx_audit_source source = {
+        .read = read_field,
+        .read_memory = read_memory,
+        .arg = vmx,
+        .caps = &vmx_caps,
+        .current_vmcs = vmx->vmcs_pa,
+        .parts = parts,
+    };
+
+    return vmx_audit(&source, out);
+}
+
 static void log_finding(const struct hv_audit_finding *finding)
 {
     char line[256];
@@ -367,14 +381,6 @@ static void log_finding(const struct hv_audit_finding *finding)
 void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit)
 {
     uint32_t reason = (uint32_t)vmx_read(VMCS_EXIT_REASON), error = (uint32_t)vmx_read(VMCS_INSTR_ERROR);
-    const struct vmx_audit_source source = {
-        .read = read_field,
-        .read_memory = read_memory,
-        .arg = vmx,
-        .caps = &vmx_caps,
-        .current_vmcs = vmx->vmcs_pa,
-        .parts = refused_part(vm_fail, reason, error),
-    };
     struct hv_audit_finding *finding = &vmx->v.finding;
 
     if (!vm_fail && FIELD_GET(EXIT_REASON_BASIC, reason) == EXIT_REASON_ENTRY_MCE) {
@@ -384,7 +390,7 @@ void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *e
     }
     exit->reason = HV_EXIT_INVALID_REGISTER_VALUE;
     exit->instruction_length = 0;
-    if (vmx_audit(&source, finding)) {
+    if (vmx_exit_audit(vmx, refused_part(vm_fail, reason, error), finding)) {
         log_finding(finding);
     } else {
         *finding = (struct hv_audit_finding){.rule = "unknown",

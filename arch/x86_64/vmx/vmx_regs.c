@@ -319,9 +319,20 @@ enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value)
     return vmx_try_read(field, value) ? HV_OK : HV_E_INVALID;
 }
 
+/*
+ * Guest-state fields, but for the link pointer (whole, or its upper half). Neither interrupts nor kicks end a shutdown or a wait for SIPI: a guest entered so would keep
+ * the CPU. VMWRITE takes 32 bits of the activity state.
+ */
+static bool may_raw_set(uint32_t field, uint64_t value)
+{
+    if (FIELD_GET(VMCS_ENC_TYPE, field) != VMCS_TYPE_GUEST || (field & ~(uint32_t)VMCS_ENC_HIGH) == VMCS_LINK_POINTER)
+        return false;
+    return field != VMCS_GUEST_ACTIVITY || ((uint32_t)value != ACTIVITY_SHUTDOWN && (uint32_t)value != ACTIVITY_WAIT_SIPI);
+}
+
 enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value)
 {
-    if (FIELD_GET(VMCS_ENC_TYPE, field) != VMCS_TYPE_GUEST || field == VMCS_LINK_POINTER)
+    if (!may_raw_set(field, value))
         return HV_E_INVALID;
     vmx_sync(to_vmx(v));
     if (!vmx_try_write(field, value))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One entry into the guest, and the brackets around entries: what VM exits do not restore of the host. */
 #include "vmx.h"
+#include "vmx_audit.h"
 #include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -189,4 +190,19 @@ void vmx_enter(struct vcpu *v, struct hv_exit *exit)
     v->valid &= VCPU_STICKY;
     v->event = 0;
     vmx_exit_describe(vmx, reason, exit);
+}
+
+/* Without the rules about the host: its state is written when the VP is loaded. */
+bool vmx_audit_next(struct vcpu *v, struct hv_audit_finding *out)
+{
+    struct vmx_vcpu *vmx = to_vmx(v);
+    bool injects = v->event & HV_PENDING_INT_VALID, broken;
+
+    vmx_sync(vmx);
+    if (injects)
+        inject(v, v->event);
+    broken = vmx_exit_audit(vmx, VMX_AUDIT_CONTROLS | VMX_AUDIT_GUEST | VMX_AUDIT_MSRS, out);
+    if (injects)
+        vmx_write(VMCS_ENTRY_INTR_INFO, 0);
+    return broken;
 }

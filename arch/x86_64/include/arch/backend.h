@@ -50,6 +50,9 @@ struct hv_backend {
 
     enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
 
+    /* Would the CPU refuse the next entry, and by which rule? Enters nothing; after acquire. NULL: no auditor for this CPU. */
+    bool (*audit)(struct vcpu *v, struct hv_audit_finding *out);
+
     enum hv_status (*raw_get)(struct vcpu *v, uint32_t field, uint64_t *value); /* after acquire */
     enum hv_status (*raw_set)(struct vcpu *v, uint32_t field, uint64_t value);
 };
