@@ -38,14 +38,6 @@ bool pat_is_valid(uint64_t pat)
     return true;
 }
 
-/* The CPU itself checks for the widest linear address that it knows, whatever CR4.LA57 says. */
-static bool is_canonical(uint64_t value)
-{
-    unsigned unused = 64u - cpu_facts()->linear_bits;
-
-    return (uint64_t)((int64_t)(value << unused) >> unused) == value;
-}
-
 static uint64_t physical_mask(const struct hv_vp *vp)
 {
     return BITS64(vp->partition->properties.physical_address_width - 1, 0);
@@ -103,7 +95,7 @@ static bool write_low(struct hv_vp *vp, const struct msr *msr, uint32_t index, u
 static bool write_canonical(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
 {
     (void)index;
-    return is_canonical(value) && set_vcpu_field(vp, msr, value);
+    return cpu_is_canonical(value) && set_vcpu_field(vp, msr, value);
 }
 
 static bool write_pat(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
@@ -156,7 +148,7 @@ static bool write_switched(struct hv_vp *vp, const struct msr *msr, uint32_t ind
     for (size_t i = 0; i < ARRAY_COUNT(switched); i++) {
         if (switched[i].index != index)
             continue;
-        if ((switched[i].is_address && !is_canonical(value)) || (switched[i].is_low && value >> 32))
+        if ((switched[i].is_address && !cpu_is_canonical(value)) || (switched[i].is_low && value >> 32))
             return false;
         vcpu_write_msr(vp->vcpu, switched[i].which, value);
     }

@@ -50,13 +50,6 @@ static bool set_low32(struct hv_vp *vp, const struct reg *reg, uint32_t name, co
     return true;
 }
 
-static bool is_canonical(uint64_t value)
-{
-    unsigned unused = 64 - cpu_facts()->linear_bits;
-
-    return (uint64_t)((int64_t)(value << unused) >> unused) == value;
-}
-
 static bool is_low32(uint64_t value)
 {
     return value <= UINT32_MAX;
@@ -407,7 +400,7 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_NONE]            = {get_nothing,         set_nothing,         NULL},
     [KIND_PLAIN]           = {get_word,            set_word,            NULL},
     [KIND_LOW32]           = {get_word,            set_low32,           NULL},
-    [KIND_CANONICAL]       = {get_word,            set_word,            is_canonical},
+    [KIND_CANONICAL]       = {get_word,            set_word,            cpu_is_canonical},
     [KIND_CONTROL]         = {get_word,            set_control,         NULL},
     [KIND_CR4]             = {get_word,            set_control,         cr4_is_harmless},
     [KIND_EFER]            = {get_word,            set_control,         efer_is_valid},

@@ -118,6 +118,14 @@ struct cpu_facts {
 const struct cpu_facts *cpu_facts(void);
 void cpu_find_facts(void); /* backend.c, once */
 
+/* For the widest linear address that this CPU knows, whatever CR4.LA57 says: as the CPU checks values of MSRs. */
+static inline bool cpu_is_canonical(uint64_t address)
+{
+    unsigned unused = 64u - cpu_facts()->linear_bits;
+
+    return (uint64_t)((int64_t)(address << unused) >> unused) == address;
+}
+
 void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
 uint64_t cpu_tsc(void);
 
