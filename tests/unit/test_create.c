@@ -3,7 +3,7 @@
  * Creation on the whole stack, from the API down to the fake CPU: each request for memory on each path fails once, and
  * turning VMX on fails on each CPU once. Nothing may be left behind, and the same call then succeeds.
  */
-#include "unit.h"
+#include "machine.h"
 #include <WinHvPlatform.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -481,18 +481,18 @@ static void many_partitions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_TEST(memory_for_partitions),
-        UNIT_TEST(memory_for_guest_memory),
-        UNIT_TEST(memory_for_vps),
-        UNIT_TEST(vmxon_fails_on_a_cpu),
-        UNIT_TEST(someone_else_uses_vmx),
-        UNIT_TEST(firmware_locked_vmx_off),
-        UNIT_TEST(firmware_left_vmx_open),
-        UNIT_TEST(control_registers_come_back),
-        UNIT_TEST(users_are_counted),
-        UNIT_TEST(only_set_up_partitions_count),
-        UNIT_TEST(vps_are_deleted_from_anywhere),
-        UNIT_TEST(many_partitions),
+        MACHINE_TEST(memory_for_partitions),
+        MACHINE_TEST(memory_for_guest_memory),
+        MACHINE_TEST(memory_for_vps),
+        MACHINE_TEST(vmxon_fails_on_a_cpu),
+        MACHINE_TEST(someone_else_uses_vmx),
+        MACHINE_TEST(firmware_locked_vmx_off),
+        MACHINE_TEST(firmware_left_vmx_open),
+        MACHINE_TEST(control_registers_come_back),
+        MACHINE_TEST(users_are_counted),
+        MACHINE_TEST(only_set_up_partitions_count),
+        MACHINE_TEST(vps_are_deleted_from_anywhere),
+        MACHINE_TEST(many_partitions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

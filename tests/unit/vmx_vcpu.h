@@ -4,6 +4,7 @@
 #ifndef VMX_VCPU_H
 #define VMX_VCPU_H
 
+#include "machine.h"
 #include "vmx_trace.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -25,7 +26,8 @@ static inline int start(void)
 
 static inline int setup(void **state)
 {
-    unit_setup(state);
+    if (machine_setup(state))
+        return -1;
     fake_set_cpus(2);
     return start();
 }
@@ -33,7 +35,8 @@ static inline int setup(void **state)
 /* On a host whose selectors, limits, debug registers and so on are not those that VM exits leave. */
 static inline int setup_unusual(void **state)
 {
-    unit_setup(state);
+    if (machine_setup(state))
+        return -1;
     fake_set_cpus(2);
     fake_x86_make_unusual(0);
     fake_x86_make_unusual(1);
@@ -42,10 +45,12 @@ static inline int setup_unusual(void **state)
 
 static inline int teardown(void **state)
 {
+    if (machine_is_refused())
+        return 0;
     vcpu_destroy(v);
     npt_destroy(&npt);
     backend_off();
-    return unit_teardown(state);
+    return machine_teardown(state);
 }
 
 #define VMX_TEST(fn)     cmocka_unit_test_setup_teardown(fn, setup, teardown)
