@@ -28,10 +28,12 @@ static void put_number(struct out *o, uint64_t value, unsigned base, unsigned wi
         digits[n++] = "0123456789abcdef"[value % base];
         value /= base;
     } while (value);
-    if (negative)
+    if (negative && pad == '0')
         put(o, '-');
     for (unsigned have = n + negative; have < width; have++)
         put(o, pad);
+    if (negative && pad != '0')
+        put(o, '-');
     while (n)
         put(o, digits[--n]);
 }

@@ -69,7 +69,7 @@
 /* After filtering: what depends on the partition. */
 typedef void cpuid_fix(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot);
 static cpuid_fix fix_max_basic, fix_features, fix_caches, fix_max_subleaf_7, fix_topology, fix_xsave, fix_xsave_1,
-    fix_max_extended, fix_multicore, fix_widths;
+    fix_frequency, fix_max_extended, fix_multicore, fix_widths;
 
 struct cpuid_rule {
     uint32_t leaf;
@@ -105,9 +105,9 @@ static const struct cpuid_rule rules[] = {
     {CPUID_LEAF_XSAVE,
                     2, 62, {ALL,              ALL,              ALL,             0},              fix_xsave},
     {CPUID_LEAF_TSC,
-                    0, 0,  {ALL,              ALL,              ALL,             0},              NULL},
+                    0, 0,  {ALL,              ALL,              ALL,             0},              fix_frequency},
     {CPUID_LEAF_FREQUENCY,
-                    0, 0,  {BITS32(15, 0),    BITS32(15, 0),    BITS32(15, 0),   0},              NULL},
+                    0, 0,  {BITS32(15, 0),    BITS32(15, 0),    BITS32(15, 0),   0},              fix_frequency},
     {CPUID_LEAF_MAX_EXTENDED,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            fix_max_extended},
     {CPUID_LEAF_EXT1,
@@ -184,6 +184,14 @@ static uint32_t apic_id_bits(const struct hv_properties *props)
 static void set_field(uint32_t *reg, uint32_t mask, uint32_t value)
 {
     *reg = (*reg & ~mask) | (uint32_t)FIELD_PUT(mask, value);
+}
+
+/* A rate that is not the TSC's would set a guest's clock wrong; without one it measures. */
+static void fix_frequency(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)props, (void)subleaf;
+    if (!cpu_facts()->tsc_leaf_is_true)
+        memset(slot->regs, 0, sizeof(slot->regs));
 }
 
 static void fix_max_basic(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)

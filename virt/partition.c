@@ -59,37 +59,16 @@ enum hv_status hv_partition_setup(struct hv_partition *p)
     return st;
 }
 
-/* Claims all VPs, or none. */
-static bool claim_all(struct hv_partition *p)
-{
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
-        if (!p->vps[i] || vp_claim(p->vps[i]))
-            continue;
-        while (i--)
-            if (p->vps[i])
-                vp_release(p->vps[i]);
-        return false;
-    }
-    return true;
-}
-
-static void release_all(struct hv_partition *p)
-{
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
-        if (p->vps[i])
-            vp_release(p->vps[i]);
-}
-
 static enum hv_status reset_locked(struct hv_partition *p)
 {
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!claim_all(p))
+    if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i] && p->vps[i]->vcpu)
             vp_reset(p->vps[i]);
-    release_all(p);
+    partition_release_all(p);
     return HV_OK;
 }
 
@@ -119,7 +98,7 @@ static void free_partition(struct hv_partition *p)
 enum hv_status hv_partition_delete(struct hv_partition *p)
 {
     hv_mutex_lock(&p->mutex);
-    if (!claim_all(p)) {
+    if (!partition_claim_all(p)) {
         hv_mutex_unlock(&p->mutex);
         return HV_E_VP_BUSY;
     }

@@ -64,9 +64,14 @@ struct hv_vp {
     struct hv_vp_counters counters; /* (o) */
 };
 
-/* ----- partition.c, vp.c */
+/* ----- claim.c */
 bool vp_claim(struct hv_vp *vp); /* false: somebody else has it */
 void vp_release(struct hv_vp *vp);
+/* Claims all VPs, or none: no VP is inside a call from here until the release, and while p->mutex is held none is created. */
+bool partition_claim_all(struct hv_partition *p);
+void partition_release_all(struct hv_partition *p);
+
+/* ----- partition.c, vp.c */
 void vp_reset(struct hv_vp *vp); /* claimed */
 void vp_free(struct hv_vp *vp);  /* claimed, as the partition goes */
 

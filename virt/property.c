@@ -367,24 +367,6 @@ static enum hv_status stage(struct hv_partition *p, const struct property *prope
 
 /* ------------------------------------------------------------------------------- taking effect */
 
-static void release_vps(struct hv_partition *p, uint32_t end)
-{
-    for (uint32_t i = 0; i < end; i++)
-        if (p->vps[i])
-            vp_release(p->vps[i]);
-}
-
-/* No VP is inside a call from here until release_vps, and as p->mutex is held, none is created. */
-static bool claim_vps(struct hv_partition *p)
-{
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
-        if (p->vps[i] && !vp_claim(p->vps[i])) {
-            release_vps(p, i);
-            return false;
-        }
-    return true;
-}
-
 static void store(struct hv_properties *props, const struct property *property, struct staged *new)
 {
     void *place = place_of(props, property);
@@ -412,13 +394,13 @@ static void store(struct hv_properties *props, const struct property *property, 
 
 static enum hv_status apply(struct hv_partition *p, const struct property *property, struct staged *new)
 {
-    if (!claim_vps(p))
+    if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
     store(&p->properties, property, new);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i])
             p->vps[i]->properties_seen = false;
-    release_vps(p, HV_MAX_VPS);
+    partition_release_all(p);
     return HV_OK;
 }
 

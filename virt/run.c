@@ -3,6 +3,7 @@
 #include "partition.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
 
@@ -46,6 +47,17 @@ static bool wait_while_suspended(struct hv_vp *vp)
 
 /* -------------------------------------------------------------- what a client may have changed */
 
+/* MSRs that a guest would use without an exit, but that the client has given an action or wants to see read. */
+static void apply_msr_properties(struct vcpu *v, const struct hv_properties *props)
+{
+    const struct hv_msr_action *actions = props->msr_actions.items;
+
+    backend()->exit_on_msr(v, MSR_IA32_TSC, props->extended_exits & HV_EXTENDED_MSR && props->msr_exits & HV_MSR_EXIT_TSC_READ, false);
+    for (uint32_t i = 0; i < props->msr_actions.count; i++)
+        backend()->exit_on_msr(v, actions[i].index, actions[i].read_action != HV_MSR_ACTION_ARCHITECTURAL,
+                               actions[i].write_action != HV_MSR_ACTION_ARCHITECTURAL);
+}
+
 static void apply_properties(struct hv_vp *vp)
 {
     const struct hv_properties *props = &vp->partition->properties;
@@ -53,7 +65,7 @@ static void apply_properties(struct hv_vp *vp)
 
     c->exception_bitmap = props->extended_exits & HV_EXTENDED_EXCEPTION ? (uint32_t)props->exception_exits : 0;
     c->rdtsc_exit = props->extended_exits & HV_EXTENDED_RDTSC;
-    c->tsc_msr_exit = props->extended_exits & HV_EXTENDED_MSR && props->msr_exits & HV_MSR_EXIT_TSC_READ;
+    apply_msr_properties(vp->vcpu, props);
     vp->properties_seen = true;
     vcpu_changed(vp->vcpu, VCPU_CONTROLS);
 }

@@ -8,18 +8,6 @@
 
 /* ------------------------------------------------------------------------------- ownership */
 
-bool vp_claim(struct hv_vp *vp)
-{
-    uint32_t free = 0;
-
-    return __atomic_compare_exchange_n(&vp->shared.owner, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-
-void vp_release(struct hv_vp *vp)
-{
-    __atomic_store_n(&vp->shared.owner, 0, __ATOMIC_RELEASE);
-}
-
 struct vcpu *vp_pin(struct hv_vp *vp)
 {
     hv_host_preempt_disable();

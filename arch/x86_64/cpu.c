@@ -106,7 +106,7 @@ static void find_xsave(void)
     facts.xsave_size = end;
 }
 
-/* CPUID 15H gives the TSC's rate as a fraction of the crystal's; where it does not, the host's clock is the measure. */
+/* CPUID 15H gives the TSC's rate as a fraction of the crystal's; 0: it does not. */
 static uint64_t tsc_hz_from_cpuid(void)
 {
     struct hv_cpuid_output out;
@@ -118,8 +118,9 @@ static uint64_t tsc_hz_from_cpuid(void)
 }
 
 #define MEASURE_NS    5000000ull
-#define MEASURE_LOOPS 100000000ull /* a clock that stands still must not stop us */
+#define MEASURE_LOOPS 1000000ull /* a clock that stands still must not stop us */
 
+/* 0: the host's clock does not move. */
 static uint64_t measure_tsc_hz(void)
 {
     uint64_t t0 = hv_host_time_ns(), c0 = cpu_tsc(), t1 = t0, c1;
@@ -128,7 +129,17 @@ static uint64_t measure_tsc_hz(void)
         t1 = hv_host_time_ns();
     c1 = cpu_tsc();
     /* at most 5 ms of ticks and more than 0 ns: no overflow below 3.6 THz */
-    return t1 > t0 && c1 > c0 ? (c1 - c0) * 1000000000ull / (t1 - t0) : 1000000000ull;
+    return t1 > t0 && c1 > c0 ? (c1 - c0) * 1000000000ull / (t1 - t0) : 0;
+}
+
+/* Emulators tell of the TSC of the CPU that they are modelled on. What counts is the host's clock, by which deadlines and reference time go. */
+static void find_tsc_hz(void)
+{
+    uint64_t told = tsc_hz_from_cpuid(), measured = measure_tsc_hz();
+    uint64_t off = told > measured ? told - measured : measured - told;
+
+    facts.tsc_leaf_is_true = told && (!measured || off < measured / 50);
+    facts.tsc_hz = facts.tsc_leaf_is_true ? told : measured ? measured : 1000000000ull;
 }
 
 void cpu_find_facts(void)
@@ -149,9 +160,7 @@ void cpu_find_facts(void)
     facts.cr4_allowed = find_cr4_allowed();
     facts.efer_allowed = find_efer_allowed();
     find_xsave();
-    facts.tsc_hz = tsc_hz_from_cpuid();
-    if (!facts.tsc_hz)
-        facts.tsc_hz = measure_tsc_hz();
+    find_tsc_hz();
     /* four levels of second-level tables translate 48 bits */
     facts.guest_physical_limit = 1ull << (facts.physical_bits < 48 ? facts.physical_bits : 48);
 }

@@ -169,21 +169,12 @@ static bool start_with_exits(struct vm *vm, const struct exception_row *row, enu
     return start(vm, row, mode, row->vector == 8 ? double_fault_exits : all_exceptions_exit);
 }
 
-/* In real mode there are no error codes, and the CPU has to say so (SDM 3C 28.2.2, bit 11); Bochs 2.7 does not. */
-static bool tells_error_in_real_mode(const struct vm *vm)
-{
-    return vm->mode == VM_REAL && vm->exit.VpException.ExceptionInfo.ErrorCodeValid;
-}
-
 static void check_exception(struct vm *vm, const struct exception_row *row)
 {
     const WHV_VP_EXCEPTION_CONTEXT *e = &vm->exit.VpException;
 
     EXPECT_EQ(e->ExceptionType, row->vector);
-    if (tells_error_in_real_mode(vm))
-        test_skip("this CPU tells of an error code in real mode");
-    else
-        EXPECT_EQ(e->ExceptionInfo.ErrorCodeValid, row->error >= 0);
+    EXPECT_EQ(e->ExceptionInfo.ErrorCodeValid, row->error >= 0);
     EXPECT_EQ(e->ExceptionInfo.SoftwareException, row->kind == SOFTWARE);
     EXPECT_EQ(e->ExceptionInfo.Reserved, 0);
     EXPECT_EQ(e->ErrorCode, row->error >= 0 ? row->error : 0);

@@ -111,20 +111,6 @@ const struct hv_platform *hv_platform(void)
     return &stub_platform;
 }
 
-bool vp_claim(struct hv_vp *vp)
-{
-    if (vp->shared.owner)
-        return false;
-    vp->shared.owner = 1;
-    return true;
-}
-
-void vp_release(struct hv_vp *vp)
-{
-    fake_require(vp->shared.owner == 1, "vp_release: not claimed");
-    vp->shared.owner = 0;
-}
-
 struct vcpu *vp_pin(struct hv_vp *vp)
 {
     fake_require(vp->shared.owner == 1, "vp_pin: not claimed");
@@ -197,7 +183,7 @@ static const struct cpu_facts stub_default_facts = {
     .linear_bits = 48,
     .xcr0_allowed = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512,
     .xsave_size = 2688,
-    .tsc_hz = 2400000000,
+    .tsc_leaf_is_true = true, .tsc_hz = 2400000000,
     .efer_allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE,
     .guest_physical_limit = 1ull << 46,
     .has_rdtscp = true,

@@ -128,20 +128,6 @@ void vcpu_write_xcr0(struct vcpu *v, uint64_t value)
 
 /* --------------------------------------------------------------------------------- virt/ */
 
-bool vp_claim(struct hv_vp *vp)
-{
-    if (vp->shared.owner)
-        return false;
-    vp->shared.owner = 1;
-    return true;
-}
-
-void vp_release(struct hv_vp *vp)
-{
-    fake_require(vp->shared.owner == 1, "vp_release: not claimed");
-    vp->shared.owner = 0;
-}
-
 struct vcpu *vp_pin(struct hv_vp *vp)
 {
     fake_require(vp->shared.owner == 1, "vp_pin: not claimed");

@@ -190,6 +190,8 @@ static void what_is_needed(void **state)
         CONTROL(TRUE_PROCBASED_CTLS, CPU_ACTIVATE_CPU2, "activate secondary controls"),
         CONTROL(PROCBASED_CTLS2, CPU2_EPT, "enable EPT"),
         CONTROL(PROCBASED_CTLS2, CPU2_UNRESTRICTED_GUEST, "unrestricted guest"),
+        CONTROL(PROCBASED_CTLS2, CPU2_RDTSCP, "enable RDTSCP"),
+        CONTROL(PROCBASED_CTLS2, CPU2_INVPCID, "enable INVPCID"),
         CONTROL(TRUE_EXIT_CTLS, EXIT_SAVE_DEBUG, "save debug controls"),
         CONTROL(TRUE_EXIT_CTLS, EXIT_HOST_64BIT, "host address-space size"),
         CONTROL(TRUE_EXIT_CTLS, EXIT_SAVE_PAT, "save IA32_PAT"),
@@ -220,8 +222,6 @@ static void what_is_not_needed(void **state)
 {
     static const struct bit wanted[] = {
         CONTROL(PROCBASED_CTLS2, CPU2_VPID, "VPID"),
-        CONTROL(PROCBASED_CTLS2, CPU2_RDTSCP, NULL),
-        CONTROL(PROCBASED_CTLS2, CPU2_INVPCID, NULL),
         CONTROL(TRUE_PINBASED_CTLS, PIN_PREEMPTION_TIMER, "preemption timer"),
         {MSR_IA32_VMX_EPT_VPID_CAP, EPT_CAP_1G, "1G"},
         {MSR_IA32_VMX_EPT_VPID_CAP, EPT_CAP_2M, "2M"},

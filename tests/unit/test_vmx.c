@@ -375,14 +375,16 @@ static void msr_bitmap(void **state)
         direct += is_direct(i, false) + is_direct(i, true) + is_direct(0xc0000000 + i, false) +
                   is_direct(0xc0000000 + i, true);
     assert_int_equal(direct, 2 * ARRAY_COUNT(both) + ARRAY_COUNT(reads));
-    v->controls.tsc_msr_exit = true;
-    vcpu_changed(v, VCPU_CONTROLS);
-    run_cpuid();
+    backend()->exit_on_msr(v, MSR_IA32_TSC, true, false);
     assert_false(is_direct(MSR_IA32_TSC, false));
-    v->controls.tsc_msr_exit = false;
-    vcpu_changed(v, VCPU_CONTROLS);
-    run_cpuid();
-    assert_true(is_direct(MSR_IA32_TSC, false));
+    backend()->exit_on_msr(v, MSR_IA32_TSC, false, false);
+    assert_true(is_direct(MSR_IA32_TSC, false) && !is_direct(MSR_IA32_TSC, true));
+    backend()->exit_on_msr(v, MSR_IA32_FS_BASE, false, true);
+    assert_true(is_direct(MSR_IA32_FS_BASE, false) && !is_direct(MSR_IA32_FS_BASE, true));
+    backend()->exit_on_msr(v, MSR_IA32_FS_BASE, false, false);
+    assert_true(is_direct(MSR_IA32_FS_BASE, true));
+    backend()->exit_on_msr(v, MSR_IA32_MISC_ENABLE, false, false);
+    assert_false(is_direct(MSR_IA32_MISC_ENABLE, false));
 }
 
 /* -------------------------------------------------------------------------- accesses counted */
@@ -467,10 +469,10 @@ static const struct {
      HV_EXIT_EXCEPTION, 0, {{REASON, VMCS_EXIT_INTR_INFO, VECTORING}, 3}},
     {"exception, error code", {.reason = EXIT_REASON_EXCEPTION_NMI, .intr_error = 0x18,
      .intr_info = INFO(INTR_TYPE_HW_EXCEPTION, VEC_GP) | WITH_ERROR},
-     HV_EXIT_EXCEPTION, 0, {{REASON, VMCS_EXIT_INTR_INFO, VMCS_EXIT_INTR_ERROR_CODE, VECTORING}, 4}},
+     HV_EXIT_EXCEPTION, 0, {{REASON, VMCS_EXIT_INTR_INFO, VMCS_EXIT_INTR_ERROR_CODE, VMCS_GUEST_CR0, VECTORING}, 5}},
     {"page fault", {.reason = EXIT_REASON_EXCEPTION_NMI, .intr_error = 2, .qualification = 0x1000,
      .intr_info = INFO(INTR_TYPE_HW_EXCEPTION, VEC_PF) | WITH_ERROR},
-     HV_EXIT_EXCEPTION, 0, {{REASON, VMCS_EXIT_INTR_INFO, VMCS_EXIT_INTR_ERROR_CODE, QUALIFICATION, VECTORING}, 5}},
+     HV_EXIT_EXCEPTION, 0, {{REASON, VMCS_EXIT_INTR_INFO, VMCS_EXIT_INTR_ERROR_CODE, QUALIFICATION, VMCS_GUEST_CR0, VECTORING}, 6}},
     {"INT3", {.reason = EXIT_REASON_EXCEPTION_NMI, .length = 1, .intr_info = INFO(INTR_TYPE_SW_EXCEPTION, VEC_BP)},
      HV_EXIT_EXCEPTION, 1, {{REASON, VMCS_EXIT_INTR_INFO, VECTORING, LENGTH}, 4}},
     {"triple fault", {.reason = EXIT_REASON_TRIPLE_FAULT}, HV_EXIT_UNRECOVERABLE_EXCEPTION, -1, {{REASON}, 1}},
@@ -514,6 +516,7 @@ static void every_exit(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(exits); i++) {
         struct hv_exit exit;
 
+        set_mode(PROTECTED);
         FAKE_GUEST({.reason = EXIT_REASON_CPUID}, exits[i].step);
         load();
         enter();
@@ -533,12 +536,17 @@ static void every_exit(void **state)
 
 static void exception_contents(void **state)
 {
-    struct hv_exit exit = exit_of((struct fake_step){.reason = EXIT_REASON_EXCEPTION_NMI,
-                                                     .intr_info = INFO(INTR_TYPE_HW_EXCEPTION, VEC_PF) | WITH_ERROR,
-                                                     .intr_error = 7,
-                                                     .qualification = 0xfeed000});
+    const struct fake_step page_fault = {.reason = EXIT_REASON_EXCEPTION_NMI,
+                                         .intr_info = INFO(INTR_TYPE_HW_EXCEPTION, VEC_PF) | WITH_ERROR,
+                                         .intr_error = 7,
+                                         .qualification = 0xfeed000};
+    struct hv_exit exit;
 
     (void)state;
+    exit = exit_of(page_fault);
+    assert_true(!exit.exception.has_error_code && exit.exception.error_code == 0); /* real mode has none */
+    set_mode(PROTECTED);
+    exit = exit_of(page_fault);
     assert_int_equal(exit.exception.vector, VEC_PF);
     assert_true(exit.exception.has_error_code && !exit.exception.is_software);
     assert_int_equal(exit.exception.error_code, 7);

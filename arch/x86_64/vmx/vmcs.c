@@ -175,14 +175,18 @@ static void bitmap_init(uint8_t *bitmap)
     memset(bitmap, 0xff, HV_PAGE_SIZE);
     for (size_t i = 0; i < ARRAY_COUNT(direct_msrs); i++) {
         bitmap_allow(bitmap, direct_msrs[i].index, false, true);
-        if (direct_msrs[i].write)
-            bitmap_allow(bitmap, direct_msrs[i].index, true, true);
+        bitmap_allow(bitmap, direct_msrs[i].index, true, direct_msrs[i].write);
     }
 }
 
-void vmcs_exit_on_tsc_msr(struct vmx_vcpu *vmx, bool exit)
+void vmx_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes)
 {
-    bitmap_allow(vmx->msr_bitmap, MSR_IA32_TSC, false, !exit);
+    for (size_t i = 0; i < ARRAY_COUNT(direct_msrs); i++) {
+        if (direct_msrs[i].index != index)
+            continue;
+        bitmap_allow(to_vmx(v)->msr_bitmap, index, false, !reads);
+        bitmap_allow(to_vmx(v)->msr_bitmap, index, true, direct_msrs[i].write && !writes);
+    }
 }
 
 /* ------------------------------------------------------------------- contents of a new VMCS */

@@ -94,6 +94,19 @@ static bool check_feature_control(struct hv_platform *platform)
     return true;
 }
 
+/* Instructions that guests are told of when the CPU has them, and that VMX has to let through. */
+static bool check_instructions(struct hv_platform *platform)
+{
+    struct hv_cpuid_output leaf7;
+
+    cpu_cpuid(7, 0, &leaf7);
+    if (cpu_facts()->has_rdtscp && !(vmx_controls.cpu2 & CPU2_RDTSCP))
+        return refuse(platform, "VMX: this CPU has RDTSCP but does not offer the control \"enable RDTSCP\"");
+    if (leaf7.ebx >> 10 & 1 && !(vmx_controls.cpu2 & CPU2_INVPCID))
+        return refuse(platform, "VMX: this CPU has INVPCID but does not offer the control \"enable INVPCID\"");
+    return true;
+}
+
 static void describe(struct hv_platform *platform)
 {
     const struct npt_format *ept = ept_format();
@@ -115,7 +128,8 @@ bool vmx_probe(struct hv_platform *platform)
     if (!check_feature_control(platform))
         return false;
     read_caps();
-    if (!vmcs_choose_controls(&vmx_caps, &vmx_controls, platform->reason, sizeof(platform->reason)) || !check_ept(platform))
+    if (!vmcs_choose_controls(&vmx_caps, &vmx_controls, platform->reason, sizeof(platform->reason)) || !check_ept(platform) ||
+        !check_instructions(platform))
         return false;
     describe(platform);
     return true;
@@ -140,6 +154,10 @@ enum hv_status vmx_cpu_on(struct backend_cpu *cpu)
     cpu->current = NULL;
     if (cpu->saved_cr4 & CR4_VMXE) {
         hv_log(HV_LOG_ERROR, "CPU %u: CR4.VMXE is set: something else uses VMX already", hv_host_cpu_id());
+        return HV_E_NOT_PRESENT;
+    }
+    if (!cpu_read_tr()) {
+        hv_log(HV_LOG_ERROR, "CPU %u: no task register is loaded: VMX needs a TSS (LTR)", hv_host_cpu_id());
         return HV_E_NOT_PRESENT;
     }
     if (!enable_in_feature_control()) {
@@ -191,6 +209,7 @@ const struct hv_backend vmx_backend = {
     .load = vmx_load,
     .put = vmx_put,
     .enter = vmx_enter,
+    .exit_on_msr = vmx_exit_on_msr,
     .run_deadline = vmx_run_deadline,
     .audit = vmx_audit_next,
     .raw_get = vmx_raw_get,

@@ -58,7 +58,7 @@ bool vmcs_choose_controls(const struct vmx_caps *caps, struct vmx_controls *out,
 struct vcpu *vmx_vcpu_create(struct npt *npt);
 void vmx_vcpu_destroy(struct vcpu *v);
 void vmx_acquire(struct vcpu *v);
-void vmcs_exit_on_tsc_msr(struct vmx_vcpu *vmx, bool exit);
+void vmx_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes);
 
 /* ept.c */
 const struct npt_format *ept_format(void);

@@ -69,6 +69,12 @@ static bool take_vectoring_event(struct vcpu *v)
 
 /* ----------------------------------------------------------------------------------- exceptions */
 
+/* In real mode nothing is pushed, and the CPU has to say so (SDM 3C 28.2.2); Bochs 2.7 does not. */
+static bool has_error_code(struct vcpu *v, uint64_t info)
+{
+    return info & INTR_INFO_ERROR_VALID && (v->valid & VCPU_CR0 ? v->cr0 : vmx_read(VMCS_GUEST_CR0)) & CR0_PE;
+}
+
 static void vmx_exit_exception(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
     uint64_t info = vmx_read(VMCS_EXIT_INTR_INFO);
@@ -90,8 +96,8 @@ static void vmx_exit_exception(struct vmx_vcpu *vmx, struct hv_exit *exit)
     exit->reason = HV_EXIT_EXCEPTION;
     exit->exception.vector = vector;
     exit->exception.is_software = type == INTR_TYPE_SW_EXCEPTION || type == INTR_TYPE_PRIV_SW_EXC;
-    exit->exception.has_error_code = info & INTR_INFO_ERROR_VALID;
-    exit->exception.error_code = info & INTR_INFO_ERROR_VALID ? (uint32_t)vmx_read(VMCS_EXIT_INTR_ERROR_CODE) : 0;
+    exit->exception.has_error_code = has_error_code(&vmx->v, info);
+    exit->exception.error_code = exit->exception.has_error_code ? (uint32_t)vmx_read(VMCS_EXIT_INTR_ERROR_CODE) : 0;
     exit->exception.parameter = vector == VEC_PF || vector == VEC_DB ? vmx_read(VMCS_EXIT_QUALIFICATION) : 0;
     exit->instruction_length = exit->exception.is_software ? instruction_length() : 0;
 }

@@ -195,7 +195,6 @@ static void sync_controls(struct vmx_vcpu *vmx)
     /* machine checks are always the host's */
     vmx_write(VMCS_EXCEPTION_BITMAP, v->controls.exception_bitmap | BIT32(VEC_MC));
     vmx_write(VMCS_TPR_THRESHOLD, v->controls.tpr_threshold);
-    vmcs_exit_on_tsc_msr(vmx, v->controls.tsc_msr_exit);
 }
 
 /* ------------------------------------------------------------------------ the two directions */

@@ -48,6 +48,9 @@ struct hv_backend {
     /* One entry, between load and put, with interrupts off. */
     void (*enter)(struct vcpu *v, struct hv_exit *exit);
 
+    /* Makes a guest's accesses exit (or not, again) to an MSR that it may use directly; all others always exit. While the VP is not entered. */
+    void (*exit_on_msr)(struct vcpu *v, uint32_t index, bool reads, bool writes);
+
     enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
 
     /* Would the CPU refuse the next entry, and by which rule? Enters nothing; after acquire. NULL: no auditor for this CPU. */
@@ -110,6 +113,7 @@ struct cpu_facts {
     uint64_t xcr0_allowed;              /* what a guest may set in XCR0; 0: no XSAVE for guests */
     uint32_t xsave_size;                /* of the standard-format area for xcr0_allowed; at least 512 + 64 */
     uint64_t tsc_hz;                    /* measured or from CPUID; never 0 after probe */
+    bool tsc_leaf_is_true;              /* CPUID 15H says the same */
     uint64_t cr4_allowed;               /* CR4 bits that a guest may set */
     uint64_t efer_allowed;
     uint64_t guest_physical_limit;      /* one past the last guest-physical address */

@@ -56,7 +56,6 @@ struct vcpu_controls {
     bool interrupt_window; /* exit as soon as an interrupt could be delivered */
     bool nmi_window;
     bool hlt_exit;
-    bool tsc_msr_exit; /* RDMSR of IA32_TSC exits */
     uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
 };
 
