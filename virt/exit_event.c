@@ -92,18 +92,22 @@ static void inject_again(struct vcpu *v, const struct hv_triple_fault *t)
 
 /*
  * The CPU does not say which exceptions led to a triple fault. But the guest's state is still that of before the first one: with all exceptions made
- * to exit, the same instruction meets the first again; injecting it meets the second, and the double fault the third. Each step runs
- * at most the one instruction that faults; whatever else happens ends the search, and the state is put back as it was.
+ * to exit, the same instruction meets the first again; injecting it meets the second, and the double fault the third. Should an instruction not
+ * fault this time (another VP has changed memory), a deadline soon ends the search, as does any other exit.
  */
+#define REPLAY_TICKS 1000u
+
 static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
 {
     struct vcpu *v = vp->vcpu;
     struct vcpu_controls controls = v->controls;
+    uint64_t deadline = v->deadline_tsc;
     struct hv_exit step;
 
     v->controls = (struct vcpu_controls){.exception_bitmap = ~0u, .hlt_exit = true};
     vcpu_changed(v, VCPU_CONTROLS);
     while (t->vector_count < HV_TRIPLE_FAULT_VECTORS) {
+        v->deadline_tsc = cpu_tsc() + REPLAY_TICKS;
         do
             if (!run_enter_once(vp, &step))
                 goto out;
@@ -115,6 +119,7 @@ static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
     }
 out:
     v->event = 0;
+    v->deadline_tsc = deadline;
     v->controls = controls;
     vcpu_changed(v, VCPU_CONTROLS);
 }

@@ -65,8 +65,8 @@ void fpu_leave(struct vcpu *v)
     if (mask) {
         set_xcr0(&xcr0, mask);
         save(v->xsave, mask);
+        restore(v->host_xsave, mask); /* what the host's XCR0 leaves out is not in its image: it is initialised, no guest's data stays */
         set_xcr0(&xcr0, v->host_xcr0);
-        restore(v->host_xsave, mask & xcr0);
     } else {
         save(v->xsave, 0);
         restore(v->host_xsave, 0);
