@@ -29,6 +29,7 @@ enum {
 /* bits of WHV_CAPABILITY_FEATURES */
 #define FEATURE_PARTIAL_UNMAP BIT64(0)
 #define FEATURE_XSAVE         BIT64(2)
+#define FEATURE_DIRTY_PAGES   BIT64(3)
 
 /* WHV_CAPABILITY: 24 bytes, as words for the values and in halves for what comes first in the feature banks */
 union value {
@@ -46,6 +47,11 @@ static void get_present(union value *out)
 static void get_vendor(union value *out)
 {
     out->half[0] = backend()->vendor;
+}
+
+static void get_partition_features(union value *out)
+{
+    out->word[0] = FEATURE_PARTIAL_UNMAP | FEATURE_XSAVE | (backend()->npt_format()->dirty ? FEATURE_DIRTY_PAGES : 0);
 }
 
 static void get_features(union value *out)
@@ -97,7 +103,7 @@ struct capability {
 /* clang-format off */
 static const struct capability capabilities[] = {
     {HYPERVISOR_PRESENT,                 4, 0, get_present},
-    {FEATURES,                           8, FEATURE_PARTIAL_UNMAP | FEATURE_XSAVE, NULL},
+    {FEATURES,                           8, 0, get_partition_features},
     {EXTENDED_VM_EXITS,                  8, HV_EXTENDED_OFFERED, NULL},
     {EXCEPTION_EXIT_BITMAP,              8, HV_EXCEPTIONS_OFFERED, NULL},
     {X64_MSR_EXIT_BITMAP,                8, HV_MSR_EXITS_OFFERED, NULL},

@@ -46,7 +46,7 @@ static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(gpa, size) || !is_source_range(source, size) || !flags || flags & ~NPT_RIGHTS)
+    if (!is_guest_range(gpa, size) || !is_source_range(source, size) || !flags || flags & ~(NPT_RIGHTS | NPT_TRACK))
         return HV_E_INVALID;
     st = npt_map(&p->npt, gpa, size, source_page, (void *)(uintptr_t)source, flags);
     if (st == HV_OK)
@@ -88,6 +88,43 @@ enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t
     return st;
 }
 
+/* 8-byte words that hold a bit for each page, or none at all. */
+static bool is_bitmap(const uint64_t *bitmap, uint32_t bytes, uint64_t size)
+{
+    if (!bitmap)
+        return bytes == 0;
+    return IS_ALIGNED((uintptr_t)bitmap | bytes, 8) && bytes * 8ull >= size / HV_PAGE_SIZE;
+}
+
+static enum hv_status query_dirty_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap,
+                                         uint32_t bytes)
+{
+    uint64_t count = 0;
+    enum hv_status st;
+
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    if (!is_guest_range(gpa, size) || !is_bitmap(bitmap, bytes, size))
+        return HV_E_INVALID;
+    if (bitmap)
+        memset(bitmap, 0, bytes);
+    st = npt_take_dirty(&p->npt, gpa, size, bitmap, &count);
+    if (st == HV_OK && count) /* CPUs hold no dirty translation of a page whose bit was clear */
+        publish_map(p);
+    return st;
+}
+
+enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap,
+                                        uint32_t bitmap_bytes)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = query_dirty_locked(p, gpa, size, bitmap, bitmap_bytes);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
 void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out)
 {
     const struct npt_counts *counts = &p->npt.counts;
@@ -103,16 +140,18 @@ void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_count
 
 /* ---------------------------------------------------------------------- access by the owner */
 
-/* The host's address of a guest byte, inside a walk bracket. NULL: unmapped, without the rights, or not RAM. */
-static void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights)
+/*
+ * The host's address of a guest byte, inside a walk bracket. NULL: unmapped, without the rights, or not RAM. Who then
+ * writes there says so with npt_mark_dirty, before the bracket ends.
+ */
+static void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights, struct npt_leaf *leaf)
 {
-    struct npt_leaf leaf;
     char *page;
 
-    if (!npt_lookup(&vp->partition->npt, gpa, &leaf) || (leaf.rights & rights) != rights)
+    if (!npt_lookup(&vp->partition->npt, gpa, leaf) || (leaf->rights & rights) != rights)
         return NULL;
-    page = hv_host_phys_to_virt(leaf.pa & ~HV_PAGE_MASK);
-    return page ? page + (leaf.pa & HV_PAGE_MASK) : NULL;
+    page = hv_host_phys_to_virt(leaf->pa & ~HV_PAGE_MASK);
+    return page ? page + (leaf->pa & HV_PAGE_MASK) : NULL;
 }
 
 /*
@@ -160,7 +199,8 @@ enum hv_status gpa_read(struct hv_vp *vp, hv_gpa_t gpa, void *data, size_t size)
 {
     for (size_t n; size; size -= n, gpa += n, data = (char *)data + n) {
         uint64_t flags = vp_walk_begin(vp);
-        const void *guest = gpa_reach(vp, gpa, NPT_READ);
+        struct npt_leaf leaf;
+        const void *guest = gpa_reach(vp, gpa, NPT_READ, &leaf);
 
         n = bytes_in_page(gpa, size);
         if (guest)
@@ -176,11 +216,14 @@ enum hv_status gpa_write(struct hv_vp *vp, hv_gpa_t gpa, const void *data, size_
 {
     for (size_t n; size; size -= n, gpa += n, data = (const char *)data + n) {
         uint64_t flags = vp_walk_begin(vp);
-        void *guest = gpa_reach(vp, gpa, NPT_WRITE);
+        struct npt_leaf leaf;
+        void *guest = gpa_reach(vp, gpa, NPT_WRITE, &leaf);
 
         n = bytes_in_page(gpa, size);
-        if (guest)
+        if (guest) {
             copy_to_guest(guest, data, n);
+            npt_mark_dirty(&vp->partition->npt, &leaf);
+        }
         vp_walk_end(vp, flags);
         if (!guest)
             return HV_E_ACCESS_DENIED;
@@ -212,9 +255,12 @@ static bool set_bits(void *entry, unsigned size, uint64_t expected, uint64_t bit
 bool gpa_set_bits(struct hv_vp *vp, hv_gpa_t gpa, unsigned size, uint64_t expected, uint64_t bits)
 {
     uint64_t flags = vp_walk_begin(vp);
-    void *entry = IS_ALIGNED(gpa, size) ? gpa_reach(vp, gpa, NPT_READ | NPT_WRITE) : NULL;
+    struct npt_leaf leaf;
+    void *entry = IS_ALIGNED(gpa, size) ? gpa_reach(vp, gpa, NPT_READ | NPT_WRITE, &leaf) : NULL;
     bool done = entry && set_bits(entry, size, expected, bits);
 
+    if (done)
+        npt_mark_dirty(&vp->partition->npt, &leaf);
     vp_walk_end(vp, flags);
     return done;
 }
@@ -225,7 +271,8 @@ bool gpa_set_bits(struct hv_vp *vp, hv_gpa_t gpa, unsigned size, uint64_t expect
 static bool is_writable(struct hv_vp *vp, hv_gpa_t gpa)
 {
     uint64_t flags = vp_walk_begin(vp);
-    bool yes = gpa_reach(vp, gpa, NPT_WRITE) != NULL;
+    struct npt_leaf leaf;
+    bool yes = gpa_reach(vp, gpa, NPT_WRITE, &leaf) != NULL;
 
     vp_walk_end(vp, flags);
     return yes;

@@ -2,9 +2,9 @@
 /*
  * Second-level page tables.
  *
- * One recursive walk over the entries that a range touches serves map, unmap and protect. It runs twice: a dry run that
- * checks and counts the table pages to come, then the change itself. Both take the same decisions in the same
- * functions, so the count is exact.
+ * One recursive walk over the entries that a range touches serves map, unmap, protect and questions. It runs twice: a
+ * dry run that checks and counts the table pages to come, then the change itself. Both take the same decisions in the
+ * same functions, so the count is exact.
  *
  * No table but the root is ever empty: an unmap retires what it empties.
  */
@@ -38,7 +38,8 @@ struct change {
     struct npt *npt;
     hv_gpa_t start, end;
     void (*visit)(struct change *c, const struct slot *s);
-    uint64_t rights; /* as entry bits */
+    uint64_t rights; /* as entry bits; of a map, with `tracked` */
+    unsigned max_leaf_level;
     bool dry;
     bool found;      /* dry run: there is something in the range to change */
     bool bad_page;   /* dry run: the source yielded an address that no entry can hold */
@@ -49,6 +50,11 @@ struct change {
     void *arg;
     hv_gpa_t run, run_end;
     hv_hpa_t run_pa, next_pa;
+
+    /* take_dirty */
+    bool untracked; /* dry run: there are pages whose writes nobody watches */
+    uint64_t *bitmap;
+    uint64_t dirty_pages;
 };
 
 /* ------------------------------------------------------------------------------ entries */
@@ -329,7 +335,7 @@ static void map_visit(struct change *c, const struct slot *s)
     if (c->bad_page)
         return;
     pa = c->run_pa + (s->gpa - c->run);
-    if (s->level > f->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)))
+    if (s->level > c->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)))
         descend(c, s);
     else
         slot_replace(c, s, pa | c->rights | f->leaf | (s->level > 1 ? f->large : 0));
@@ -381,6 +387,30 @@ static void protect_visit(struct change *c, const struct slot *s)
         descend(c, s);
 }
 
+/* ------------------------------------------------------------------------------ dirty pages */
+
+static void take_dirty(struct change *c, const struct slot *s)
+{
+    uint64_t dirty = c->npt->format->dirty, page = (s->gpa - c->start) / HV_PAGE_SIZE;
+
+    if (!(s->entry & dirty))
+        return;
+    __atomic_fetch_and(s->p, ~dirty, __ATOMIC_SEQ_CST); /* the CPU may be setting it again */
+    c->dirty_pages++;
+    if (c->bitmap)
+        c->bitmap[page / 64] |= BIT64(page % 64);
+}
+
+static void dirty_visit(struct change *c, const struct slot *s)
+{
+    if (is_table(c->npt, s->entry, s->level) && !c->untracked)
+        descend(c, s);
+    else if (!c->dry)
+        take_dirty(c, s);
+    else if (!is_present(c->npt, s->entry) || !(s->entry & c->npt->format->tracked))
+        c->untracked = true;
+}
+
 /* ------------------------------------------------------------------------------- contract */
 
 static bool is_range(const struct npt *npt, hv_gpa_t gpa, uint64_t size)
@@ -393,6 +423,11 @@ static bool is_range(const struct npt *npt, hv_gpa_t gpa, uint64_t size)
 static bool is_expressible(const struct npt *npt, unsigned rights)
 {
     return rights <= NPT_RIGHTS && npt->format->rights[rights];
+}
+
+static bool can_track(const struct npt *npt)
+{
+    return npt->format->dirty && npt->format->tracked;
 }
 
 /* Takes the pages that the dry run asks for, then makes the change. */
@@ -412,7 +447,7 @@ static enum hv_status change_commit(struct change *c)
 
 enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
 {
-    HV_ASSERT(!((format->address | format->table | format->leaf | format->rights_mask) & LINK_BITS));
+    HV_ASSERT(!((format->address | format->table | format->leaf | format->rights_mask | format->tracked) & LINK_BITS));
     *npt = (struct npt){.format = format, .root = hv_host_page_alloc(), .root_pa = HV_HPA_NONE};
     if (!npt->root)
         return HV_E_NO_MEMORY;
@@ -439,12 +474,19 @@ enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_
 {
     struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = map_visit, .source = source, .arg = arg};
 
-    if (!is_range(npt, gpa, size) || !is_expressible(npt, rights))
+    bool track = rights & NPT_TRACK;
+    enum hv_status st;
+
+    if (!is_range(npt, gpa, size) || !is_expressible(npt, rights & ~NPT_TRACK) || (track && !can_track(npt)))
         return HV_E_INVALID;
-    c.rights = npt->format->rights[rights];
+    c.rights = npt->format->rights[rights & NPT_RIGHTS] | (track ? npt->format->tracked : 0);
+    c.max_leaf_level = track ? 1 : npt->format->max_leaf_level;
     run_reset(&c);
     pass(&c, true);
-    return c.bad_page ? HV_E_INVALID : change_commit(&c);
+    st = c.bad_page ? HV_E_INVALID : change_commit(&c);
+    if (st == HV_OK && track)
+        __atomic_store_n(&npt->tracks_dirty, true, __ATOMIC_RELEASE);
+    return st;
 }
 
 enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
@@ -468,6 +510,20 @@ enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigne
     return c.found ? change_commit(&c) : HV_E_GPA_NOT_FOUND;
 }
 
+enum hv_status npt_take_dirty(struct npt *npt, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap, uint64_t *count)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = dirty_visit, .bitmap = bitmap};
+
+    if (!is_range(npt, gpa, size))
+        return HV_E_INVALID;
+    pass(&c, true);
+    if (c.untracked)
+        return HV_E_GPA_NOT_FOUND;
+    pass(&c, false);
+    *count = c.dirty_pages;
+    return HV_OK;
+}
+
 /* Which rights an entry grants; the bits of a leaf are always those of one of the combinations. */
 static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
 {
@@ -481,7 +537,7 @@ static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
 bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf)
 {
     const struct npt_format *f = npt->format;
-    const uint64_t *table = npt->root;
+    uint64_t *table = npt->root;
     unsigned level = f->levels;
     uint64_t entry, offset;
 
@@ -499,8 +555,20 @@ bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf)
         .rights = entry_rights(f, entry),
         .level = level,
         .entry = entry,
+        .at = &table[level_index(gpa, level)],
     };
     return true;
+}
+
+/* The entry may have been changed since: then the bit is set only if it still maps that page. */
+void npt_mark_dirty(const struct npt *npt, const struct npt_leaf *leaf)
+{
+    const struct npt_format *f = npt->format;
+    uint64_t old = leaf->entry;
+
+    while ((old & f->tracked) && !((old ^ leaf->entry) & f->address))
+        if (__atomic_compare_exchange_n(leaf->at, &old, old | f->dirty, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            return;
 }
 
 void npt_reap(struct npt *npt)

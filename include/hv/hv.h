@@ -72,15 +72,24 @@ enum hv_status hv_partition_get_property(struct hv_partition *p, uint32_t code, 
 /* ------------------------------------------------------------------------------------ memory */
 
 /*
- * Backs [gpa, gpa + size) with the caller's memory at `source` (host-virtual); rights as NPT_* (1 read, 2 write, 4 execute). Replaces what was
- * mapped. Takes effect for running VPs before it returns. The memory must stay resident until it is unmapped.
- * HV_E_INVALID: unaligned, empty, wraps, beyond the guest's physical address width, unknown flags, or source memory that is not there.
+ * Backs [gpa, gpa + size) with the caller's memory at `source` (host-virtual); rights as NPT_* (1 read, 2 write, 4 execute), with 8 for
+ * hv_partition_query_dirty: the range is tracked, and starts clean. Replaces what was mapped. Takes effect for running VPs before it returns. The memory must stay resident until it is unmapped.
+ * HV_E_INVALID: unaligned, empty, wraps, beyond the guest's physical address width, unknown flags, source memory that is not there, or
+ * 8 on a CPU without dirty bits. From the first tracked range on, the CPU takes every access of a guest's page walks for a write: page tables need that right.
  * HV_E_STATE: before set-up. HV_E_NO_MEMORY.
  */
 enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags);
 
 /* When it returns, no VP can reach the memory any more. HV_E_GPA_NOT_FOUND: nothing mapped in the range. HV_E_INVALID, HV_E_STATE, HV_E_NO_MEMORY. */
 enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t size);
+
+/*
+ * Which pages of a tracked range were written, by guests or by hv_vp_write_gpa and page walks on their behalf, since they were mapped or last asked for: bit n
+ * of `bitmap` is that of page n. They are clean again afterwards, and no write is lost between two calls. The range has to be page-aligned, the bitmap 8-byte
+ * aligned, its size a multiple of 8 that covers the range; NULL with size 0 only cleans.
+ * HV_E_GPA_NOT_FOUND: a page of the range is not tracked, and nothing was cleaned. HV_E_INVALID, HV_E_STATE.
+ */
+enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap, uint32_t bitmap_bytes);
 
 struct hv_memory_counters {
     uint64_t mapped_4k, mapped_2m, mapped_1g; /* number of leaves */

@@ -121,6 +121,7 @@ CALL(counters)     { (void)vp; return WHvGetPartitionCounters(p, WHvPartitionCou
 CALL(map)          { (void)vp; return WHvMapGpaRange(p, arguments_page, 0x40000000, PAGE_SIZE, WHvMapGpaRangeFlagRead); }
 CALL(map2)         { (void)vp; return WHvMapGpaRange2(p, NULL, arguments_page, 0x40000000, PAGE_SIZE, WHvMapGpaRangeFlagRead); }
 CALL(unmap)        { (void)vp; return WHvUnmapGpaRange(p, VM_FREE, PAGE_SIZE); }
+CALL(query_dirty)  { (void)vp; return WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE, (UINT64 *)buffer, 8); }
 CALL(create)       { return WHvCreateVirtualProcessor(p, vp, 0); }
 CALL(create2)      { return WHvCreateVirtualProcessor2(p, vp, NULL, 0); }
 CALL(delete_vp)    { return WHvDeleteVirtualProcessor(p, vp); }
@@ -163,6 +164,7 @@ static const struct {
     {"WHvMapGpaRange",                    0, call_map,          NOT_SET_UP,  ALLOWED,  ALLOWED},
     {"WHvMapGpaRange2",                   0, call_map2,         NOT_SET_UP,  ALLOWED,  ALLOWED},
     {"WHvUnmapGpaRange",                  0, call_unmap,        NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvQueryGpaRangeDirtyBitmap",       0, call_query_dirty,  NOT_SET_UP,  ALLOWED,  ALLOWED},
     {"WHvCreateVirtualProcessor",         0, call_create,       NOT_SET_UP,  ALLOWED,  WHV_E_VP_ALREADY_EXISTS},
     {"WHvCreateVirtualProcessor2",        0, call_create2,      NOT_SET_UP,  ALLOWED,  WHV_E_VP_ALREADY_EXISTS},
     {"WHvDeleteVirtualProcessor",         0, call_delete_vp,    MISSING,     MISSING,  BUSY},

@@ -17,6 +17,7 @@ static WHV_RUN_VP_EXIT_CONTEXT exit_context;
 static WHV_REGISTER_VALUE values[4];
 static UINT32 count;
 static UINT64 gpa;
+static UINT64 *const words = (UINT64 *)b;
 static WHV_TRANSLATE_GVA_RESULT translation;
 
 static const WHV_REGISTER_NAME good_name = WHvX64RegisterRax;
@@ -79,6 +80,21 @@ static const WHV_MSR_ACTION_ENTRY bad_action = {.Index = 1, .ReadAction = 9};
     X(unmap4, "WHvUnmapGpaRange: size 0", E_INVALIDARG, WHvUnmapGpaRange(p, VM_FREE, 0)) \
     X(unmap5, "WHvUnmapGpaRange: wraps", E_INVALIDARG, WHvUnmapGpaRange(p, ~0ull << 12, 2 * PAGE_SIZE)) \
     X(unmap6, "WHvUnmapGpaRange: beyond physical addresses", E_INVALIDARG, WHvUnmapGpaRange(p, BEYOND, PAGE_SIZE)) \
+    X(map17, "WHvMapGpaRange: tracked without any right", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE, PAGE_SIZE, WHvMapGpaRangeFlagTrackDirtyPages)) \
+    X(dirty1, "WHvQueryGpaRangeDirtyBitmap: not tracked", WHV_E_GPA_RANGE_NOT_FOUND, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE, words, 8)) \
+    X(dirty2, "WHvQueryGpaRangeDirtyBitmap: nothing there", WHV_E_GPA_RANGE_NOT_FOUND, WHvQueryGpaRangeDirtyBitmap(p, NOWHERE, PAGE_SIZE, words, 8)) \
+    X(dirty3, "WHvQueryGpaRangeDirtyBitmap: nothing there to clean", WHV_E_GPA_RANGE_NOT_FOUND, WHvQueryGpaRangeDirtyBitmap(p, NOWHERE, PAGE_SIZE, NULL, 0)) \
+    X(dirty4, "WHvQueryGpaRangeDirtyBitmap: guest address not aligned", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE + 8, PAGE_SIZE, words, 8)) \
+    X(dirty5, "WHvQueryGpaRangeDirtyBitmap: size not aligned", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE + 8, words, 8)) \
+    X(dirty6, "WHvQueryGpaRangeDirtyBitmap: size 0", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, 0, words, 8)) \
+    X(dirty7, "WHvQueryGpaRangeDirtyBitmap: wraps", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, ~0ull << 12, 2 * PAGE_SIZE, words, 8)) \
+    X(dirty8, "WHvQueryGpaRangeDirtyBitmap: size of all", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, 0, ~0ull << 12, words, 8)) \
+    X(dirty9, "WHvQueryGpaRangeDirtyBitmap: beyond physical addresses", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, BEYOND, PAGE_SIZE, words, 8)) \
+    X(dirty10, "WHvQueryGpaRangeDirtyBitmap: bitmap not aligned", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE, (UINT64 *)(b + 4), 8)) \
+    X(dirty11, "WHvQueryGpaRangeDirtyBitmap: part of a word", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE, words, 12)) \
+    X(dirty12, "WHvQueryGpaRangeDirtyBitmap: small bitmap", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, 65 * PAGE_SIZE, words, 8)) \
+    X(dirty13, "WHvQueryGpaRangeDirtyBitmap: bitmap of size 0", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE, words, 0)) \
+    X(dirty14, "WHvQueryGpaRangeDirtyBitmap: no bitmap, with a size", E_INVALIDARG, WHvQueryGpaRangeDirtyBitmap(p, VM_FREE, PAGE_SIZE, NULL, 8)) \
     X(vp1, "WHvCreateVirtualProcessor: not below the count", E_INVALIDARG, WHvCreateVirtualProcessor(p, 1, 0)) \
     X(vp2, "WHvCreateVirtualProcessor: no such index at all", E_INVALIDARG, WHvCreateVirtualProcessor(p, ~0u, 0)) \
     X(vp3, "WHvCreateVirtualProcessor: flags", E_INVALIDARG, WHvCreateVirtualProcessor(p, 0, 1)) \

@@ -25,13 +25,13 @@ static inline void audit_hash(struct audit *a, uint64_t word)
 
 static inline void audit_leaf(const struct npt_format *f, uint64_t entry, unsigned level)
 {
-    uint64_t bits = entry & ~(f->address | f->accessed | f->dirty);
+    uint64_t bits = entry & ~(f->address | f->accessed | f->dirty | f->tracked);
     bool known = false;
 
     for (unsigned r = 0; r <= NPT_RIGHTS; r++)
         known |= f->rights[r] && f->rights[r] == (entry & f->rights_mask);
     assert_true(known);
-    assert_true(level <= f->max_leaf_level);
+    assert_true(level <= (entry & f->tracked ? 1 : f->max_leaf_level));
     assert_int_equal(bits & ~f->rights_mask, (f->leaf & ~f->rights_mask) | (level > 1 ? f->large : 0));
     assert_int_equal(entry & f->address & (size_of_level(level) - 1), 0);
 }

@@ -33,6 +33,7 @@ static const struct npt_format format_ept = {
     .rights_mask = 7,
     .accessed = EPT_A,
     .dirty = EPT_D,
+    .tracked = BIT64(59),
 };
 
 /* APM 2 5.3 and 15.25: nested tables are user pages; whatever is present can be read. */
@@ -49,6 +50,7 @@ static const struct npt_format format_npt = {
     .rights_mask = NPT_P | NPT_W | NPT_NX,
     .accessed = NPT_A,
     .dirty = NPT_D,
+    .tracked = BIT64(57),
 };
 
 #endif

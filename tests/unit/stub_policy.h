@@ -21,6 +21,7 @@
 static struct hv_platform stub_platform;
 static struct cpu_facts stub_facts;
 static struct hv_backend stub_backend;
+static struct npt_format stub_format;
 static uint64_t stub_tsc;
 static unsigned stub_cpuids; /* executed */
 
@@ -90,6 +91,11 @@ static void stub_fetch(struct vcpu *v, uint32_t groups)
     fake_require(fake_preempt_depth() > 0, "fetch: not pinned");
     v->valid |= groups;
     stub_fetched |= groups;
+}
+
+static const struct npt_format *stub_npt_format(void)
+{
+    return &stub_format;
 }
 
 const struct hv_backend *backend(void)
@@ -196,7 +202,9 @@ static int stub_setup(void **state)
     stub_set_cpu();
     stub_facts = stub_default_facts;
     stub_platform = (struct hv_platform){.present = true};
-    stub_backend = (struct hv_backend){.name = "stub", .vendor = HV_VENDOR_INTEL, .fetch = stub_fetch};
+    stub_backend = (struct hv_backend){
+        .name = "stub", .vendor = HV_VENDOR_INTEL, .fetch = stub_fetch, .npt_format = stub_npt_format};
+    stub_format = (struct npt_format){.name = "stub"};
     stub_tsc = 1000000;
     stub_fetched = 0;
     memset(&stub_exit, 0, sizeof(stub_exit));

@@ -607,7 +607,7 @@ static void test_map_arguments(void **state)
     } bad[] = {
         {0x1001, 0, 0x1000, 7},     {0, 0x1001, 0x1000, 7},
         {0, 0, 0x1001, 7},          {0, 0, 0, 7},
-        {0, 0, 0x1000, 0},          {0, 0, 0x1000, 8 | 3},
+        {0, 0, 0x1000, 0},          {0, 0, 0x1000, 8},
         {0, 0, 0x1000, 0x10},       {0, 0, 0x1000, NPT_WRITE},
         {0, 1ull << 46, 0x1000, 7}, {0, (1ull << 46) - 0x1000, 0x2000, 7},
         {0, ~0xfffull, 0x2000, 7},  {0, 0x1000, ~0xfffull, 7},
@@ -660,6 +660,83 @@ static void test_map_without_memory(void **state)
     assert_int_equal(hv_partition_map(&stub_partition, stub_ram, 1ull << 40, 0x1000, 7), HV_E_NO_MEMORY);
     assert_int_equal(gpa_rights(&stub_vp, 1ull << 40), -1);
     assert_int_equal(stub_partition.mutex.state, 0);
+}
+
+#define TRACKED (NPT_RIGHTS | NPT_TRACK)
+
+static uint64_t dirty_pages(hv_gpa_t gpa, uint64_t size)
+{
+    uint64_t bitmap[2] = {~0ull, ~0ull};
+
+    assert_int_equal(hv_partition_query_dirty(&stub_partition, gpa, size, bitmap, sizeof(bitmap)), HV_OK);
+    assert_int_equal(bitmap[1], 0);
+    return bitmap[0];
+}
+
+static void test_dirty_arguments(void **state)
+{
+    static const struct {
+        hv_gpa_t gpa;
+        uint64_t size;
+        unsigned shift, bytes;
+        enum hv_status wanted;
+    } rows[] = {
+        {0x1000, 0x40000, 0, 8, HV_OK},          {0x1000, 0x41000, 0, 8, HV_E_INVALID},
+        {0x1000, 0x41000, 0, 16, HV_OK},         {0x1000, 0x1000, 0, 0, HV_E_INVALID},
+        {0x1000, 0x1000, 0, 9, HV_E_INVALID},    {0x1000, 0x1000, 0, 4, HV_E_INVALID},
+        {0x1000, 0x1000, 4, 8, HV_E_INVALID},    {0x1008, 0x1000, 0, 8, HV_E_INVALID},
+        {0x1000, 0x1008, 0, 8, HV_E_INVALID},    {0x1000, 0, 0, 8, HV_E_INVALID},
+        {~0xfffull, 0x2000, 0, 8, HV_E_INVALID}, {1ull << 46, 0x1000, 0, 8, HV_E_INVALID},
+        {0, 0x2000, 0, 8, HV_E_GPA_NOT_FOUND},   {1ull << 40, 0x1000, 0, 8, HV_E_GPA_NOT_FOUND},
+    };
+    struct hv_partition *p = &stub_partition;
+    uint64_t bitmap[3];
+
+    (void)state;
+    assert_int_equal(hv_partition_map(p, stub_ram + 0x1000, 0x1000, 0x100000, TRACKED), HV_OK);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+        assert_int_equal(hv_partition_query_dirty(p, rows[i].gpa, rows[i].size,
+                                                  (uint64_t *)((char *)bitmap + rows[i].shift), rows[i].bytes),
+                         rows[i].wanted);
+    assert_int_equal(hv_partition_query_dirty(p, 0x1000, 0x41000, NULL, 0), HV_OK);
+    assert_int_equal(hv_partition_query_dirty(p, 0x1000, 0x41000, NULL, 16), HV_E_INVALID);
+    assert_int_equal(hv_partition_map(p, stub_ram, 0, 0x1000, NPT_TRACK), HV_E_INVALID);
+    assert_int_equal(hv_partition_map(p, stub_ram, 0, 0x1000, TRACKED | 16), HV_E_INVALID);
+    p->is_set_up = false;
+    assert_int_equal(hv_partition_query_dirty(p, 0x1000, 0x1000, bitmap, 8), HV_E_STATE);
+    p->is_set_up = true;
+    assert_int_equal(p->mutex.state, 0);
+}
+
+/* What is written on the guest's behalf counts, what is read or cannot be written does not; CPUs are told when a bit
+ * was cleared. */
+static void test_dirty_by_the_host(void **state)
+{
+    struct hv_partition *p = &stub_partition;
+    uint64_t generation, word = 1;
+
+    (void)state;
+    assert_int_equal(hv_partition_map(p, stub_ram + 0x1000, 0x1000, 0x8000, TRACKED), HV_OK);
+    assert_int_equal(hv_partition_map(p, stub_ram + 0x4000, 0x4000, 0x1000, NPT_READ | NPT_TRACK), HV_OK);
+    generation = p->npt_generation;
+    stub_flushes = 0;
+    assert_int_equal(dirty_pages(0x1000, 0x8000), 0);
+    assert_int_equal(hv_vp_read_gpa(&stub_vp, 0x1000, &word, 8), HV_OK);
+    assert_int_equal(hv_vp_write_gpa(&stub_vp, 0x4000, &word, 8), HV_E_ACCESS_DENIED);
+    assert_int_equal(hv_vp_write_gpa(&stub_vp, 0x3ffc, &word, 8), HV_E_ACCESS_DENIED);
+    assert_false(gpa_set_bits(&stub_vp, 0x1000, 8, ~0ull, 0x20));
+    assert_int_equal(dirty_pages(0x1000, 0x8000), 0);
+    assert_int_equal(p->npt_generation, generation);
+    assert_int_equal(stub_flushes, 0);
+    assert_int_equal(hv_vp_write_gpa(&stub_vp, 0x1ffc, &word, 8), HV_OK);
+    assert_int_equal(hv_vp_write_gpa(&stub_vp, 0x0ffc, &word, 4), HV_OK); /* not tracked */
+    put64(0x8000, 0x100000007);
+    assert_true(gpa_set_bits(&stub_vp, 0x8000, 8, 0x100000007, 0x60));
+    assert_int_equal(dirty_pages(0x1000, 0x8000), 1 << 0 | 1 << 1 | 1 << 7);
+    assert_int_equal(p->npt_generation, generation + 1);
+    assert_int_equal(stub_flushes, 1);
+    assert_int_equal(dirty_pages(0x1000, 0x8000), 0);
+    assert_int_equal(stub_flushes, 1);
 }
 
 static void test_read_and_write(void **state)
@@ -792,6 +869,8 @@ int main(void)
         STUB_TEST(test_map_arguments),
         STUB_TEST(test_map_takes_effect),
         STUB_TEST(test_map_without_memory),
+        STUB_TEST(test_dirty_arguments),
+        STUB_TEST(test_dirty_by_the_host),
         STUB_TEST(test_read_and_write),
         STUB_TEST(test_denied_access_changes_nothing),
         STUB_TEST(test_not_ram),

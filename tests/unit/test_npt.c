@@ -195,8 +195,8 @@ static void rights_that_the_format_has(void **state)
     (void)state;
     for (size_t f = 0; f < ARRAY_COUNT(formats); f++) {
         start(formats[f]);
-        for (unsigned rights = 0; rights <= 16; rights++) {
-            enum hv_status expected = rights <= 7 && (expressible[f] >> rights & 1) ? HV_OK : HV_E_INVALID;
+        for (unsigned rights = 0; rights <= NPT_RIGHTS; rights++) {
+            enum hv_status expected = expressible[f] >> rights & 1 ? HV_OK : HV_E_INVALID;
 
             assert_int_equal(map(0, M2(1), PA_1G, rights), expected);
             assert_int_equal(map(M2(1), M2(1), PA_1G, RWX), HV_OK);
@@ -207,7 +207,9 @@ static void rights_that_the_format_has(void **state)
             assert_mapped(M2(1), PA_1G, rights, rights == RWX ? 2 : 1);
             assert_mapped(M2(1) + K(1), PA_1G + K(1), RWX, rights == RWX ? 2 : 1);
         }
+        assert_int_equal(map(0, K(1), PA_1G, 16 | RWX), HV_E_INVALID);
         assert_int_equal(map(0, K(1), PA_1G, ~0u), HV_E_INVALID);
+        assert_int_equal(npt_protect(&npt, 0, K(1), ~0u), HV_E_INVALID);
         finish();
     }
 }
@@ -524,6 +526,193 @@ static void whole_unmap_needs_no_memory(void **state)
     finish();
 }
 
+/* ------------------------------------------------------------------------------- dirty pages */
+
+static void write_page(hv_gpa_t gpa)
+{
+    unsigned level;
+
+    *audit_entry(&npt, gpa, &level) |= npt.format->accessed | npt.format->dirty;
+    assert_int_equal(level, 1);
+}
+
+static void assert_dirty(hv_gpa_t gpa, uint64_t pages, uint64_t wanted)
+{
+    uint64_t bitmap[3] = {0}, count = ~0ull;
+
+    assert_true(pages < 64);
+    assert_int_equal(npt_take_dirty(&npt, gpa, K(pages), bitmap, &count), HV_OK);
+    assert_int_equal(bitmap[0], wanted);
+    assert_int_equal(count, __builtin_popcountll(wanted));
+    assert_int_equal(bitmap[1] | bitmap[2], 0);
+    audit_npt(&npt);
+}
+
+static void tracked_leaves(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < ARRAY_COUNT(formats); f++) {
+        start(formats[f]);
+        assert_int_equal(map(M2(2), M2(1), PA_1G, RWX), HV_OK);
+        assert_false(npt.tracks_dirty);
+        assert_int_equal(map(0, M2(2), PA_1G, RW | NPT_TRACK), HV_OK);
+        assert_true(npt.tracks_dirty);
+        assert_counts(1024, 1, 0, 5);
+        assert_mapped(K(5), PA_1G + K(5), RW, 1);
+        assert_int_equal(raw_entry(K(5)) & formats[f]->tracked, formats[f]->tracked);
+        assert_int_equal(raw_entry(M2(2)) & formats[f]->tracked, 0);
+        assert_int_equal(npt_protect(&npt, 0, M2(3), NPT_READ), HV_OK);
+        assert_int_equal(raw_entry(K(5)) & formats[f]->tracked, formats[f]->tracked);
+        assert_int_equal(npt_protect(&npt, 0, M2(1), NPT_READ | NPT_TRACK), HV_E_INVALID);
+        assert_int_equal(map(0, M2(2), PA_1G, RW), HV_OK);
+        assert_counts(0, 3, 0, 3);
+        assert_true(npt.tracks_dirty); /* it stays so */
+        finish();
+    }
+}
+
+static void what_cannot_be_tracked(void **state)
+{
+    struct npt_format format = format_ept;
+
+    (void)state;
+    start(&format);
+    assert_int_equal(map(0, K(1), PA_1G, NPT_TRACK), HV_E_INVALID);
+    assert_int_equal(map(0, K(1), PA_1G, NPT_WRITE | NPT_TRACK), HV_E_INVALID);
+    assert_int_equal(map(0, K(1), PA_1G, RWX | NPT_TRACK | 16), HV_E_INVALID);
+    format.dirty = 0;
+    assert_int_equal(map(0, K(1), PA_1G, RWX | NPT_TRACK), HV_E_INVALID);
+    assert_int_equal(map(0, K(1), PA_1G, RWX), HV_OK);
+    assert_false(npt.tracks_dirty);
+    finish();
+}
+
+static void dirty_pages_are_told_once(void **state)
+{
+    uint64_t bitmap[2] = {0}, count;
+
+    (void)state;
+    for (size_t f = 0; f < ARRAY_COUNT(formats); f++) {
+        start(formats[f]);
+        assert_int_equal(map(M2(1) - K(8), K(70), PA_1G, RWX | NPT_TRACK), HV_OK);
+        assert_dirty(M2(1) - K(8), 16, 0);
+        write_page(M2(1) - K(8));
+        write_page(M2(1) - K(1)); /* the last entry of a table, and the first of the next one */
+        write_page(M2(1));
+        write_page(M2(1) + K(20));
+        assert_dirty(M2(1) - K(2), 4, 6);
+        assert_dirty(M2(1) - K(8), 16, 1); /* the others were outside of that question */
+        assert_dirty(M2(1) - K(8), 40, BIT64(28));
+        assert_dirty(M2(1) - K(8), 40, 0);
+        assert_int_equal(raw_entry(M2(1)) & formats[f]->accessed, formats[f]->accessed);
+        write_page(M2(1) + K(61));
+        memset(bitmap, 0, sizeof(bitmap));
+        assert_int_equal(npt_take_dirty(&npt, M2(1) - K(8), K(70), bitmap, &count), HV_OK);
+        assert_int_equal(bitmap[0], 0);
+        assert_int_equal(bitmap[1], BIT64(5));
+        write_page(M2(1));
+        assert_int_equal(npt_take_dirty(&npt, M2(1) - K(8), K(70), NULL, &count), HV_OK);
+        assert_int_equal(count, 1);
+        assert_dirty(M2(1), 1, 0);
+        write_page(M2(1));
+        assert_int_equal(npt_protect(&npt, M2(1), K(1), NPT_READ), HV_OK);
+        assert_dirty(M2(1), 1, 1);
+        write_page(M2(1));
+        assert_int_equal(map(M2(1), K(1), PA_1G, RWX | NPT_TRACK), HV_OK);
+        assert_dirty(M2(1), 1, 0); /* mapped again: clean */
+        finish();
+    }
+}
+
+/* A page that is not tracked, or not there, at any place: nothing is cleared and nothing is told. */
+static void dirty_of_untracked_pages(void **state)
+{
+    uint64_t bitmap[9] = {0}, count, before;
+
+    (void)state;
+    start(&format_ept);
+    assert_int_equal(map(0, M2(1), PA_1G, RWX | NPT_TRACK), HV_OK);
+    assert_int_equal(map(M2(1), M2(1), PA_1G, RWX), HV_OK);
+    assert_int_equal(map(M2(3), K(3), PA_1G, RWX | NPT_TRACK), HV_OK);
+    assert_int_equal(map(M2(3) + K(1), K(1), PA_1G, RWX), HV_OK);
+    write_page(0);
+    write_page(M2(1) - K(1));
+    write_page(M2(3));
+    before = audit_npt(&npt).hash;
+    assert_int_equal(npt_take_dirty(&npt, M2(1) - K(1), K(2), bitmap, &count), HV_E_GPA_NOT_FOUND); /* a large leaf */
+    assert_int_equal(npt_take_dirty(&npt, M2(3), K(3), bitmap, &count), HV_E_GPA_NOT_FOUND);
+    assert_int_equal(npt_take_dirty(&npt, M2(3) + K(2), K(2), bitmap, &count), HV_E_GPA_NOT_FOUND);
+    assert_int_equal(npt_take_dirty(&npt, M2(1), K(1), bitmap, &count), HV_E_GPA_NOT_FOUND);
+    assert_int_equal(npt_take_dirty(&npt, G1(100), K(1), bitmap, &count), HV_E_GPA_NOT_FOUND);
+    assert_int_equal(npt_take_dirty(&npt, 0, LIMIT, NULL, &count), HV_E_GPA_NOT_FOUND);
+    for (size_t i = 0; i < ARRAY_COUNT(bad_ranges); i++)
+        assert_int_equal(npt_take_dirty(&npt, bad_ranges[i].gpa, bad_ranges[i].size, NULL, &count), HV_E_INVALID);
+    for (size_t i = 0; i < ARRAY_COUNT(bitmap); i++)
+        assert_int_equal(bitmap[i], 0);
+    assert_int_equal(audit_npt(&npt).hash, before);
+    finish();
+}
+
+/* A tracked range into the middle of a large page: the neighbours stay large and untracked; without memory nothing
+ * changes. */
+static void tracking_splits(void **state)
+{
+    uint64_t needed = 0;
+    struct audit before;
+    enum hv_status st;
+
+    (void)state;
+    start(&format_npt);
+    assert_int_equal(map(0, G1(1), PA_1G, RWX), HV_OK);
+    before = audit_npt(&npt);
+    for (; needed < 100; needed++) {
+        fake_fail_after(needed + 1);
+        st = map(M2(4) + K(6), M2(2), PA_1G, RWX | NPT_TRACK);
+        if (!fake_has_failed())
+            break;
+        assert_int_equal(st, HV_E_NO_MEMORY);
+        assert_int_equal(audit_npt(&npt).hash, before.hash);
+        assert_false(npt.tracks_dirty);
+    }
+    fake_fail_after(0);
+    assert_int_equal(st, HV_OK);
+    assert_int_equal(needed, 4); /* a 2M table, three 4K tables */
+    assert_counts(3 * 512, 509, 0, 2 + 4);
+    assert_int_equal(raw_entry(M2(4) + K(5)) & npt.format->tracked, 0);
+    assert_int_equal(raw_entry(M2(6) + K(5)) & npt.format->tracked, npt.format->tracked);
+    assert_int_equal(raw_entry(M2(6) + K(6)) & npt.format->tracked, 0);
+    assert_int_equal(npt_unmap(&npt, M2(5), K(1)), HV_OK);
+    assert_int_equal(raw_entry(M2(5) + K(1)) & npt.format->tracked, npt.format->tracked);
+    finish();
+}
+
+/* Who writes on the guest's behalf marks what it has looked up, if it still is there. */
+static void marking_dirty(void **state)
+{
+    struct npt_leaf leaf, untracked;
+
+    (void)state;
+    start(&format_ept);
+    assert_int_equal(map(0, K(3), PA_1G, RWX | NPT_TRACK), HV_OK);
+    assert_int_equal(map(M2(1), M2(1), PA_1G, RWX), HV_OK);
+    assert_true(npt_lookup(&npt, K(1) + 5, &leaf));
+    npt_mark_dirty(&npt, &leaf);
+    npt_mark_dirty(&npt, &leaf);
+    assert_dirty(0, 3, 2);
+    assert_true(npt_lookup(&npt, M2(1), &untracked));
+    npt_mark_dirty(&npt, &untracked);
+    assert_int_equal(raw_entry(M2(1)) & EPT_D, 0);
+    assert_int_equal(npt_protect(&npt, K(1), K(1), NPT_READ), HV_OK);
+    npt_mark_dirty(&npt, &leaf); /* the same page, with other rights */
+    assert_dirty(0, 3, 2);
+    assert_int_equal(map(K(1), K(1), PA_1G + K(9), RWX | NPT_TRACK), HV_OK);
+    npt_mark_dirty(&npt, &leaf); /* another one */
+    assert_dirty(0, 3, 0);
+    assert_int_equal(npt_unmap(&npt, K(1), K(1)), HV_OK);
+    npt_mark_dirty(&npt, &leaf); /* gone; and the entry is as empty as it was */
+    finish();
+}
+
 /* ---------------------------------------------------------------------------------- walkers */
 
 /* A CPU that read the way to a table before the change goes on reading the old entries until the reap. */
@@ -672,6 +861,12 @@ int main(void)
         UNIT_TEST(map_and_unmap_in_a_loop),
         UNIT_TEST(failure_changes_nothing),
         UNIT_TEST(whole_unmap_needs_no_memory),
+        UNIT_TEST(tracked_leaves),
+        UNIT_TEST(what_cannot_be_tracked),
+        UNIT_TEST(dirty_pages_are_told_once),
+        UNIT_TEST(dirty_of_untracked_pages),
+        UNIT_TEST(tracking_splits),
+        UNIT_TEST(marking_dirty),
         UNIT_TEST(retired_tables_stay_readable),
         UNIT_TEST(walk_during_changes),
         UNIT_TEST(dirty_bits_survive_protect),

@@ -18,6 +18,7 @@ struct page {
     hv_hpa_t pa;
     uint8_t rights; /* 0: not mapped */
     uint8_t level, ad;
+    bool tracked;
 };
 
 struct window {
@@ -41,6 +42,7 @@ struct op {
     enum kind kind;
     hv_gpa_t gpa, end;
     unsigned rights;
+    bool track; /* map */
     struct pattern pattern;
 };
 
@@ -125,7 +127,7 @@ static unsigned model_level(const struct op *op, hv_gpa_t gpa)
     uint64_t run = 1;
     unsigned level = 1;
 
-    for (; level < w.format->max_leaf_level; level++) {
+    for (; !op->track && level < w.format->max_leaf_level; level++) {
         uint64_t size = size_of_level(level + 1);
 
         if ((gpa | pa) % size || op->end - gpa < size)
@@ -145,7 +147,8 @@ static void model_map(const struct op *op)
         struct page *p = page_at(gpa);
 
         for (hv_gpa_t leaf_end = gpa + size_of_level(level); gpa < leaf_end; gpa += HV_PAGE_SIZE)
-            *p++ = (struct page){pattern_page(&op->pattern, (gpa - op->gpa) / HV_PAGE_SIZE), op->rights, level, 0};
+            *p++ = (struct page){pattern_page(&op->pattern, (gpa - op->gpa) / HV_PAGE_SIZE), op->rights, level, 0,
+                                 op->track};
     }
 }
 
@@ -274,8 +277,10 @@ static struct op choose_op(void)
         op.rights = rnd(NPT_RIGHTS + 1);
     while (!w.format->rights[op.rights]);
     choose_range(&op);
-    if (op.kind == MAP)
+    if (op.kind == MAP) {
         op.pattern = choose_pattern(&op);
+        op.track = w.format->dirty && chance(20);
+    }
     return op;
 }
 
@@ -297,7 +302,7 @@ static enum hv_status run(struct op *op)
     op->pattern.calls = 0;
     switch (op->kind) {
     case MAP:
-        st = npt_map(&w.npt, op->gpa, op->end - op->gpa, source, op, op->rights);
+        st = npt_map(&w.npt, op->gpa, op->end - op->gpa, source, op, op->rights | (op->track ? NPT_TRACK : 0));
         assert_true(op->pattern.calls <= 2 * (op->end - op->gpa) / HV_PAGE_SIZE);
         return st;
     case UNMAP:
@@ -359,6 +364,7 @@ static void check_page(hv_gpa_t gpa, const struct page *p)
     assert_int_equal(leaf.pa, p->pa | (gpa >> 12 & 0xfff));
     assert_int_equal(leaf.rights, p->rights);
     assert_int_equal(leaf.level, p->level);
+    assert_int_equal(leaf.entry & w.format->tracked, p->tracked ? w.format->tracked : 0);
     assert_int_equal(leaf.entry & w.format->accessed, p->ad & AD_ACCESSED ? w.format->accessed : 0);
     assert_int_equal(leaf.entry & w.format->dirty, p->ad & AD_DIRTY ? w.format->dirty : 0);
 }
@@ -383,6 +389,35 @@ static void check_all(void)
     check_page(gpa, p);
 }
 
+/* Asks for the dirty pages of some range: told as the model has them, or refused as a whole. */
+static void ask_dirty(void)
+{
+    static uint64_t bitmap[512];
+    struct op op = {.kind = MAP};
+    uint64_t count = 0, wanted = 0, pages;
+    bool tracked = true;
+    struct page *p;
+
+    choose_range(&op);
+    pages = 1 + rnd(chance(50) ? 8 : 4096);
+    pages = HV_MIN(pages, (op.end - op.gpa) / HV_PAGE_SIZE);
+    op.end = op.gpa + pages * HV_PAGE_SIZE;
+    memset(bitmap, 0, sizeof(bitmap));
+    FOR_PAGES(p, gpa, op.gpa, op.end)
+    tracked &= p->rights && p->tracked;
+    assert_int_equal(npt_take_dirty(&w.npt, op.gpa, op.end - op.gpa, bitmap, &count),
+                     tracked ? HV_OK : HV_E_GPA_NOT_FOUND);
+    if (!tracked)
+        return;
+    for (uint64_t i = 0; i < pages; i++) {
+        p = page_at(op.gpa + i * HV_PAGE_SIZE);
+        assert_int_equal(bitmap[i / 64] >> i % 64 & 1, (p->ad & AD_DIRTY) != 0);
+        wanted += (p->ad & AD_DIRTY) != 0;
+        p->ad &= ~AD_DIRTY;
+    }
+    assert_int_equal(count, wanted);
+}
+
 static void step(void)
 {
     struct op op = choose_op();
@@ -401,6 +436,8 @@ static void step(void)
         assert_int_equal(fake_counts().pages, counts.tables);
     if (chance(30))
         touch();
+    if (chance(30))
+        ask_dirty();
 }
 
 /* ------------------------------------------------------------------------------- worlds */

@@ -492,6 +492,8 @@ static void capabilities_say_what_there_is(void **state)
     features_host(host);
     assert_int_equal(capability(WHvCapabilityCodeHypervisorPresent), 1);
     assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x5);
+    stub_format.dirty = 1;
+    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0xd);
     assert_int_equal(capability(WHvCapabilityCodeExtendedVmExits), 0x2f);
     assert_int_equal(capability(WHvCapabilityCodeExceptionExitBitmap), 0xb7dfb);
     assert_int_equal(capability(WHvCapabilityCodeX64MsrExitBitmap), 0x3f);

@@ -101,6 +101,56 @@ static void flushes_follow_the_generation(void **state)
     flushes_are(1, 1);
 }
 
+static hv_hpa_t any_page(void *arg, uint64_t offset)
+{
+    (void)arg;
+    return HV_SIZE_1G + offset;
+}
+
+static uint64_t eptp_now(void)
+{
+    uint64_t eptp;
+
+    pin();
+    eptp = vmx_read(VMCS_EPTP);
+    unpin();
+    return eptp;
+}
+
+/* Accessed and dirty bits from the first tracked range on: for vcpus that are there already, and for later ones. */
+static void dirty_bits_on_demand(void **state)
+{
+    struct vcpu *first = v, *second;
+
+    (void)state;
+    run_cpuid();
+    assert_int_equal(eptp_now() & EPTP_AD, 0);
+    assert_int_equal(npt_map(&npt, 0, HV_PAGE_SIZE, any_page, NULL, NPT_RIGHTS), HV_OK);
+    generation++;
+    fake_vmx_forget();
+    run_cpuid();
+    assert_int_equal(eptp_now() & EPTP_AD, 0);
+    EXPECT_NO_WRITES();
+    assert_int_equal(npt_map(&npt, 0, HV_PAGE_SIZE, any_page, NULL, NPT_RIGHTS | NPT_TRACK), HV_OK);
+    generation++;
+    fake_vmx_forget();
+    run_cpuid();
+    assert_int_equal(eptp_now(), npt.root_pa | EPTP_AD | MEM_TYPE_WB | 3 << 3);
+    flushes_are(1, 0);
+    assert_int_equal(fake_last_invept().operand, vmx()->eptp);
+    fake_vmx_forget();
+    generation++;
+    run_cpuid();
+    EXPECT_NO_WRITES();
+    second = vcpu_create(&npt, &generation);
+    assert_non_null(second);
+    v = second;
+    run_cpuid();
+    assert_int_equal(eptp_now(), to_vmx(first)->eptp);
+    vcpu_destroy(second);
+    v = first;
+}
+
 /* The first entry on any CPU flushes: an earlier user of the same page as EPT root may have left translations. */
 static void the_first_entry_flushes(void **state)
 {
@@ -476,6 +526,7 @@ int main(void)
         VMX_TEST(migration_without_a_run),
         VMX_TEST(two_vcpus_take_turns),
         VMX_TEST(flushes_follow_the_generation),
+        VMX_TEST(dirty_bits_on_demand),
         VMX_TEST(the_first_entry_flushes),
         VMX_TEST(vpids_come_back),
         VMX_TEST(the_deadline),

@@ -118,6 +118,13 @@ enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t
     return called(__func__, NULL, gpa, size, 0);
 }
 
+enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap,
+                                        uint32_t bitmap_bytes)
+{
+    assert_is_ours(p);
+    return called(__func__, bitmap, gpa, size, bitmap_bytes);
+}
+
 void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out)
 {
     assert_is_ours(p);
@@ -285,6 +292,7 @@ GOOD_CALL(good_counters, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory
 GOOD_CALL(good_map, WHvMapGpaRange(p, page, 0x1000, 4096, WHvMapGpaRangeFlagRead))
 GOOD_CALL(good_map2, WHvMapGpaRange2(p, INVALID_HANDLE_VALUE, page, 0x1000, 4096, WHvMapGpaRangeFlagRead))
 GOOD_CALL(good_unmap, WHvUnmapGpaRange(p, 0x1000, 4096))
+GOOD_CALL(good_query_dirty, WHvQueryGpaRangeDirtyBitmap(p, 0x1000, 4096, (UINT64 *)page, 8))
 GOOD_CALL(good_create_vp, WHvCreateVirtualProcessor(p, vp, 0))
 GOOD_CALL(good_create_vp2, WHvCreateVirtualProcessor2(p, vp, NULL, 0))
 GOOD_CALL(good_delete_vp, WHvDeleteVirtualProcessor(p, vp))
@@ -317,6 +325,7 @@ static const struct good {
     {"hv_partition_map", good_map, false, true},
     {"hv_partition_map", good_map2, false, true},
     {"hv_partition_unmap", good_unmap, false, true},
+    {"hv_partition_query_dirty", good_query_dirty, false, true},
     {"hv_vp_create", good_create_vp, false, true},
     {"hv_vp_create", good_create_vp2, false, true},
     {"hv_vp_delete", good_delete_vp, false, true},

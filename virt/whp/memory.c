@@ -51,6 +51,19 @@ HRESULT WHVAPI WHvUnmapGpaRange(WHV_PARTITION_HANDLE Partition, WHV_GUEST_PHYSIC
     return hr;
 }
 
+HRESULT WHVAPI WHvQueryGpaRangeDirtyBitmap(WHV_PARTITION_HANDLE Partition, WHV_GUEST_PHYSICAL_ADDRESS GuestAddress,
+                                           UINT64 RangeSizeInBytes, UINT64 *Bitmap, UINT32 BitmapSizeInBytes)
+{
+    struct whp_slot *in = partition_enter(Partition);
+    HRESULT hr;
+
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result(hv_partition_query_dirty(in->object, GuestAddress, RangeSizeInBytes, Bitmap, BitmapSizeInBytes));
+    partition_leave(in);
+    return hr;
+}
+
 /* ----------------------------------------------------------------------- translation */
 
 _Static_assert((int)HV_TRANSLATE_SUCCESS == WHvTranslateGvaResultSuccess, "translation results");

@@ -35,15 +35,29 @@ const struct npt_format *ept_format(void)
     ept.rights_mask = EPT_READ | EPT_WRITE | EPT_EXEC;
     ept.accessed = caps & EPT_CAP_AD ? EPT_ACCESSED : 0;
     ept.dirty = caps & EPT_CAP_AD ? EPT_DIRTY : 0;
+    ept.tracked = EPT_IGNORED_59;
     ept.levels = 4;
     return &ept;
 }
 
+/*
+ * Accessed and dirty bits only for those who track dirty pages: with them on, the CPU takes every access of a guest's page walk for a write (SDM 3C
+ * 29.3.3.2), and guests whose page tables lie in read-only memory get stuck.
+ */
 uint64_t ept_pointer(const struct npt *npt)
 {
-    uint64_t ad = vmx_capabilities()->ept_vpid & EPT_CAP_AD ? EPTP_AD : 0;
+    uint64_t ad = __atomic_load_n(&npt->tracks_dirty, __ATOMIC_ACQUIRE) ? EPTP_AD : 0;
 
     return npt->root_pa | FIELD_PUT(EPTP_WALK, npt->format->levels - 1) | FIELD_PUT(EPTP_MEM_TYPE, MEM_TYPE_WB) | ad;
+}
+
+/* The pointer changes once in a partition's life, when it begins to track dirty pages. INVEPT goes by its address alone (SDM 3C 29.4.2). */
+static void update_pointer(struct vmx_vcpu *vmx)
+{
+    uint64_t eptp = ept_pointer(vmx->v.npt);
+
+    if (eptp != vmx->eptp)
+        vmx_write(VMCS_EPTP, vmx->eptp = eptp);
 }
 
 /*
@@ -59,6 +73,8 @@ void ept_flush_if_stale(struct vmx_vcpu *vmx)
 
     if (generation == v->npt_seen && cpu == v->last_cpu && !v->flush_guest)
         return;
+    if (generation != v->npt_seen)
+        update_pointer(vmx);
     if (generation != v->npt_seen || cpu != v->last_cpu)
         vmx_invept(INVEPT_SINGLE, vmx->eptp);
     if (vmx->vpid && (v->flush_guest || cpu != v->last_cpu))

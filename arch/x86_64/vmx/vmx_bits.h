@@ -390,6 +390,7 @@
 #define EPT_DIRTY        BIT64(9)
 #define EPT_USER_EXEC    BIT64(10)
 #define EPT_ADDR         BITS64(51, 12)
+#define EPT_IGNORED_59   BIT64(59) /* in leaves of all sizes, whatever the controls */
 #define EPT_SUPER_SHADOW BIT64(60)
 #define EPT_SUPPRESS_VE  BIT64(63)
 

@@ -24,6 +24,7 @@
 #define NPT_WRITE   2u
 #define NPT_EXECUTE 4u
 #define NPT_RIGHTS  7u
+#define NPT_TRACK   8u /* for npt_map: npt_take_dirty tells which pages of the range were written */
 
 #define NPT_MAX_LEVELS 5
 
@@ -43,6 +44,7 @@ struct npt_format {
     uint64_t rights[NPT_RIGHTS + 1]; /* bits for each combination of rights; 0: the format cannot express it */
     uint64_t rights_mask;          /* all bits used in rights[] */
     uint64_t accessed, dirty;      /* 0 when the format has none */
+    uint64_t tracked;              /* a bit of leaves that hardware ignores: says that the page was mapped with NPT_TRACK */
 };
 
 struct npt_counts {
@@ -57,6 +59,7 @@ struct npt {
     struct npt_counts counts;
     void *spare;   /* chain of table pages allocated for the change under way */
     void *retired; /* chain of table pages that no entry points to any more, waiting for npt_reap */
+    bool tracks_dirty; /* something was mapped with NPT_TRACK; stays set. While it is false, CPUs need not maintain dirty bits */
 };
 
 struct npt_leaf {
@@ -64,6 +67,7 @@ struct npt_leaf {
     unsigned rights; /* NPT_READ | ... */
     unsigned level;  /* 1, 2 or 3 */
     uint64_t entry;  /* the entry as it was read, with accessed and dirty bits */
+    uint64_t *at;    /* where it was read; for npt_mark_dirty */
 };
 
 /* Where the pages of a mapping come from: the host-physical address of the page at `offset` into the range. */
@@ -85,6 +89,7 @@ hv_gpa_t npt_limit(const struct npt *npt);
  * HV_E_INVALID: unaligned, empty, wraps, beyond npt_limit, rights that the format cannot express, or the source yields HV_HPA_NONE, an unaligned
  * or too wide address. HV_E_NO_MEMORY. In both cases nothing has changed.
  * A memory range mapped again keeps no accessed or dirty bits.
+ * NPT_TRACK among the rights: leaves are 4K pages, which npt_protect and later splits leave marked. HV_E_INVALID: the format has no dirty bits.
  */
 enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights);
 
@@ -99,6 +104,17 @@ enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigne
 
 /* Looks one address up. False when nothing is mapped there. Takes no lock, allocates nothing. */
 bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf);
+
+/*
+ * Tells which pages of the range were written since they were mapped or last asked for, and clears their dirty bits: bit n of `bitmap` (zeroed by
+ * the caller; NULL: only clear) is that of page n, *count says how many there are. Until the caller has made every CPU forget the old translations, further
+ * writes to these pages may go unnoticed; where *count is 0 there is nothing to forget.
+ * HV_E_GPA_NOT_FOUND: a page of the range is not mapped with NPT_TRACK, and nothing has changed. HV_E_INVALID: the range, as above.
+ */
+enum hv_status npt_take_dirty(struct npt *npt, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap, uint64_t *count);
+
+/* The page that was looked up, before any shootdown since then, is being written by somebody other than the guest. Takes no lock. */
+void npt_mark_dirty(const struct npt *npt, const struct npt_leaf *leaf);
 
 /* Frees the retired table pages. Every CPU has forgotten the translations from before the last change. */
 void npt_reap(struct npt *npt);
