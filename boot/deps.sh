@@ -15,7 +15,7 @@ llvm                 llvm-objcopy
 nasm                 nasm
 gcc                  gcc
 g++                  g++
-python3-minimal      python3
+python3              python3
 make                 make
 gnu-efi              /usr/include/efi/efi.h
 ovmf                 /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd
