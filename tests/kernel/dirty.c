@@ -21,9 +21,11 @@ static bool can_track(void)
     return features.Features.DirtyPageTracking;
 }
 
-#define REQUIRE_TRACKING() \
-    if (!can_track())      \
-    SKIP("no dirty bits on this CPU")
+#define REQUIRE_TRACKING()                     \
+    do {                                       \
+        if (!can_track())                      \
+            SKIP("no dirty bits on this CPU"); \
+    } while (0)
 
 /* Which of up to 64 pages were written. */
 static uint64_t query(struct vm *vm, uint64_t gpa, uint64_t pages)
