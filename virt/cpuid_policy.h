@@ -3,7 +3,7 @@
 #ifndef VIRT_CPUID_POLICY_H
 #define VIRT_CPUID_POLICY_H
 
-#include "property.h"
+#include "partition.h"
 
 /* indices of a CPUID output */
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REGS };
@@ -109,5 +109,8 @@ uint32_t cpuid_xsave_size(const struct hv_properties *props, uint64_t components
 /* NULL: no memory. */
 struct cpuid_table *cpuid_table_create(const struct hv_properties *props);
 void cpuid_table_destroy(struct cpuid_table *table);
+
+/* exit_cpuid.c: what a VP sees. Pinned: looks at CR4 and XCR0. */
+void cpuid_result(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
 
 #endif

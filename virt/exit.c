@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What happens after a VM exit: the table of handlers, the small handlers, and the tools that all of them use. */
 #include "partition.h"
+#include "exit.h"
+#include "exit_msr.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

@@ -4,6 +4,9 @@
  * 3A 2.5, 4.10, 10.8.6) and XSETBV, and what follows from such a write.
  */
 #include "walk.h"
+#include "gva.h"
+#include "exit.h"
+#include "exit_cr.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Exits about events: exceptions that the client wants to see, windows, and the end of a guest that can not deliver any more. */
 #include "partition.h"
+#include "gva.h"
+#include "run.h"
+#include "exit.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Port I/O: every port is the client's. */
 #include "partition.h"
+#include "gva.h"
+#include "exit.h"
 
 /*
  * A plain IN or OUT is fully described by the registers. For string forms the client (or the emulator) also needs the segments, and the

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Accesses to guest-physical memory that the second-level tables did not allow. */
 #include "partition.h"
+#include "gpa.h"
+#include "gva.h"
+#include "exit.h"
 
 static const unsigned right_of[] = {
     [HV_ACCESS_READ] = NPT_READ,

@@ -4,6 +4,8 @@
  * the backend lets the guest use directly are here too, for the times that they exit.
  */
 #include "partition.h"
+#include "exit.h"
+#include "exit_msr.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

@@ -2,6 +2,8 @@
 /* The kinds of registers: where a value is kept, what it may be, and what setting it entails. No hardware is touched here. */
 #include "regs.h"
 #include "xsave.h"
+#include "exit_cr.h"
+#include "exit_msr.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

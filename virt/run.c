@@ -2,6 +2,9 @@
 /* Running a virtual processor: the loop, and what has to be prepared for it. */
 #include "partition.h"
 #include "walk.h"
+#include "gva.h"
+#include "run.h"
+#include "exit.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

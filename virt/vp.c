@@ -2,6 +2,7 @@
 /* Virtual processors: life, ownership, and what other CPUs may ask of them. */
 #include "partition.h"
 #include "walk.h"
+#include "run.h"
 #include <arch/bits/msr.h>
 #include <hv/base/lines.h>
 #include <hv/base/memory.h>

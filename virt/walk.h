@@ -29,14 +29,4 @@ static inline void vp_walk_end(struct hv_vp *vp, uint64_t flags)
     hv_host_irq_restore(flags);
 }
 
-/* ----- gva.c: the PDPTEs that PAE paging with this CR3 would use */
-
-#define GVA_PDPTES 4
-
-/* false: not all of them can be read. */
-bool gva_read_pdptes(struct hv_vp *vp, uint64_t cr3, uint64_t pdptes[GVA_PDPTES]);
-
-/* No present one has reserved bits set (SDM 3A 4.4.1): else loading them is a #GP. */
-bool gva_pdptes_are_valid(const uint64_t pdptes[GVA_PDPTES]);
-
 #endif

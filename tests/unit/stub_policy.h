@@ -9,6 +9,7 @@
 #include "unit.h"
 #include "virt/cpuid_policy.h"
 #include "virt/partition.h"
+#include "virt/exit.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What guests see of CPUID and MSRs (virt/features.c, cpuid_policy.c, exit_cpuid.c, exit_msr.c). */
 #include "stub_policy.h"
+#include "virt/exit.h"
+#include "virt/exit_msr.h"
 #include <WinHvPlatform.h>
 
 #define PROPS (&stub_partition.properties)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* MOV to CR and XSETBV by the guest (virt/exit_cr.c). */
 #include "stub_vp.h"
+#include "virt/exit.h"
+#include "virt/exit_cr.h"
 
 #define PDPT 0x7fe0ull /* in guest memory */
 

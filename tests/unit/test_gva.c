@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest-physical memory (virt/gpa.c), and walks of page tables that are built in it (virt/gva.c). */
 #include "stub_vp.h"
+#include "virt/gpa.h"
+#include "virt/gva.h"
 
 /* where the tests' page tables are: the table of level n at n pages, the root being the highest one */
 #define TABLE(level) ((level)*HV_PAGE_SIZE)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers by name (virt/regs.c). */
 #include "stub_vp.h"
+#include "virt/exit_msr.h"
 
 /* Of exit_msr.c, as the tests need it. */
 bool pat_is_valid(uint64_t pat)

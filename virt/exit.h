@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What happens after a VM exit: handlers, and the tools that they use. */
+#ifndef VIRT_EXIT_H
+#define VIRT_EXIT_H
+
+#include "partition.h"
+
+enum exit_outcome {
+    EXIT_HANDLED,   /* run on */
+    EXIT_TO_CLIENT, /* exit describes it */
+};
+typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
+
+exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io, exit_exception, exit_window, exit_tpr, exit_triple_fault;
+
+/* Tools for handlers. */
+void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit); /* RIP += length, shadow ends, single-step trap pending if TF */
+void exit_inject(struct hv_vp *vp, uint8_t vector);                      /* exception without error code */
+void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code);
+
+exit_handler *exit_handler_of(enum hv_exit_reason reason);
+void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit); /* pinned, before vcpu_put */
+void exit_complete(struct hv_vp *vp, struct hv_exit *exit);     /* what is only known after vcpu_put: extended state */
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* Rules of MSRs that hold for clients too, and the reference time. */
+#ifndef VIRT_EXIT_MSR_H
+#define VIRT_EXIT_MSR_H
+
+#include "partition.h"
+
+bool pat_is_valid(uint64_t pat);
+bool mtrr_type_is_valid(uint64_t type);
+uint64_t vp_reference_time(struct hv_partition *p); /* 100 ns units */
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* The run loop's parts that others need. */
+#ifndef VIRT_RUN_H
+#define VIRT_RUN_H
+
+#include "partition.h"
+
+void run_prepare(struct hv_vp *vp); /* makes up for what a client changed since the last run; pinned */
+void run_apply_notifications(struct hv_vp *vp); /* which windows exit, by vp->notifications */
+bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit); /* one entry, loaded; false: cancelled before it (and the request is still there) */
+
+#endif
