@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Who may touch a VP: one thread at a time claims it, for the length of a call. Nobody waits: who comes second is told that the VP is busy. */
+/*
+ * Who may touch a VP: one thread at a time claims it, for the length of a call. Nobody waits: who comes second is
+ * told that the VP is busy.
+ */
 #include "partition.h"
 
 bool vp_claim(struct hv_vp *vp)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What happens after a VM exit: the table of handlers, the small handlers, and the tools that all of them use. */
-#include "partition.h"
 #include "exit.h"
 #include "exit_msr.h"
+#include "partition.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -129,7 +129,10 @@ static enum exit_outcome exit_rdtsc(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_TO_CLIENT;
 }
 
-/* Without a client that asks for hypercalls there is nobody to call: this partition's CPUID shows no hypervisor interface. */
+/*
+ * Without a client that asks for hypercalls there is nobody to call: this partition's CPUID shows no hypervisor
+ * interface.
+ */
 static enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct vcpu *v = vp->vcpu;
@@ -159,7 +162,9 @@ static enum exit_outcome exit_timer(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_TO_CLIENT;
 }
 
-/* Nothing that a guest may do leads here; the guest is stopped, the host goes on. The backend has logged what it saw. */
+/*
+ * Nothing that a guest may do leads here; the guest is stopped, the host goes on. The backend has logged what it saw.
+ */
 static enum exit_outcome exit_internal_error(struct hv_vp *vp, struct hv_exit *exit)
 {
     (void)vp;
@@ -252,7 +257,10 @@ void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit)
 
 #define FXSAVE_XMM0 160u
 
-/* The XMM registers are in the image only after vcpu_put. A component in its initial state (XSTATE_BV clear) was not written. */
+/*
+ * The XMM registers are in the image only after vcpu_put. A component in its initial state (XSTATE_BV clear) was not
+ * written.
+ */
 void exit_complete(struct hv_vp *vp, struct hv_exit *exit)
 {
     const char *image = vp->vcpu->xsave;

@@ -11,11 +11,13 @@ enum exit_outcome {
 };
 typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
 
-exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io, exit_exception, exit_window, exit_tpr, exit_triple_fault;
+exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io;
+exit_handler exit_exception, exit_window, exit_tpr, exit_triple_fault;
 
 /* Tools for handlers. */
-void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit); /* RIP += length, shadow ends, single-step trap pending if TF */
-void exit_inject(struct hv_vp *vp, uint8_t vector);                      /* exception without error code */
+/* RIP += length, shadow ends, single-step trap pending if TF */
+void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit);
+void exit_inject(struct hv_vp *vp, uint8_t vector); /* exception without error code */
 void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code);
 
 exit_handler *exit_handler_of(enum hv_exit_reason reason);

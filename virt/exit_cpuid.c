@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* CPUID: the answer for one VP, from the partition's table, and the exit. */
 #include "cpuid_policy.h"
-#include "partition.h"
 #include "exit.h"
+#include "partition.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>

@@ -3,10 +3,10 @@
  * Guest writes of control registers and of XCR0 that the CPU does not do by itself: the rules of MOV to CR (SDM 2B, and
  * 3A 2.5, 4.10, 10.8.6) and XSETBV, and what follows from such a write.
  */
-#include "walk.h"
-#include "gva.h"
-#include "exit.h"
 #include "exit_cr.h"
+#include "exit.h"
+#include "gva.h"
+#include "walk.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Exits about events: exceptions that the client wants to see, windows, and the end of a guest that can not deliver any more. */
-#include "partition.h"
-#include "gva.h"
-#include "run.h"
+/*
+ * Exits about events: exceptions that the client wants to see, windows, and the end of a guest that can not deliver
+ * any more.
+ */
 #include "exit.h"
+#include "gva.h"
+#include "partition.h"
+#include "run.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
@@ -12,7 +15,10 @@
 
 /* ---------------------------------------------------------------------------------- exceptions */
 
-/* The bitmap is the client's own: what exits is for the client. DR6 and CR2 are not written; the parameter says what they would be. */
+/*
+ * The bitmap is the client's own: what exits is for the client. DR6 and CR2 are not written; the parameter says what
+ * they would be.
+ */
 enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
 {
     gva_fetch_instruction(vp, &exit->instruction);
@@ -73,7 +79,8 @@ static void describe_triple_fault(struct hv_vp *vp, struct hv_triple_fault *t)
     t->cr3 = v->cr3;
     t->cr2 = v->cr2;
     t->idtr = v->idtr;
-    t->idt_readable = gva_translate(vp, v->idtr.base, HV_TRANSLATE_READ | HV_TRANSLATE_PRIVILEGE_EXEMPT, &gpa) == HV_TRANSLATE_SUCCESS;
+    t->idt_readable = gva_translate(vp, v->idtr.base, HV_TRANSLATE_READ | HV_TRANSLATE_PRIVILEGE_EXEMPT, &gpa) ==
+                      HV_TRANSLATE_SUCCESS;
 }
 
 static void record_vector(struct hv_triple_fault *t, const struct hv_exit *exit)
@@ -88,15 +95,18 @@ static void inject_again(struct vcpu *v, const struct hv_triple_fault *t)
     /* a fault during the delivery of the first one has become a double fault */
     uint8_t vector = last == 0 ? t->vectors[0] : VEC_DF;
 
-    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) | FIELD_PUT(HV_PENDING_INT_VECTOR, vector) |
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
+               FIELD_PUT(HV_PENDING_INT_VECTOR, vector) |
                (VEC_ERROR_CODE_MASK >> vector & 1 ? HV_PENDING_INT_ERROR_VALID : 0) |
                FIELD_PUT(HV_PENDING_INT_ERROR_CODE, last == 0 ? t->error_codes[0] : 0);
 }
 
 /*
- * The CPU does not say which exceptions led to a triple fault. But the guest's state is still that of before the first one: with all exceptions made
- * to exit, the same instruction meets the first again; injecting it meets the second, and the double fault the third. Should an instruction not
- * fault this time (another VP has changed memory), a deadline soon ends the search, as does any other exit.
+ * The CPU does not say which exceptions led to a triple fault. But the guest's state is still that of before the
+ * first one: with all exceptions made to exit, the same instruction meets the first again; injecting it meets the
+ * second, and the double fault the third.
+ * Should an instruction not fault this time (another VP has changed memory), a deadline soon ends the search, as does
+ * any other exit.
  */
 #define REPLAY_TICKS 1000u
 
@@ -133,10 +143,11 @@ static void log_triple_fault(const struct hv_vp *vp, const struct hv_triple_faul
     size_t at = 0;
 
     for (unsigned i = 0; i < t->vector_count && at < sizeof(vectors); i++)
-        at += hv_format(vectors + at, sizeof(vectors) - at, "%s%u(0x%x)", i ? ", then " : "; vectors ", t->vectors[i], t->error_codes[i]);
-    hv_log(HV_LOG_WARNING, "VP %u: triple fault at RIP 0x%llx, CR3 0x%llx, IDT 0x%llx limit 0x%x (%sreadable)%s", vp->index,
-           (unsigned long long)t->rip, (unsigned long long)t->cr3, (unsigned long long)t->idtr.base, t->idtr.limit,
-           t->idt_readable ? "" : "not ", vectors);
+        at += hv_format(vectors + at, sizeof(vectors) - at, "%s%u(0x%x)", i ? ", then " : "; vectors ", t->vectors[i],
+                        t->error_codes[i]);
+    hv_log(HV_LOG_WARNING, "VP %u: triple fault at RIP 0x%llx, CR3 0x%llx, IDT 0x%llx limit 0x%x (%sreadable)%s",
+           vp->index, (unsigned long long)t->rip, (unsigned long long)t->cr3, (unsigned long long)t->idtr.base,
+           t->idtr.limit, t->idt_readable ? "" : "not ", vectors);
 }
 
 enum exit_outcome exit_triple_fault(struct hv_vp *vp, struct hv_exit *exit)

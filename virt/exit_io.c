@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Port I/O: every port is the client's. */
-#include "partition.h"
-#include "gva.h"
 #include "exit.h"
+#include "gva.h"
+#include "partition.h"
 
 /*
- * A plain IN or OUT is fully described by the registers. For string forms the client (or the emulator) also needs the segments, and the
- * instruction's bytes for the address size and segment override.
+ * A plain IN or OUT is fully described by the registers. For string forms the client (or the emulator) also needs the
+ * segments, and the instruction's bytes for the address size and segment override.
  */
 enum exit_outcome exit_io(struct hv_vp *vp, struct hv_exit *exit)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Accesses to guest-physical memory that the second-level tables did not allow. */
-#include "partition.h"
+#include "exit.h"
 #include "gpa.h"
 #include "gva.h"
-#include "exit.h"
+#include "partition.h"
 
 static const unsigned right_of[] = {
     [HV_ACCESS_READ] = NPT_READ,
@@ -12,8 +12,8 @@ static const unsigned right_of[] = {
 };
 
 /*
- * Our own tables say whether the page is missing or forbids the access: they may have changed since the CPU looked, and not every CPU tells the
- * two apart. Where they allow the access by now, the guest simply tries again.
+ * Our own tables say whether the page is missing or forbids the access: they may have changed since the CPU looked,
+ * and not every CPU tells the two apart. Where they allow the access by now, the guest simply tries again.
  */
 enum exit_outcome exit_memory(struct hv_vp *vp, struct hv_exit *exit)
 {

@@ -3,9 +3,9 @@
  * RDMSR and WRMSR: what the guest's MSRs are, in one table, and which of them the client wants to hear of. MSRs that
  * the backend lets the guest use directly are here too, for the times that they exit.
  */
-#include "partition.h"
-#include "exit.h"
 #include "exit_msr.h"
+#include "exit.h"
+#include "partition.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>

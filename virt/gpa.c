@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest-physical memory: mapping it, and reaching it as the owner of a VP. */
-#include "walk.h"
 #include "gpa.h"
+#include "walk.h"
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
 

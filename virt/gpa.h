@@ -6,14 +6,18 @@
 #include "partition.h"
 
 /*
- * Copies up to a page's end and further; returns HV_E_ACCESS_DENIED (nothing or a part copied) when a page is not mapped with the right, or is not RAM.
+ * Copies up to a page's end and further; returns HV_E_ACCESS_DENIED (nothing or a part copied) when a page is not
+ * mapped with the right, or is not RAM.
  * Works with interrupts on or off; keeps them off for at most one page at a time.
  */
 enum hv_status gpa_read(struct hv_vp *vp, hv_gpa_t gpa, void *data, size_t size);
 enum hv_status gpa_write(struct hv_vp *vp, hv_gpa_t gpa, const void *data, size_t size);
 /* Rights (NPT_*) of the page, 0 when mapped without any, -1 when unmapped. */
 int gpa_rights(struct hv_vp *vp, hv_gpa_t gpa);
-/* Atomically sets bits in a 64- or 32-bit entry if it still is `expected`; false: it changed, or is not writable RAM. size 4 or 8. */
+/*
+ * Atomically sets bits in a 64- or 32-bit entry if it still is `expected`; false: it changed, or is not writable RAM.
+ * size 4 or 8.
+ */
 bool gpa_set_bits(struct hv_vp *vp, hv_gpa_t gpa, unsigned size, uint64_t expected, uint64_t bits);
 
 #endif

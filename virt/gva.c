@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks of the guest's own page tables (SDM 3A chapter 4). Each entry is read exactly once per walk. */
-#include "walk.h"
-#include "gpa.h"
 #include "gva.h"
+#include "gpa.h"
+#include "walk.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks of the guest's own page tables. The functions fetch the registers that they need: call them inside vp_pin or in a run. */
+/*
+ * Walks of the guest's own page tables. The functions fetch the registers that they need: call them inside vp_pin or
+ * in a run.
+ */
 #ifndef VIRT_GVA_H
 #define VIRT_GVA_H
 
@@ -10,8 +13,6 @@ enum hv_translate_result gva_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t 
 void gva_fetch_instruction(struct hv_vp *vp, struct hv_instruction *out);
 /* Loads PDPTE0-3 from memory if the VP uses PAE paging; false: not readable. */
 bool gva_load_pdptes(struct hv_vp *vp);
-
-
 
 /* The PDPTEs that PAE paging with this CR3 would use. */
 #define GVA_PDPTES 4

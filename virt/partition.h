@@ -3,10 +3,10 @@
 #ifndef VIRT_PARTITION_H
 #define VIRT_PARTITION_H
 
+#include "property.h"
 #include <arch/backend.h>
 #include <hv/base/lock.h>
 #include <hv/hv.h>
-#include "property.h"
 
 #define HV_MAX_VPS 64u /* processors of one partition */
 
@@ -22,21 +22,24 @@
  */
 struct hv_partition {
     struct hv_mutex mutex;
-    bool is_set_up;                  /* (m), set once */
-    struct hv_properties properties; /* (c), but for those that may change later: written under (m) with no VP running, read by owners */
-    struct npt npt;                  /* (m) for changes; walked inside npt_enter/npt_leave brackets */
+    bool is_set_up; /* (m), set once */
+    /* (c), but for those that may change later: written under (m) with no VP running, read by owners */
+    struct hv_properties properties;
+    struct npt npt;                   /* (m) for changes; walked inside npt_enter/npt_leave brackets */
     volatile uint64_t npt_generation; /* (a) */
-    struct hv_vp *volatile vps[HV_MAX_VPS]; /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
-    uint64_t time_base_ns;           /* (c) hv_host_time_ns at set-up: reference time 0 */
+    /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
+    struct hv_vp *volatile vps[HV_MAX_VPS];
+    uint64_t time_base_ns; /* (c) hv_host_time_ns at set-up: reference time 0 */
 };
 
 /* What other CPUs may touch of a VP, in a cache line of its own. */
 struct hv_vp_shared {
     volatile uint32_t owner;    /* (a) 1 while a thread has claimed the VP */
     volatile uint32_t requests; /* (a) VP_REQUEST_*; the one word tested before an entry */
-    volatile uint32_t walking;  /* (a) nonzero while the VP's CPU uses the second-level tables: in the guest, or walking them */
-    volatile uint32_t cpu;      /* (a) that CPU */
-    volatile uint32_t wake;     /* (a) incremented to wake the VP's thread from hv_host_wait */
+    /* (a) nonzero while the VP's CPU uses the second-level tables: in the guest, or walking them */
+    volatile uint32_t walking;
+    volatile uint32_t cpu;        /* (a) that CPU */
+    volatile uint32_t wake;       /* (a) incremented to wake the VP's thread from hv_host_wait */
     volatile uint32_t references; /* (a) 0: no such VP now; VP_DYING: being deleted, no new ones; else 1 + users */
 } __attribute__((aligned(64)));
 
@@ -55,19 +58,22 @@ struct hv_vp {
     uint64_t tsc_adjust;            /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
-    } mtrr;                         /* (o) */
-    uint64_t misc_enable;           /* (o) */
-    bool pdptes_stale;              /* (o) CR3 or a mode changed: load the PDPTEs before the next entry */
-    bool properties_seen;           /* (o) controls are up to date with the partition's properties */
+    } mtrr;                                 /* (o) */
+    uint64_t misc_enable;                   /* (o) */
+    bool pdptes_stale;                      /* (o) CR3 or a mode changed: load the PDPTEs before the next entry */
+    bool properties_seen;                   /* (o) controls are up to date with the partition's properties */
     bool triple_fault_valid, finding_valid; /* (o) the last run ended so */
-    struct hv_triple_fault triple_fault; /* (o) */
-    struct hv_vp_counters counters; /* (o) */
+    struct hv_triple_fault triple_fault;    /* (o) */
+    struct hv_vp_counters counters;         /* (o) */
 };
 
 /* ----- claim.c */
 bool vp_claim(struct hv_vp *vp); /* false: somebody else has it */
 void vp_release(struct hv_vp *vp);
-/* Claims all VPs, or none: no VP is inside a call from here until the release, and while p->mutex is held none is created. */
+/*
+ * Claims all VPs, or none: no VP is inside a call from here until the release, and while p->mutex is held none is
+ * created.
+ */
 bool partition_claim_all(struct hv_partition *p);
 void partition_release_all(struct hv_partition *p);
 
@@ -75,7 +81,10 @@ void partition_release_all(struct hv_partition *p);
 void vp_reset(struct hv_vp *vp); /* claimed */
 void vp_free(struct hv_vp *vp);  /* claimed, as the partition goes */
 
-/* After this no CPU uses translations from before. Takes effect on running VPs. Under partition.mutex; thread context. */
+/*
+ * After this no CPU uses translations from before. Takes effect on running VPs. Under partition.mutex; thread
+ * context.
+ */
 void partition_flush(struct hv_partition *p);
 
 /* Pinned access to the registers of a claimed VP outside of a run: pin, vcpu_need, unpin. */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The kinds of registers: where a value is kept, what it may be, and what setting it entails. No hardware is touched here. */
-#include "regs.h"
-#include "xsave.h"
+/*
+ * The kinds of registers: where a value is kept, what it may be, and what setting it entails. No hardware is touched
+ * here.
+ */
 #include "exit_cr.h"
 #include "exit_msr.h"
+#include "regs.h"
+#include "xsave.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -305,7 +308,8 @@ static void get_interrupt_state(struct hv_vp *vp, const struct reg *reg, uint32_
     const struct vcpu *v = vp->vcpu;
 
     (void)reg, (void)name;
-    reg_put_word(value, (v->interrupt_shadow ? HV_INT_STATE_SHADOW : 0) | (v->nmi_masked ? HV_INT_STATE_NMI_MASKED : 0));
+    reg_put_word(value,
+                 (v->interrupt_shadow ? HV_INT_STATE_SHADOW : 0) | (v->nmi_masked ? HV_INT_STATE_NMI_MASKED : 0));
 }
 
 /*

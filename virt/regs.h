@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Registers by name: regs.c finds a name's row, reg_kinds.c knows what the values of its kind may be and how they move. */
+/*
+ * Registers by name: regs.c finds a name's row, reg_kinds.c knows what the values of its kind may be and how they
+ * move.
+ */
 #ifndef VIRT_REGS_H
 #define VIRT_REGS_H
 
@@ -7,7 +10,7 @@
 #include <hv/base/bits.h>
 
 /* In a row's groups: the CPU has the register only with XSAVE. No register group. */
-#define REG_NEEDS_XSAVE   BIT32(31)
+#define REG_NEEDS_XSAVE BIT32(31)
 
 enum reg_kind_index {
     KIND_NONE, /* no such register */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Running a virtual processor: the loop, and what has to be prepared for it. */
-#include "partition.h"
-#include "walk.h"
-#include "gva.h"
 #include "run.h"
 #include "exit.h"
+#include "gva.h"
+#include "partition.h"
+#include "walk.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -55,7 +55,8 @@ static void apply_msr_properties(struct vcpu *v, const struct hv_properties *pro
 {
     const struct hv_msr_action *actions = props->msr_actions.items;
 
-    backend()->exit_on_msr(v, MSR_IA32_TSC, props->extended_exits & HV_EXTENDED_MSR && props->msr_exits & HV_MSR_EXIT_TSC_READ, false);
+    backend()->exit_on_msr(v, MSR_IA32_TSC,
+                           props->extended_exits & HV_EXTENDED_MSR && props->msr_exits & HV_MSR_EXIT_TSC_READ, false);
     for (uint32_t i = 0; i < props->msr_actions.count; i++)
         backend()->exit_on_msr(v, actions[i].index, actions[i].read_action != HV_MSR_ACTION_ARCHITECTURAL,
                                actions[i].write_action != HV_MSR_ACTION_ARCHITECTURAL);
@@ -83,7 +84,8 @@ static void take_pending_exception(struct hv_vp *vp)
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, vector);
     if (low & HV_PENDING_EVENT_ERROR_VALID)
-        v->event |= HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(HV_PENDING_EVENT_ERROR_CODE, low));
+        v->event |= HV_PENDING_INT_ERROR_VALID |
+                    FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(HV_PENDING_EVENT_ERROR_CODE, low));
     if (vector == VEC_PF)
         v->cr2 = parameter;
     if (vector == VEC_DB)
@@ -136,7 +138,7 @@ void run_apply_notifications(struct hv_vp *vp)
     blocked = wanted && priority != 0 && v->cr8 >= priority;
     new.interrupt_window = wanted && !blocked;
     new.tpr_threshold = blocked ? (uint8_t)priority : 0;
-    new.nmi_window = vp->notifications & HV_NOTIFY_NMI;
+    new.nmi_window = vp->notifications &HV_NOTIFY_NMI;
     if (new.interrupt_window != v->controls.interrupt_window || new.tpr_threshold != v->controls.tpr_threshold ||
         new.nmi_window != v->controls.nmi_window) {
         v->controls = new;
@@ -152,7 +154,8 @@ void run_prepare(struct hv_vp *vp)
     if (!vp->properties_seen)
         apply_properties(vp);
     if (vp->pdptes_stale) {
-        gva_load_pdptes(vp); /* unreadable ones are left as they were: the guest's next access says where memory is missing */
+        /* unreadable ones are left as they were: the guest's next access says where memory is missing */
+        gva_load_pdptes(vp);
         vp->pdptes_stale = false;
     }
     if (vp->notifications || c->interrupt_window || c->nmi_window || c->tpr_threshold)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Virtual processors: life, ownership, and what other CPUs may ask of them. */
 #include "partition.h"
-#include "walk.h"
 #include "run.h"
+#include "walk.h"
 #include <arch/bits/msr.h>
 #include <hv/base/lines.h>
 #include <hv/base/memory.h>
@@ -36,7 +36,8 @@ struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index)
     do {
         if (seen == 0 || seen & VP_DYING)
             return NULL;
-    } while (!__atomic_compare_exchange_n(&vp->shared.references, &seen, seen + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&vp->shared.references, &seen, seen + 1, true, __ATOMIC_ACQUIRE,
+                                          __ATOMIC_RELAXED));
     return vp;
 }
 
@@ -165,8 +166,8 @@ void vp_free(struct hv_vp *vp)
 /* --------------------------------------------------------------------- asked by other CPUs */
 
 /*
- * Latched: without a run under way the next one ends at once. The request is set before `walking` is read, and a run sets `walking` before it
- * reads the requests: one of the two sees the other.
+ * Latched: without a run under way the next one ends at once. The request is set before `walking` is read, and a run
+ * sets `walking` before it reads the requests: one of the two sees the other.
  */
 void hv_vp_cancel(struct hv_vp *vp)
 {

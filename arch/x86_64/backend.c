@@ -33,7 +33,10 @@ struct backend_cpu *backend_cpu(void)
 
 /* ------------------------------------------------------------------------------------- probing */
 
-/* The reason told is that of the backend whose vendor this CPU is; the last one asked, as the others say "no such feature". */
+/*
+ * The reason told is that of the backend whose vendor this CPU is; the last one asked, as the others say "no such
+ * feature".
+ */
 static void probe_locked(void)
 {
     cpu_find_facts();

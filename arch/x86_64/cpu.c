@@ -79,7 +79,10 @@ static uint64_t find_efer_allowed(void)
     return allowed;
 }
 
-/* Of the extended state that the CPU has, what is saved and restored around a guest: the parts without side effects elsewhere. */
+/*
+ * Of the extended state that the CPU has, what is saved and restored around a guest: the parts without side effects
+ * elsewhere.
+ */
 #define XCR0_SUPPORTED (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
 
 static void find_xsave(void)
@@ -132,7 +135,10 @@ static uint64_t measure_tsc_hz(void)
     return t1 > t0 && c1 > c0 ? (c1 - c0) * 1000000000ull / (t1 - t0) : 0;
 }
 
-/* Emulators tell of the TSC of the CPU that they are modelled on. What counts is the host's clock, by which deadlines and reference time go. */
+/*
+ * Emulators tell of the TSC of the CPU that they are modelled on. What counts is the host's clock, by which deadlines
+ * and reference time go.
+ */
 static void find_tsc_hz(void)
 {
     uint64_t told = tsc_hz_from_cpuid(), measured = measure_tsc_hz();

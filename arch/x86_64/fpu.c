@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's extended state (x87, SSE, AVX, AVX-512) in the CPU's registers: loaded once for a run, not for each entry. The library itself uses none of it, and the
- * host's state is back before a thread of the host's can run.
+ * The guest's extended state (x87, SSE, AVX, AVX-512) in the CPU's registers: loaded once for a run, not for each
+ * entry. The library itself uses none of it, and the host's state is back before a thread of the host's can run.
  */
 #include "fpu.h"
 #include <arch/bits/cr.h>
@@ -36,8 +36,9 @@ static void set_xcr0(uint64_t *current, uint64_t value)
 }
 
 /*
- * The host's image holds the components that both its XCR0 and a guest's can have: what the guest can not touch stays in the registers. All
- * of the guest's components are moved, whatever its XCR0 says: a component that it switched off keeps its contents.
+ * The host's image holds the components that both its XCR0 and a guest's can have: what the guest can not touch stays
+ * in the registers. All of the guest's components are moved, whatever its XCR0 says: a component that it switched off
+ * keeps its contents.
  */
 void fpu_enter(struct vcpu *v)
 {
@@ -65,7 +66,8 @@ void fpu_leave(struct vcpu *v)
     if (mask) {
         set_xcr0(&xcr0, mask);
         save(v->xsave, mask);
-        restore(v->host_xsave, mask); /* what the host's XCR0 leaves out is not in its image: it is initialised, no guest's data stays */
+        /* what the host's XCR0 leaves out is not in its image: it is initialised, no guest's data stays */
+        restore(v->host_xsave, mask);
         set_xcr0(&xcr0, v->host_xcr0);
     } else {
         save(v->xsave, 0);
@@ -123,7 +125,10 @@ void fpu_free(struct vcpu *v)
 #define FCW_RESET         0x0040u /* SDM 3A table 10-1: after power-up, without FNINIT */
 #define MXCSR_RESET       0x1f80u
 
-/* As after power-up. XSTATE_BV says that x87 state is there (its FCW is not XRSTOR's initial one); MXCSR comes from the image anyway. */
+/*
+ * As after power-up. XSTATE_BV says that x87 state is there (its FCW is not XRSTOR's initial one); MXCSR comes from
+ * the image anyway.
+ */
 void fpu_reset(struct vcpu *v)
 {
     char *image = v->xsave;

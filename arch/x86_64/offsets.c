@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Structure offsets for assembly: compiled to assembly text, from which the Makefile makes offsets.inc. Never linked. */
+/*
+ * Structure offsets for assembly: compiled to assembly text, from which the Makefile makes offsets.inc. Never linked.
+ */
 #include "vmx/vmx.h"
 #include <stddef.h>
 

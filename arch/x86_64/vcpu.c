@@ -32,7 +32,10 @@ void vcpu_destroy(struct vcpu *v)
 }
 
 /* clang-format off */
-/* Where WHP differs from the manual's reset (SDM 3A table 10-1): CS has the base F0000, so that execution begins at FFFF0. */
+/*
+ * Where WHP differs from the manual's reset (SDM 3A table 10-1): CS has the base F0000, so that execution begins at
+ * FFFF0.
+ */
 static const struct hv_segment reset_segments[SEG_COUNT] = {
     /*              base    limit   selector  attributes */
     [SEG_ES]   = {0,       0xffff, 0,        SEG_ATTR_REAL_DATA},
@@ -85,8 +88,8 @@ void vcpu_reset(struct vcpu *v)
 /* ------------------------------------------------------------------------------------- MSRs */
 
 static const uint32_t msr_index[VCPU_MSR_COUNT] = {
-    [VCPU_MSR_STAR] = MSR_IA32_STAR,     [VCPU_MSR_LSTAR] = MSR_IA32_LSTAR,
-    [VCPU_MSR_CSTAR] = MSR_IA32_CSTAR,   [VCPU_MSR_SFMASK] = MSR_IA32_FMASK,
+    [VCPU_MSR_STAR] = MSR_IA32_STAR,       [VCPU_MSR_LSTAR] = MSR_IA32_LSTAR,
+    [VCPU_MSR_CSTAR] = MSR_IA32_CSTAR,     [VCPU_MSR_SFMASK] = MSR_IA32_FMASK,
     [VCPU_MSR_TSC_AUX] = MSR_IA32_TSC_AUX, [VCPU_MSR_KERNEL_GS_BASE] = MSR_IA32_KERNEL_GS_BASE,
 };
 
@@ -115,7 +118,9 @@ static void msr_enter(struct vcpu *v)
         msr_enter_one(v, VCPU_MSR_TSC_AUX);
 }
 
-/* The guest changes KERNEL_GS_BASE by itself (SWAPGS); its writes of the others exit, so that their values are known. */
+/*
+ * The guest changes KERNEL_GS_BASE by itself (SWAPGS); its writes of the others exit, so that their values are known.
+ */
 static void msr_leave(struct vcpu *v)
 {
     v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
@@ -153,7 +158,10 @@ static void store_dr(uint64_t dr[4], uint64_t *dr6)
     *dr6 = cpu_read_dr6();
 }
 
-/* DR7 is off first, so that no breakpoint of one side fires on the other. The guest's DR7 is in its control structure. */
+/*
+ * DR7 is off first, so that no breakpoint of one side fires on the other. The guest's DR7 is in its control
+ * structure.
+ */
 void vcpu_use_debug_registers(struct vcpu *v)
 {
     cpu_write_dr7(DR7_RESET);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why a virtual processor stopped, in words that fit both vendors. A backend fills one of these after each VM entry; virt/exit.c either handles it and runs
- * on, or hands it to the client, as virt/whp does in WHV_RUN_VP_EXIT_CONTEXT.
+ * Why a virtual processor stopped, in words that fit both vendors. A backend fills one of these after each VM entry;
+ * virt/exit.c either handles it and runs on, or hands it to the client, as virt/whp does in WHV_RUN_VP_EXIT_CONTEXT.
  */
 #ifndef HV_EXIT_H
 #define HV_EXIT_H
@@ -28,16 +28,17 @@ enum hv_exit_reason {
 
     /* what only the core sees */
     HV_EXIT_INTERNAL,
-    HV_EXIT_HOST_EVENT = HV_EXIT_INTERNAL, /* interrupt, NMI or machine check of the host, already taken by its handlers */
-    HV_EXIT_CR,                            /* cr: MOV to CR, LMSW, CLTS */
-    HV_EXIT_DR,                            /* MOV DR while the debug registers hold the host's values */
-    HV_EXIT_XSETBV,                        /* RCX, RDX:RAX */
-    HV_EXIT_NO_OP,                         /* an instruction without effect on a guest (INVD, WBINVD): step over it */
-    HV_EXIT_UNDEFINED,                     /* an instruction that this virtual CPU does not have: #UD */
-    HV_EXIT_RDPMC,                         /* no performance counters for guests: #GP */
-    HV_EXIT_TIMER,                         /* the deadline given to the run has passed */
-    HV_EXIT_TPR,                           /* the task priority went below the threshold asked for */
-    HV_EXIT_INTERNAL_ERROR,                /* the hardware says something impossible; logged by the backend */
+    /* interrupt, NMI or machine check of the host, already taken by its handlers */
+    HV_EXIT_HOST_EVENT = HV_EXIT_INTERNAL,
+    HV_EXIT_CR,             /* cr: MOV to CR, LMSW, CLTS */
+    HV_EXIT_DR,             /* MOV DR while the debug registers hold the host's values */
+    HV_EXIT_XSETBV,         /* RCX, RDX:RAX */
+    HV_EXIT_NO_OP,          /* an instruction without effect on a guest (INVD, WBINVD): step over it */
+    HV_EXIT_UNDEFINED,      /* an instruction that this virtual CPU does not have: #UD */
+    HV_EXIT_RDPMC,          /* no performance counters for guests: #GP */
+    HV_EXIT_TIMER,          /* the deadline given to the run has passed */
+    HV_EXIT_TPR,            /* the task priority went below the threshold asked for */
+    HV_EXIT_INTERNAL_ERROR, /* the hardware says something impossible; logged by the backend */
     HV_EXIT_REASON_COUNT
 };
 

@@ -2,20 +2,21 @@
 /*
  * The porting layer: everything that libbarewhp.a asks of the kernel it is linked into.
  *
- * A host kernel supplies each function below, plus memcpy, memmove, memset and memcmp; the linked
- * library has no other undefined symbol (make check proves it). boot/kernel/host.c is a complete
- * example with threads and SMP, tests/port/ the smallest one: one CPU, no threads.
+ * A host kernel supplies each function below, plus memcpy, memmove, memset and memcmp; the linked library has no
+ * other undefined symbol (make check proves it). boot/kernel/host.c is a complete example with threads and SMP,
+ * tests/port/ the smallest one: one CPU, no threads.
  *
  * Words used below:
  *   any context     interrupts on or off, preemptible or not, also from an interrupt handler
  *   thread context  interrupts on, preemption allowed; the function may sleep
  *   pinned          preemption disabled by hv_host_preempt_disable, interrupts on unless said otherwise
  *
- * The library runs in ring 0, 64-bit mode, with the host's own IDT, GDT and page tables. It never
- * calls back into the host with interrupts off for longer than one VM entry and the handling of its exit.
+ * The library runs in ring 0, 64-bit mode, with the host's own IDT, GDT and page tables. It never calls back into the
+ * host with interrupts off for longer than one VM entry and the handling of its exit.
  *
- * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of SYSCALL and SWAPGS are the guest's, from
- * hv_host_preempt_disable to hv_host_preempt_enable. Interrupt handlers that come in between must leave them alone, or save and restore them.
+ * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of
+ * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable. Interrupt handlers that
+ * come in between must leave them alone, or save and restore them.
  * What it needs of each CPU: a task register (VMX cannot do without a TSS), and an IDT that takes NMIs.
  */
 #ifndef HV_HOST_H
@@ -26,10 +27,10 @@
 /* ------------------------------------------------------------------ tier 0: what any use needs */
 
 enum hv_log_level {
-    HV_LOG_ERROR,   /* something the person in front of the machine should act on */
+    HV_LOG_ERROR, /* something the person in front of the machine should act on */
     HV_LOG_WARNING,
     HV_LOG_INFO,
-    HV_LOG_DEBUG,   /* debug builds only */
+    HV_LOG_DEBUG, /* debug builds only */
 };
 
 /*
@@ -40,8 +41,8 @@ enum hv_log_level {
 void hv_host_log(enum hv_log_level level, const char *text);
 
 /*
- * A broken invariant of the library itself (never a guest's or a caller's doing): stop the machine
- * or the thread, whichever the host does for its own bugs. Must not return.
+ * A broken invariant of the library itself (never a guest's or a caller's doing): stop the machine or the thread,
+ * whichever the host does for its own bugs. Must not return.
  * Context: any.
  */
 _Noreturn void hv_host_panic(const char *text);
@@ -71,9 +72,9 @@ void hv_host_page_free(void *page); /* not NULL */
 hv_hpa_t hv_host_virt_to_phys(const volatile void *va);
 
 /*
- * The reverse, for RAM: an address at which the host can read and write this page, valid for as long as the page
- * is. Asked for pages of hv_host_page_alloc and for RAM mapped into a guest. NULL when the host has no such address (the page
- * is a device's): the library then treats the page as one that only the guest can access.
+ * The reverse, for RAM: an address at which the host can read and write this page, valid for as long as the page is.
+ * Asked for pages of hv_host_page_alloc and for RAM mapped into a guest. NULL when the host has no such address (the
+ * page is a device's): the library then treats the page as one that only the guest can access.
  * Context: any. Does not sleep. A host with a direct map returns base + pa.
  */
 void *hv_host_phys_to_virt(hv_hpa_t pa);
@@ -86,8 +87,8 @@ uint32_t hv_host_cpu_count(void);
 uint32_t hv_host_cpu_id(void);
 
 /*
- * Runs fn(arg) on that CPU, with interrupts off there, and returns when it has finished. If `cpu` is the calling CPU, calls
- * it directly with interrupts off.
+ * Runs fn(arg) on that CPU, with interrupts off there, and returns when it has finished. If `cpu` is the calling CPU,
+ * calls it directly with interrupts off.
  * Context: thread or pinned, interrupts on: the caller must itself keep answering such calls while it waits.
  */
 void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg);
@@ -95,7 +96,8 @@ void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg);
 /* ------------------------------------------------------------ tier 1: to run virtual processors */
 
 /*
- * Between these two the calling thread stays on its CPU and no other thread runs there. Nests. Interrupts are still taken.
+ * Between these two the calling thread stays on its CPU and no other thread runs there. Nests. Interrupts are still
+ * taken.
  * A host without preemption leaves both empty.
  */
 void hv_host_preempt_disable(void);
@@ -122,16 +124,19 @@ void hv_host_kick(uint32_t cpu);
 bool hv_host_should_yield(void);
 
 /*
- * Sleeps while *word == expected, until hv_host_wake on the same word or the deadline (in hv_host_time_ns time; 0 means
- * none). The comparison and the falling asleep are one step as seen by hv_host_wake. May return early for no reason: the library
- * looks again. Context: thread. A host without threads may just halt until the next interrupt, or return.
+ * Sleeps while *word == expected, until hv_host_wake on the same word or the deadline (in hv_host_time_ns time; 0
+ * means none). The comparison and the falling asleep are one step as seen by hv_host_wake. May return early for no
+ * reason: the library looks again. Context: thread. A host without threads may just halt until the next interrupt, or
+ * return.
  */
 void hv_host_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns);
 
 /* Wakes every thread that sleeps on that word. Context: any, also interrupt handlers. */
 void hv_host_wake(const volatile uint32_t *word);
 
-/* Nanoseconds since some moment before the library's first use; never runs backwards, same on all CPUs. Context: any. */
+/*
+ * Nanoseconds since some moment before the library's first use; never runs backwards, same on all CPUs. Context: any.
+ */
 uint64_t hv_host_time_ns(void);
 
 #endif

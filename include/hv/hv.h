@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The native API: what virt/whp is a shim over. Partitions hold a guest's memory map and its virtual processors (VPs).
+ * The native API: what virt/whp is a shim over. Partitions hold a guest's memory map and its virtual processors
+ * (VPs).
  *
- * Pointers given here are trusted to be live objects; virt/whp is where untrusted handles are checked. All other arguments are checked here.
- * Property, capability, register and list element formats are those of WHP, bit for bit; this header names them by size only.
+ * Pointers given here are trusted to be live objects; virt/whp is where untrusted handles are checked. All other
+ * arguments are checked here.
+ * Property, capability, register and list element formats are those of WHP, bit for bit; this header names them by
+ * size only.
  *
- * Context of all functions: thread (may sleep), unless the comment says otherwise. Functions on one VP exclude each other: while one runs, the others answer
- * HV_E_VP_BUSY.
+ * Context of all functions: thread (may sleep), unless the comment says otherwise. Functions on one VP exclude each
+ * other: while one runs, the others answer HV_E_VP_BUSY.
  */
 #ifndef HV_HV_H
 #define HV_HV_H
@@ -50,7 +53,8 @@ enum hv_status hv_partition_create(struct hv_partition **out);
 
 /*
  * Brings the partition to life with the properties set so far; turns VMX or SVM on, on all CPUs, for the first one.
- * HV_E_STATE: done before. HV_E_CONFIG: no processor count. HV_E_NOT_PRESENT: somebody else owns VMX (logged). HV_E_NO_MEMORY.
+ * HV_E_STATE: done before. HV_E_CONFIG: no processor count. HV_E_NOT_PRESENT: somebody else owns VMX (logged).
+ * HV_E_NO_MEMORY.
  */
 enum hv_status hv_partition_setup(struct hv_partition *p);
 
@@ -62,41 +66,54 @@ enum hv_status hv_partition_delete(struct hv_partition *p);
 
 /*
  * WHvSetPartitionProperty: code, value and size as WHP has them; a scalar's buffer may be larger than the value.
- * HV_E_UNKNOWN_PROPERTY, HV_E_BUFFER_TOO_SMALL, HV_E_INVALID (bad value; or not modifiable after set-up), HV_E_VP_BUSY, HV_E_NO_MEMORY.
+ * HV_E_UNKNOWN_PROPERTY, HV_E_BUFFER_TOO_SMALL, HV_E_INVALID (bad value; or not modifiable after set-up),
+ * HV_E_VP_BUSY, HV_E_NO_MEMORY.
  */
 enum hv_status hv_partition_set_property(struct hv_partition *p, uint32_t code, const void *buffer, uint32_t size);
 
 /* *written (may be NULL) gets the exact size. HV_E_UNSUPPORTED for the lists that WHP does not return. */
-enum hv_status hv_partition_get_property(struct hv_partition *p, uint32_t code, void *buffer, uint32_t size, uint32_t *written);
+enum hv_status hv_partition_get_property(struct hv_partition *p, uint32_t code, void *buffer, uint32_t size,
+                                         uint32_t *written);
 
 /* ------------------------------------------------------------------------------------ memory */
 
 /*
- * Backs [gpa, gpa + size) with the caller's memory at `source` (host-virtual); rights as NPT_* (1 read, 2 write, 4 execute), with 8 for
- * hv_partition_query_dirty: the range is tracked, and starts clean. Replaces what was mapped. Takes effect for running VPs before it returns. The memory must stay resident until it is unmapped.
- * HV_E_INVALID: unaligned, empty, wraps, beyond the guest's physical address width, unknown flags, source memory that is not there, or
- * 8 on a CPU without dirty bits. From the first tracked range on, the CPU takes every access of a guest's page walks for a write: page tables need that right.
+ * Backs [gpa, gpa + size) with the caller's memory at `source` (host-virtual); rights as NPT_* (1 read, 2 write, 4
+ * execute), with 8 for hv_partition_query_dirty: the range is tracked, and starts clean. Replaces what was mapped.
+ * Takes effect for running VPs before it returns. The memory must stay resident until it is unmapped.
+ * HV_E_INVALID: unaligned, empty, wraps, beyond the guest's physical address width, unknown flags, source memory that
+ * is not there, or 8 on a CPU without dirty bits. From the first tracked range on, the CPU takes every access of a
+ * guest's page walks for a write: page tables need that right.
  * HV_E_STATE: before set-up. HV_E_NO_MEMORY.
  */
-enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags);
+enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size,
+                                uint32_t flags);
 
-/* When it returns, no VP can reach the memory any more. HV_E_GPA_NOT_FOUND: nothing mapped in the range. HV_E_INVALID, HV_E_STATE, HV_E_NO_MEMORY. */
+/*
+ * When it returns, no VP can reach the memory any more. HV_E_GPA_NOT_FOUND: nothing mapped in the range.
+ * HV_E_INVALID, HV_E_STATE, HV_E_NO_MEMORY.
+ */
 enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t size);
 
 /*
- * Which pages of a tracked range were written, by guests or by hv_vp_write_gpa and page walks on their behalf, since they were mapped or last asked for: bit n
- * of `bitmap` is that of page n. They are clean again afterwards, and no write is lost between two calls. The range has to be page-aligned, the bitmap 8-byte
- * aligned, its size a multiple of 8 that covers the range; NULL with size 0 only cleans.
+ * Which pages of a tracked range were written, by guests or by hv_vp_write_gpa and page walks on their behalf, since
+ * they were mapped or last asked for: bit n of `bitmap` is that of page n. They are clean again afterwards, and no
+ * write is lost between two calls. The range has to be page-aligned, the bitmap 8-byte aligned, its size a multiple
+ * of 8 that covers the range; NULL with size 0 only cleans.
  * HV_E_GPA_NOT_FOUND: a page of the range is not tracked, and nothing was cleaned. HV_E_INVALID, HV_E_STATE.
  */
-enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap, uint32_t bitmap_bytes);
+enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap,
+                                        uint32_t bitmap_bytes);
 
 struct hv_memory_counters {
     uint64_t mapped_4k, mapped_2m, mapped_1g; /* number of leaves */
 };
 void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out);
 
-/* Up to 16 bytes of guest memory, as VP `index` sees it. HV_E_ACCESS_DENIED: not mapped, or no such right. HV_E_INVALID: size. */
+/*
+ * Up to 16 bytes of guest memory, as VP `index` sees it. HV_E_ACCESS_DENIED: not mapped, or no such right.
+ * HV_E_INVALID: size.
+ */
 enum hv_status hv_vp_read_gpa(struct hv_vp *vp, hv_gpa_t gpa, void *data, uint32_t size);
 enum hv_status hv_vp_write_gpa(struct hv_vp *vp, hv_gpa_t gpa, const void *data, uint32_t size);
 
@@ -121,8 +138,12 @@ enum hv_translate_result {
     HV_TRANSLATE_INTERCEPT,
 };
 
-/* Walks the VP's page tables. HV_OK says only that *result is valid; *gpa is set on HV_TRANSLATE_SUCCESS. HV_E_INVALID: unknown flags. */
-enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result, hv_gpa_t *gpa);
+/*
+ * Walks the VP's page tables. HV_OK says only that *result is valid; *gpa is set on HV_TRANSLATE_SUCCESS.
+ * HV_E_INVALID: unknown flags.
+ */
+enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result,
+                               hv_gpa_t *gpa);
 
 /* ------------------------------------------------------------------------- virtual processors */
 
@@ -147,21 +168,24 @@ enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit);
 void hv_vp_cancel(struct hv_vp *vp);
 
 /*
- * The following runs end with HV_EXIT_CANCELED when the TSC of the host reaches this value, even if no interrupt arrives (VMX-preemption timer);
+ * The following runs end with HV_EXIT_CANCELED when the TSC of the host reaches this value, even if no interrupt
+ * arrives (VMX-preemption timer);
  * 0: no deadline. HV_E_UNSUPPORTED: this CPU has no such timer.
  */
 enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc);
 
 /*
- * HV_E_REGISTER_NAME: a name that this VP does not have; nothing was written. HV_E_REGISTER_VALUE: a value that the register can never hold; earlier registers
- * of the list stay written.
+ * HV_E_REGISTER_NAME: a name that this VP does not have; nothing was written. HV_E_REGISTER_VALUE: a value that the
+ * register can never hold; earlier registers of the list stay written.
  */
 enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values);
-enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, const union hv_reg_value *values);
+enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                   const union hv_reg_value *values);
 
 /* The XSAVE area in compacted form. *written (may be NULL) gets the size needed, also with HV_E_BUFFER_TOO_SMALL. */
 enum hv_status hv_vp_get_xsave(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
-enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t size); /* HV_E_INVALID: size, header, reserved bits */
+/* HV_E_INVALID: size, header, reserved bits */
+enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t size);
 
 struct hv_cpuid_output {
     uint32_t eax, ebx, ecx, edx;
@@ -178,8 +202,9 @@ enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, st
 enum hv_status hv_vp_audit_finding(struct hv_vp *vp, struct hv_audit_finding *out);
 
 /*
- * The same before running: *broken says whether the VP's state, with the interruption that is pending, breaks a rule that the next entry has to obey; if so *out is
- * the first one, else it is left alone. Nothing is entered and no register changes. What the rules ask of the host is not the VP's and is left out.
+ * The same before running: *broken says whether the VP's state, with the interruption that is pending, breaks a rule
+ * that the next entry has to obey; if so *out is the first one, else it is left alone. Nothing is entered and no
+ * register changes. What the rules ask of the host is not the VP's and is left out.
  * HV_E_UNSUPPORTED: no auditor for this kind of CPU. HV_E_VP_BUSY.
  */
 enum hv_status hv_vp_audit(struct hv_vp *vp, bool *broken, struct hv_audit_finding *out);
@@ -190,17 +215,18 @@ enum hv_status hv_vp_audit(struct hv_vp *vp, bool *broken, struct hv_audit_findi
 struct hv_triple_fault {
     uint64_t rip, cr3, cr2;
     struct hv_table idtr;
-    bool idt_readable;                       /* the IDT's first byte could be read through the guest's page tables */
-    uint8_t vector_count;                    /* how many of vectors[] are known */
+    bool idt_readable;                        /* the IDT's first byte could be read through the guest's page tables */
+    uint8_t vector_count;                     /* how many of vectors[] are known */
     uint8_t vectors[HV_TRIPLE_FAULT_VECTORS]; /* the exceptions that led to it, first one first */
     uint32_t error_codes[HV_TRIPLE_FAULT_VECTORS];
 };
 enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out); /* HV_E_STATE */
 
 /*
- * Debugging aid: reads or writes one field of the hardware's control structure by the CPU's own number (a VMCS encoding). What is written
- * is not checked and may make the next run fail (and then be audited); it can not harm the host: only guest-state fields can be written, without the VMCS link pointer
- * and the activity states that interrupts do not end (shutdown, wait for SIPI). HV_E_INVALID: no such field, or not writable.
+ * Debugging aid: reads or writes one field of the hardware's control structure by the CPU's own number (a VMCS
+ * encoding). What is written is not checked and may make the next run fail (and then be audited); it can not harm the
+ * host: only guest-state fields can be written, without the VMCS link pointer and the activity states that interrupts
+ * do not end (shutdown, wait for SIPI). HV_E_INVALID: no such field, or not writable.
  */
 enum hv_status hv_vp_raw_get(struct hv_vp *vp, uint32_t field, uint64_t *value);
 enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value);

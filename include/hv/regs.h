@@ -2,8 +2,8 @@
 /*
  * Names and values of a virtual processor's registers.
  *
- * The numbers are those of WHV_REGISTER_NAME and the layouts those of WHV_REGISTER_VALUE (tests/abi compares them), so that virt/whp can pass
- * arrays through without touching them.
+ * The numbers are those of WHV_REGISTER_NAME and the layouts those of WHV_REGISTER_VALUE (tests/abi compares them),
+ * so that virt/whp can pass arrays through without touching them.
  */
 #ifndef HV_REGS_H
 #define HV_REGS_H
@@ -116,21 +116,21 @@ struct hv_xmm_control_status {
 };
 
 /* bits of HV_REG_PENDING_INTERRUPTION */
-#define HV_PENDING_INT_VALID        (1ull << 0)
-#define HV_PENDING_INT_TYPE         0x000000000000000eull
-#define HV_PENDING_INT_ERROR_VALID  (1ull << 4)
-#define HV_PENDING_INT_LENGTH       0x00000000000001e0ull
-#define HV_PENDING_INT_NESTED       (1ull << 9)
-#define HV_PENDING_INT_VECTOR       0x00000000ffff0000ull
-#define HV_PENDING_INT_ERROR_CODE   0xffffffff00000000ull
+#define HV_PENDING_INT_VALID       (1ull << 0)
+#define HV_PENDING_INT_TYPE        0x000000000000000eull
+#define HV_PENDING_INT_ERROR_VALID (1ull << 4)
+#define HV_PENDING_INT_LENGTH      0x00000000000001e0ull
+#define HV_PENDING_INT_NESTED      (1ull << 9)
+#define HV_PENDING_INT_VECTOR      0x00000000ffff0000ull
+#define HV_PENDING_INT_ERROR_CODE  0xffffffff00000000ull
 
 /* interruption types, the numbers of the VMX interruption-information fields */
-#define HV_INT_TYPE_EXTERNAL           0
-#define HV_INT_TYPE_NMI                2
-#define HV_INT_TYPE_EXCEPTION          3
-#define HV_INT_TYPE_SOFTWARE           4 /* INT n */
-#define HV_INT_TYPE_PRIV_SW_EXCEPTION  5 /* INT1 */
-#define HV_INT_TYPE_SW_EXCEPTION       6 /* INT3, INTO */
+#define HV_INT_TYPE_EXTERNAL          0
+#define HV_INT_TYPE_NMI               2
+#define HV_INT_TYPE_EXCEPTION         3
+#define HV_INT_TYPE_SOFTWARE          4 /* INT n */
+#define HV_INT_TYPE_PRIV_SW_EXCEPTION 5 /* INT1 */
+#define HV_INT_TYPE_SW_EXCEPTION      6 /* INT3, INTO */
 
 /* bits of HV_REG_INTERRUPT_STATE */
 #define HV_INT_STATE_SHADOW     (1ull << 0)

@@ -16,7 +16,8 @@
  *
  * Every function answers, beside what its comment lists: S_OK for success; E_INVALIDARG for a handle that is not a
  * live one, an undefined code or flag, a reserved field that is not zero, NULL where a pointer is needed (E_POINTER
- * where the function's comment says so); E_OUTOFMEMORY. A function that takes VpIndex: WHV_E_VP_DOES_NOT_EXIST; one that needs it idle:
+ * where the function's comment says so); E_OUTOFMEMORY. A function that takes VpIndex: WHV_E_VP_DOES_NOT_EXIST; one
+ * that needs it idle:
  * WHV_E_INVALID_VP_STATE. After a failure nothing has changed, and the memory that out parameters point to is as
  * before.
  *

@@ -210,7 +210,8 @@ static const struct breaking breakings[] = {
     {"guest.ds.base",        PLAIN,                             {ON(DS_BASE, 1ull << 63)}, 0, 0},
     {"guest.es.base",        PLAIN,                             {ON(ES_BASE, 1ull << 47)}, 0, 0},
     {"guest.cs.type",        PLAIN,                             {PART(CS_ACCESS, 0xf, 8)}, 0, 0}, /* not accessed */
-    {"guest.cs.type",        PLAIN,                             {PART(CS_ACCESS, 0xf, 7)}, 0, 0}, /* data, expand-down */
+    /* data, expand-down */
+    {"guest.cs.type",        PLAIN,                             {PART(CS_ACCESS, 0xf, 7)}, 0, 0},
     {"guest.ss.type",        PLAIN,                             {PART(SS_ACCESS, 0xf, 1)}, 0, 0},
     {"guest.ss.type",        PLAIN,                             {PART(SS_ACCESS, 0xf, 11)}, 0, 0},
     DATA(OF_DATA),
@@ -852,8 +853,8 @@ TEST_ROWS(audit_engine_fuzz, "audit engine: random states", fuzz_modes)
 }
 
 /*
- * Bochs 2.7 never ends NMI blocking by an entry that says so, not even for another VP: only by an IRET of a guest's. The states above have left it
- * on, and other tests are to find it off.
+ * Bochs 2.7 never ends NMI blocking by an entry that says so, not even for another VP: only by an IRET of a guest's.
+ * The states above have left it on, and other tests are to find it off.
  */
 TEST(audit_engine_unblock, "audit engine: an IRET ends NMI blocking")
 {

@@ -8,8 +8,8 @@
 
 #include "unit.h"
 #include "virt/cpuid_policy.h"
-#include "virt/partition.h"
 #include "virt/exit.h"
+#include "virt/partition.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -190,7 +190,8 @@ static const struct cpu_facts stub_default_facts = {
     .linear_bits = 48,
     .xcr0_allowed = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512,
     .xsave_size = 2688,
-    .tsc_leaf_is_true = true, .tsc_hz = 2400000000,
+    .tsc_leaf_is_true = true,
+    .tsc_hz = 2400000000,
     .efer_allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE,
     .guest_physical_limit = 1ull << 46,
     .has_rdtscp = true,

@@ -9,8 +9,8 @@
 
 #include "npt_formats.h"
 #include "unit.h"
-#include "virt/walk.h"
 #include "virt/exit.h"
+#include "virt/walk.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>

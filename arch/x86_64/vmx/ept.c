@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* EPT: the format of its entries, the pointer to them, and when to flush. */
 #include "vmx.h"
-#include <arch/vmx_insn.h>
 #include <arch/bits/msr.h>
+#include <arch/vmx_insn.h>
 
 static struct npt_format ept;
 
@@ -41,8 +41,8 @@ const struct npt_format *ept_format(void)
 }
 
 /*
- * Accessed and dirty bits only for those who track dirty pages: with them on, the CPU takes every access of a guest's page walk for a write (SDM 3C
- * 29.3.3.2), and guests whose page tables lie in read-only memory get stuck.
+ * Accessed and dirty bits only for those who track dirty pages: with them on, the CPU takes every access of a guest's
+ * page walk for a write (SDM 3C 29.3.3.2), and guests whose page tables lie in read-only memory get stuck.
  */
 uint64_t ept_pointer(const struct npt *npt)
 {
@@ -51,7 +51,10 @@ uint64_t ept_pointer(const struct npt *npt)
     return npt->root_pa | FIELD_PUT(EPTP_WALK, npt->format->levels - 1) | FIELD_PUT(EPTP_MEM_TYPE, MEM_TYPE_WB) | ad;
 }
 
-/* The pointer changes once in a partition's life, when it begins to track dirty pages. INVEPT goes by its address alone (SDM 3C 29.4.2). */
+/*
+ * The pointer changes once in a partition's life, when it begins to track dirty pages. INVEPT goes by its address
+ * alone (SDM 3C 29.4.2).
+ */
 static void update_pointer(struct vmx_vcpu *vmx)
 {
     uint64_t eptp = ept_pointer(vmx->v.npt);
@@ -61,9 +64,9 @@ static void update_pointer(struct vmx_vcpu *vmx)
 }
 
 /*
- * Translations are tagged with EPTP and VPID and live in a CPU's TLB: the vcpu drops them when the tables have changed since it last did, and when
- * it comes to a CPU where it may have left some behind. The generation is read after vp.shared.walking was set (virt/walk.h), so a change
- * is either seen here or its author waits for us.
+ * Translations are tagged with EPTP and VPID and live in a CPU's TLB: the vcpu drops them when the tables have
+ * changed since it last did, and when it comes to a CPU where it may have left some behind. The generation is read
+ * after vp.shared.walking was set (virt/walk.h), so a change is either seen here or its author waits for us.
  */
 void ept_flush_if_stale(struct vmx_vcpu *vmx)
 {

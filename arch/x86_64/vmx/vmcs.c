@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMCS: which controls to use, its creation, and on which CPU it is current. */
 #include "vmx.h"
-#include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/cpu.h>
+#include <arch/vmx_insn.h>
 #include <hv/base/bitmap.h>
 #include <hv/base/lock.h>
 #include <hv/base/log.h>
@@ -89,7 +89,8 @@ bool vmcs_choose_controls(const struct vmx_caps *caps, struct vmx_controls *c, c
         !choose(caps->entry, entry_choices, ARRAY_COUNT(entry_choices), &c->entry, &out))
         return false;
     if (c->cpu & forced) {
-        hv_format(reason, reason_size, "VMX: this CPU forces exits on CR3 accesses or INVLPG (no TRUE capability MSRs)");
+        hv_format(reason, reason_size,
+                  "VMX: this CPU forces exits on CR3 accesses or INVLPG (no TRUE capability MSRs)");
         return false;
     }
     if (!(caps->ept_vpid & VPID_CAP_INVVPID) || !(caps->ept_vpid & VPID_CAP_SINGLE) || !(caps->ept_vpid & VPID_CAP_ALL))
@@ -144,18 +145,10 @@ static const struct {
     uint32_t index;
     bool write;
 } direct_msrs[] = {
-    {MSR_IA32_SYSENTER_CS, true},
-    {MSR_IA32_SYSENTER_ESP, true},
-    {MSR_IA32_SYSENTER_EIP, true},
-    {MSR_IA32_FS_BASE, true},
-    {MSR_IA32_GS_BASE, true},
-    {MSR_IA32_KERNEL_GS_BASE, true},
-    {MSR_IA32_EFER, false},
-    {MSR_IA32_STAR, false},
-    {MSR_IA32_LSTAR, false},
-    {MSR_IA32_CSTAR, false},
-    {MSR_IA32_FMASK, false},
-    {MSR_IA32_PAT, false},
+    {MSR_IA32_SYSENTER_CS, true}, {MSR_IA32_SYSENTER_ESP, true}, {MSR_IA32_SYSENTER_EIP, true},
+    {MSR_IA32_FS_BASE, true},     {MSR_IA32_GS_BASE, true},      {MSR_IA32_KERNEL_GS_BASE, true},
+    {MSR_IA32_EFER, false},       {MSR_IA32_STAR, false},        {MSR_IA32_LSTAR, false},
+    {MSR_IA32_CSTAR, false},      {MSR_IA32_FMASK, false},       {MSR_IA32_PAT, false},
     {MSR_IA32_TSC, false},
 };
 
@@ -165,7 +158,7 @@ static void bitmap_allow(uint8_t *bitmap, uint32_t index, bool write, bool allow
     uint32_t at = (write ? 2048 * 8 : 0) + (index >= 0xc0000000u ? 1024 * 8 : 0) + (index & 0x1fff);
 
     if (allow)
-        bitmap[at / 8] &= (uint8_t)~(1u << at % 8);
+        bitmap[at / 8] &= (uint8_t) ~(1u << at % 8);
     else
         bitmap[at / 8] |= (uint8_t)(1u << at % 8);
 }
@@ -238,7 +231,10 @@ static uint64_t descriptor_base(struct cpu_table_register gdt, uint16_t selector
     return FIELD_GET(BITS64(39, 16), d[0]) | FIELD_GET(BITS64(63, 56), d[0]) << 24 | d[1] << 32;
 }
 
-/* Host state that is the same for all of a CPU's threads. The rest is vmx_load's. VM exits set TR's limit to 0x67 and the tables' to 0xffff. */
+/*
+ * Host state that is the same for all of a CPU's threads. The rest is vmx_load's. VM exits set TR's limit to 0x67 and
+ * the tables' to 0xffff.
+ */
 static void write_host_cpu_state(struct vmx_vcpu *vmx)
 {
     struct cpu_table_register gdt = cpu_read_gdtr(), idt = cpu_read_idtr();
@@ -362,8 +358,9 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
     vmx->cpu2 = vmx->vpid ? vmx_controls.cpu2 : vmx_controls.cpu2 & ~CPU2_VPID;
     vmx->v.npt = npt;
     /*
-     * NE, CD and NW stay the host's: NE must be 1 in VMX operation, and a guest's cache control must not reach the CPU. All else
-     * needs no exit: with unrestricted guest and EPT the CPU itself keeps paging modes, EFER.LMA and PDPTEs right.
+     * NE, CD and NW stay the host's: NE must be 1 in VMX operation, and a guest's cache control must not reach the
+     * CPU. All else needs no exit: with unrestricted guest and EPT the CPU itself keeps paging modes, EFER.LMA and
+     * PDPTEs right.
      */
     vmx->v.cr0_guest_owned = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG;
     vmx->v.cr4_guest_owned = cpu_facts()->cr4_allowed & ~vmx_caps.cr4_fixed0;

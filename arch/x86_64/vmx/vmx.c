@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* VMX on this machine: what it offers, and turning it on and off on a CPU. */
 #include "vmx.h"
-#include <arch/vmx_insn.h>
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/cpu.h>
+#include <arch/vmx_insn.h>
 #include <hv/base/log.h>
 
 struct vmx_caps vmx_caps;
@@ -90,7 +90,9 @@ static bool check_feature_control(struct hv_platform *platform)
     uint64_t control = cpu_read_msr(MSR_IA32_FEATURE_CONTROL);
 
     if ((control & FEATURE_CONTROL_LOCK) && !(control & FEATURE_CONTROL_VMX))
-        return refuse(platform, "VMX is locked off in IA32_FEATURE_CONTROL: enable virtualization (VT-x) in the firmware's set-up");
+        return refuse(
+            platform,
+            "VMX is locked off in IA32_FEATURE_CONTROL: enable virtualization (VT-x) in the firmware's set-up");
     return true;
 }
 
@@ -111,9 +113,10 @@ static void describe(struct hv_platform *platform)
 {
     const struct npt_format *ept = ept_format();
 
-    hv_format(platform->features, sizeof(platform->features), "EPT %u levels%s%s%s%s%s%s, unrestricted guest%s", ept->levels,
-              ept->max_leaf_level >= 2 ? " 2M" : "", ept->max_leaf_level >= 3 ? " 1G" : "", ept->dirty ? " A/D" : "",
-              vmx_controls.cpu2 & CPU2_VPID ? ", VPID" : "", vmx_controls.pin & PIN_VIRTUAL_NMIS ? ", virtual NMIs" : "",
+    hv_format(platform->features, sizeof(platform->features), "EPT %u levels%s%s%s%s%s%s, unrestricted guest%s",
+              ept->levels, ept->max_leaf_level >= 2 ? " 2M" : "", ept->max_leaf_level >= 3 ? " 1G" : "",
+              ept->dirty ? " A/D" : "", vmx_controls.cpu2 & CPU2_VPID ? ", VPID" : "",
+              vmx_controls.pin & PIN_VIRTUAL_NMIS ? ", virtual NMIs" : "",
               vmx_controls.cpu & CPU_TPR_SHADOW ? ", TPR shadow" : "",
               may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? ", preemption timer" : "");
 }
@@ -128,14 +131,17 @@ bool vmx_probe(struct hv_platform *platform)
     if (!check_feature_control(platform))
         return false;
     read_caps();
-    if (!vmcs_choose_controls(&vmx_caps, &vmx_controls, platform->reason, sizeof(platform->reason)) || !check_ept(platform) ||
-        !check_instructions(platform))
+    if (!vmcs_choose_controls(&vmx_caps, &vmx_controls, platform->reason, sizeof(platform->reason)) ||
+        !check_ept(platform) || !check_instructions(platform))
         return false;
     describe(platform);
     return true;
 }
 
-/* Firmware that never locked IA32_FEATURE_CONTROL leaves VMXON faulting: enable and lock it, on each CPU (SDM 3C 24.7). */
+/*
+ * Firmware that never locked IA32_FEATURE_CONTROL leaves VMXON faulting: enable and lock it, on each CPU (SDM 3C
+ * 24.7).
+ */
 static bool enable_in_feature_control(void)
 {
     uint64_t control = cpu_read_msr(MSR_IA32_FEATURE_CONTROL);
@@ -173,7 +179,10 @@ enum hv_status vmx_cpu_on(struct backend_cpu *cpu)
         hv_log(HV_LOG_ERROR, "CPU %u: VMXON failed: something else owns VMX", hv_host_cpu_id());
         return HV_E_NOT_PRESENT;
     }
-    /* translations of an earlier owner of the same VPIDs and EPTPs; of EPTPs, a vcpu's first entry on this CPU drops those of its own */
+    /*
+     * translations of an earlier owner of the same VPIDs and EPTPs; of EPTPs, a vcpu's first entry on this CPU drops
+     * those of its own
+     */
     if (vmx_caps.ept_vpid & EPT_CAP_INVEPT_ALL)
         vmx_invept(INVEPT_ALL, 0);
     if (vmx_controls.cpu2 & CPU2_VPID)

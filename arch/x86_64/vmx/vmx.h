@@ -3,7 +3,6 @@
 #ifndef VMX_H
 #define VMX_H
 
-
 #include "vmcs_fields.h"
 #include "vmx_bits.h"
 #include "vmx_caps.h"
@@ -11,7 +10,7 @@
 #include <hv/base/memory.h>
 
 struct vmx_vcpu {
-    struct vcpu v; /* first: the offsets of vmx_entry.asm count from here */
+    struct vcpu v;     /* first: the offsets of vmx_entry.asm count from here */
     uint64_t host_rsp; /* as written to HOST_RSP: a run from the same stack depth need not write it again */
 
     void *vmcs, *msr_bitmap, *virtual_apic; /* a page each */
@@ -81,7 +80,8 @@ bool vmx_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the ent
 
 /* vmx_exit.c */
 void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit);
-void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit); /* vm_fail: by VMfail, not by an exit */
+/* vm_fail: by VMfail, not by an exit */
+void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit);
 bool vmx_exit_audit(struct vmx_vcpu *vmx, unsigned parts, struct hv_audit_finding *out); /* parts: VMX_AUDIT_* */
 
 /* vmx_entry.asm */

@@ -2,11 +2,11 @@
 /* VM exits in vendor-neutral words: one vmx_exit_<reason> each, found through a table. */
 #include "vmx.h"
 #include "vmx_audit.h"
-#include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 #include <arch/cpu.h>
+#include <arch/vmx_insn.h>
 #include <hv/base/log.h>
 
 typedef void vmx_exit_fn(struct vmx_vcpu *vmx, struct hv_exit *exit);
@@ -19,8 +19,10 @@ static uint8_t instruction_length(void)
 /* ------------------------------------------------------------------- events in the host's name */
 
 /*
- * What ended the guest's run is the host's. NMIs and machine checks go to the host's own handlers (NMIs stay blocked until their IRET). Interrupts
- * are not acknowledged: they are still pending, and taken when the run loop turns interrupts on. INIT, SIPI and SMI: nothing to do.
+ * What ended the guest's run is the host's. NMIs and machine checks go to the host's own handlers (NMIs stay blocked
+ * until their IRET). Interrupts are not acknowledged: they are still pending, and taken when the run loop turns
+ * interrupts on. INIT, SIPI and SMI:
+ * nothing to do.
  */
 static void vmx_exit_host_event(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
@@ -36,7 +38,10 @@ static void vmx_exit_machine_check(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------ interrupted delivery */
 
-/* An IRET whose execution faulted has already ended NMI blocking: begin it again, since the IRET will run again (SDM 3C 28.2.3). */
+/*
+ * An IRET whose execution faulted has already ended NMI blocking: begin it again, since the IRET will run again (SDM
+ * 3C 28.2.3).
+ */
 static void block_nmis_again(struct vcpu *v)
 {
     vcpu_need(v, VCPU_INTR);
@@ -55,8 +60,8 @@ static bool take_vectoring_event(struct vcpu *v)
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, type) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, FIELD_GET(INTR_INFO_VECTOR, info));
     if (info & INTR_INFO_ERROR_VALID)
-        v->event |= HV_PENDING_INT_ERROR_VALID |
-                    FIELD_PUT(HV_PENDING_INT_ERROR_CODE, vmx_read(VMCS_IDT_VECTORING_ERROR_CODE));
+        v->event |=
+            HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, vmx_read(VMCS_IDT_VECTORING_ERROR_CODE));
     if (type >= HV_INT_TYPE_SOFTWARE)
         v->event |= FIELD_PUT(HV_PENDING_INT_LENGTH, instruction_length());
     if (type == HV_INT_TYPE_NMI) { /* its delivery blocks NMIs; it could not be injected while they are */
@@ -318,7 +323,8 @@ static void vmx_exit_ept_violation(struct vmx_vcpu *vmx, struct hv_exit *exit)
                                                   : HV_ACCESS_READ;
     exit->memory.gpa = vmx_read(VMCS_GUEST_PHYSICAL_ADDR);
     exit->memory.page_walk = qual & QUAL_EPT_LINEAR_VALID && !(qual & QUAL_EPT_TRANSLATED);
-    exit->memory.gva_valid = (qual & (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED)) == (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED);
+    exit->memory.gva_valid =
+        (qual & (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED)) == (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED);
     exit->memory.gva = exit->memory.gva_valid ? vmx_read(VMCS_GUEST_LINEAR_ADDR) : 0;
 }
 
@@ -383,7 +389,10 @@ static void log_finding(const struct hv_audit_finding *finding)
     hv_log(HV_LOG_WARNING, "VM entry refused: %s", line);
 }
 
-/* Name the broken rule. The entry-event word is cleared, when the rules have seen it: what is injected next is what the client then wants. */
+/*
+ * Name the broken rule. The entry-event word is cleared, when the rules have seen it: what is injected next is what
+ * the client then wants.
+ */
 void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit)
 {
     uint32_t reason = (uint32_t)vmx_read(VMCS_EXIT_REASON), error = (uint32_t)vmx_read(VMCS_INSTR_ERROR);
@@ -405,7 +414,8 @@ void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *e
                                              .section = "SDM 3C 27",
                                              .field_encoding = VMCS_EXIT_REASON,
                                              .value = reason};
-        hv_log(HV_LOG_ERROR, "VM entry refused for an unknown reason: exit reason 0x%x, instruction error %u", reason, error);
+        hv_log(HV_LOG_ERROR, "VM entry refused for an unknown reason: exit reason 0x%x, instruction error %u", reason,
+               error);
     }
     vmx_write(VMCS_ENTRY_INTR_INFO, 0);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Register state between struct vcpu and the VMCS, by groups. */
 #include "vmx.h"
-#include <arch/vmx_insn.h>
 #include <arch/bits/apic.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
+#include <arch/vmx_insn.h>
 
 /* ------------------------------------------------------- registers that are one field each */
 
@@ -20,8 +20,11 @@ struct field_group {
     struct field_reg regs[MAX_FIELDS];
 };
 
-#define INDEX(group)       [__builtin_ctz(group)]
-#define REG(field, member) {field, offsetof(struct vcpu, member)}
+#define INDEX(group) [__builtin_ctz(group)]
+#define REG(field, member)                   \
+    {                                        \
+        field, offsetof(struct vcpu, member) \
+    }
 
 /* clang-format off */
 static const struct field_group field_groups[] = {
@@ -44,8 +47,9 @@ static const struct field_group field_groups[] = {
 };
 /* clang-format on */
 
-#define FIELD_GROUPS                                                                                                    \
-    (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_PDPTE | VCPU_TABLES | VCPU_DR7 | VCPU_SYSENTER | VCPU_PAT | VCPU_TSC)
+#define FIELD_GROUPS                                                                                                 \
+    (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_PDPTE | VCPU_TABLES | VCPU_DR7 | VCPU_SYSENTER | VCPU_PAT | \
+     VCPU_TSC)
 
 static uint64_t *value_of(struct vcpu *v, const struct field_reg *r)
 {
@@ -74,7 +78,10 @@ static void sync_fields(struct vcpu *v, uint32_t groups)
 
 /* --------------------------------------------------------------------------------- segments */
 
-/* WHP knows no unusable segments: one that is not present stands for it, and the other way round. TR has no such state. */
+/*
+ * WHP knows no unusable segments: one that is not present stands for it, and the other way round. TR has no such
+ * state.
+ */
 static void fetch_segment(struct vcpu *v, unsigned s)
 {
     uint32_t access = (uint32_t)vmx_read(VMCS_SEG_ACCESS(s));
@@ -100,10 +107,14 @@ static void sync_segment(struct vcpu *v, unsigned s)
 
 static void fetch_cr0(struct vcpu *v)
 {
-    v->cr0 = (vmx_read(VMCS_GUEST_CR0) & v->cr0_guest_owned) | (vmx_read(VMCS_CR0_SHADOW) & ~v->cr0_guest_owned) | CR0_ET;
+    v->cr0 =
+        (vmx_read(VMCS_GUEST_CR0) & v->cr0_guest_owned) | (vmx_read(VMCS_CR0_SHADOW) & ~v->cr0_guest_owned) | CR0_ET;
 }
 
-/* Unrestricted guest: PE and PG are free, whatever CR0_FIXED0 says. The CPU's own needs are met behind the guest's back. */
+/*
+ * Unrestricted guest: PE and PG are free, whatever CR0_FIXED0 says. The CPU's own needs are met behind the guest's
+ * back.
+ */
 static void sync_cr0(struct vcpu *v)
 {
     vmx_write(VMCS_GUEST_CR0, v->cr0 | (vmx_caps.cr0_fixed0 & ~(CR0_PE | CR0_PG)));
@@ -122,8 +133,8 @@ static void sync_cr4(struct vcpu *v)
 }
 
 /*
- * LMA follows from LME and paging; a client may leave it out. The entry control "IA-32e mode guest" has to equal it (the CPU keeps it so while
- * the guest runs).
+ * LMA follows from LME and paging; a client may leave it out. The entry control "IA-32e mode guest" has to equal it
+ * (the CPU keeps it so while the guest runs).
  */
 static void sync_efer(struct vcpu *v)
 {
@@ -148,8 +159,8 @@ static void fetch_intr(struct vcpu *v)
 }
 
 /*
- * The entry checks tie the shadow to RFLAGS (SDM 3C 27.3.1.5): one by STI needs IF; with TF a single-step trap has to be pending. That trap must
- * come after the next instruction, not before, which only a shadow by MOV SS brings about.
+ * The entry checks tie the shadow to RFLAGS (SDM 3C 27.3.1.5): one by STI needs IF; with TF a single-step trap has to
+ * be pending. That trap must come after the next instruction, not before, which only a shadow by MOV SS brings about.
  */
 static void sync_intr(struct vcpu *v)
 {
@@ -265,12 +276,16 @@ static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, u
     return *value;
 }
 
-/* Not simple: a shadow that ends, a single-step trap, EIP that wraps. RIP goes to the VMCS at once, so that nothing is left to be synced. */
+/*
+ * Not simple: a shadow that ends, a single-step trap, EIP that wraps. RIP goes to the VMCS at once, so that nothing
+ * is left to be synced.
+ */
 bool vmx_advance(struct vcpu *v, uint8_t length)
 {
     uint64_t rip = cached(v, VCPU_RIP, &v->rip, VMCS_GUEST_RIP), next = rip + length;
-    uint64_t shadow = v->valid & VCPU_INTR ? v->interrupt_shadow
-                                           : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+    uint64_t shadow = v->valid & VCPU_INTR
+                          ? v->interrupt_shadow
+                          : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
 
     if (shadow | (cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS) & RFLAGS_TF) | (rip ^ next) >> 32)
         return false;
@@ -279,8 +294,8 @@ bool vmx_advance(struct vcpu *v, uint8_t length)
 }
 
 /*
- * What every exit tells the client. Of CR0, EFER, SS and DR7 one bit or two are wanted: where a group is not cached, a single field is read
- * instead of all of it.
+ * What every exit tells the client. Of CR0, EFER, SS and DR7 one bit or two are wanted: where a group is not cached,
+ * a single field is read instead of all of it.
  */
 static uint16_t execution_state(struct vcpu *v)
 {
@@ -288,11 +303,13 @@ static uint16_t execution_state(struct vcpu *v)
     uint64_t efer = v->valid & VCPU_EFER ? v->efer : vmx_read(VMCS_GUEST_EFER);
     uint64_t ss = v->valid & VCPU_SS ? v->seg[SEG_SS].attributes : vmx_read(VMCS_SEG_ACCESS(SEG_SS));
     uint64_t dr7 = v->valid & VCPU_DR7 ? v->dr7 : vmx_read(VMCS_GUEST_DR7);
-    bool shadow = v->valid & VCPU_INTR ? v->interrupt_shadow
-                                       : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+    bool shadow = v->valid & VCPU_INTR
+                      ? v->interrupt_shadow
+                      : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
 
-    return (uint16_t)(FIELD_GET(SEG_DPL, ss) | (cr0 & CR0_PE ? HV_EXEC_CR0_PE : 0) | (cr0 & CR0_AM ? HV_EXEC_CR0_AM : 0) |
-                      (efer & EFER_LMA ? HV_EXEC_EFER_LMA : 0) | (dr7 & DR7_ENABLES ? HV_EXEC_DEBUG_ACTIVE : 0) |
+    return (uint16_t)(FIELD_GET(SEG_DPL, ss) | (cr0 & CR0_PE ? HV_EXEC_CR0_PE : 0) |
+                      (cr0 & CR0_AM ? HV_EXEC_CR0_AM : 0) | (efer & EFER_LMA ? HV_EXEC_EFER_LMA : 0) |
+                      (dr7 & DR7_ENABLES ? HV_EXEC_DEBUG_ACTIVE : 0) |
                       (v->event & HV_PENDING_INT_VALID ? HV_EXEC_INTERRUPTION_PENDING : 0) |
                       (shadow ? HV_EXEC_INTERRUPT_SHADOW : 0));
 }
@@ -319,14 +336,15 @@ enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value)
 }
 
 /*
- * Guest-state fields, but for the link pointer (whole, or its upper half). Neither interrupts nor kicks end a shutdown or a wait for SIPI: a guest entered so would keep
- * the CPU. VMWRITE takes 32 bits of the activity state.
+ * Guest-state fields, but for the link pointer (whole, or its upper half). Neither interrupts nor kicks end a
+ * shutdown or a wait for SIPI: a guest entered so would keep the CPU. VMWRITE takes 32 bits of the activity state.
  */
 static bool may_raw_set(uint32_t field, uint64_t value)
 {
     if (FIELD_GET(VMCS_ENC_TYPE, field) != VMCS_TYPE_GUEST || (field & ~(uint32_t)VMCS_ENC_HIGH) == VMCS_LINK_POINTER)
         return false;
-    return field != VMCS_GUEST_ACTIVITY || ((uint32_t)value != ACTIVITY_SHUTDOWN && (uint32_t)value != ACTIVITY_WAIT_SIPI);
+    return field != VMCS_GUEST_ACTIVITY ||
+           ((uint32_t)value != ACTIVITY_SHUTDOWN && (uint32_t)value != ACTIVITY_WAIT_SIPI);
 }
 
 enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value)

@@ -2,11 +2,11 @@
 /* One entry into the guest, and the brackets around entries: what VM exits do not restore of the host. */
 #include "vmx.h"
 #include "vmx_audit.h"
-#include <arch/vmx_insn.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 #include <arch/cpu.h>
+#include <arch/vmx_insn.h>
 
 /* ------------------------------------------------------------------------- host state, load */
 
@@ -26,8 +26,8 @@ static void load_host_state(struct vmx_vcpu *vmx)
 }
 
 /*
- * VM exits load null into ES, DS, FS, GS and LDTR, and clear IA32_DEBUGCTL (SDM 3C 28.5). Threads of the host may differ in these. The limits of TR and of
- * the tables are a CPU's own: see vmcs.c.
+ * VM exits load null into ES, DS, FS, GS and LDTR, and clear IA32_DEBUGCTL (SDM 3C 28.5). Threads of the host may
+ * differ in these. The limits of TR and of the tables are a CPU's own: see vmcs.c.
  */
 static void note_lost_state(struct vmx_vcpu *vmx)
 {
@@ -110,7 +110,10 @@ void vmx_put(struct vcpu *v)
 
 /* -------------------------------------------------------------------------------- injection */
 
-/* Clients ask for error codes where there are none, and the other way round: the vector and the mode alone decide (SDM 3C 27.2.1.3). */
+/*
+ * Clients ask for error codes where there are none, and the other way round: the vector and the mode alone decide
+ * (SDM 3C 27.2.1.3).
+ */
 static bool pushes_error_code(struct vcpu *v, uint64_t type, uint64_t vector)
 {
     if (type != HV_INT_TYPE_EXCEPTION || vector >= 32 || !(VEC_ERROR_CODE_MASK >> vector & 1))
@@ -137,9 +140,10 @@ static void inject(struct vcpu *v, uint64_t event)
 /* -------------------------------------------------------------------------------- the deadline */
 
 /*
- * Without a deadline too the guest's run ends this often, where the CPU can. Interrupts should see to that, but Bochs 2.7 keeps them from a guest
- * that is entered with RFLAGS.IF clear, and then neither a cancel nor a change of the memory map would ever reach it. Costs nothing on a plain
- * entry: the CPU loads the timer from the VMCS by itself.
+ * Without a deadline too the guest's run ends this often, where the CPU can. Interrupts should see to that, but Bochs
+ * 2.7 keeps them from a guest that is entered with RFLAGS.IF clear, and then neither a cancel nor a change of the
+ * memory map would ever reach it.
+ * Costs nothing on a plain entry: the CPU loads the timer from the VMCS by itself.
  */
 #define HEARTBEAT_NS 1000000ull
 
@@ -148,7 +152,10 @@ static uint64_t heartbeat_ticks(unsigned shift)
     return (cpu_facts()->tsc_hz / (1000000000ull / HEARTBEAT_NS) >> shift) + 1;
 }
 
-/* The timer counts down at the TSC's rate divided by 2^n; it is an upper bound, so a long deadline just exits early and often. */
+/*
+ * The timer counts down at the TSC's rate divided by 2^n; it is an upper bound, so a long deadline just exits early
+ * and often.
+ */
 static void arm_timer(struct vmx_vcpu *vmx)
 {
     unsigned shift = (unsigned)FIELD_GET(VMX_MISC_TIMER_SHIFT, vmx_caps.misc);

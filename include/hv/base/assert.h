@@ -8,10 +8,10 @@
 #define HV_STRINGIFY_(x) #x
 #define HV_STRINGIFY(x)  HV_STRINGIFY_(x)
 
-#define HV_ASSERT(cond)                                                                       \
-    do {                                                                                      \
-        if (__builtin_expect(!(cond), 0))                                                     \
-            hv_host_panic(__FILE__ ":" HV_STRINGIFY(__LINE__) ": assertion failed: " #cond);  \
+#define HV_ASSERT(cond)                                                                      \
+    do {                                                                                     \
+        if (__builtin_expect(!(cond), 0))                                                    \
+            hv_host_panic(__FILE__ ":" HV_STRINGIFY(__LINE__) ": assertion failed: " #cond); \
     } while (0)
 
 #endif

@@ -17,11 +17,11 @@
 #define FIELD_GET(mask, value) (((uint64_t)(value) & (mask)) >> __builtin_ctzll(mask))
 #define FIELD_PUT(mask, value) (((uint64_t)(value) << __builtin_ctzll(mask)) & (mask))
 
-#define ARRAY_COUNT(a)         (sizeof(a) / sizeof((a)[0]))
-#define ALIGN_DOWN(x, a)       ((x) & ~((a) - 1))
-#define ALIGN_UP(x, a)         (((x) + ((a) - 1)) & ~((a) - 1))
-#define IS_ALIGNED(x, a)       (((x) & ((a) - 1)) == 0)
-#define CONTAINER_OF(p, T, m)  ((T *)((char *)(p) - offsetof(T, m)))
+#define ARRAY_COUNT(a)        (sizeof(a) / sizeof((a)[0]))
+#define ALIGN_DOWN(x, a)      ((x) & ~((a)-1))
+#define ALIGN_UP(x, a)        (((x) + ((a)-1)) & ~((a)-1))
+#define IS_ALIGNED(x, a)      (((x) & ((a)-1)) == 0)
+#define CONTAINER_OF(p, T, m) ((T *)((char *)(p)-offsetof(T, m)))
 
 #define HV_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define HV_MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -8,7 +8,8 @@
 
 /*
  * Formats into buf (always NUL-terminated when size > 0) and returns the length the whole text would have had.
- * Understands %s %c %d %u %x %p %%, the length modifiers l, ll and z, a width and the flag 0: what the library itself uses.
+ * Understands %s %c %d %u %x %p %%, the length modifiers l, ll and z, a width and the flag 0: what the library itself
+ * uses.
  */
 size_t hv_vformat(char *buf, size_t size, const char *fmt, va_list ap);
 size_t hv_format(char *buf, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What virt/ calls: the vendor-neutral functions of arch/x86_64/, and the table of operations that VMX and SVM each implement.
+ * What virt/ calls: the vendor-neutral functions of arch/x86_64/, and the table of operations that VMX and SVM each
+ * implement.
  * A backend enters once and describes what happened in the words of struct hv_exit; it neither loops nor decides.
  */
 #ifndef ARCH_BACKEND_H
@@ -11,11 +12,11 @@
 
 /* What a backend keeps of each CPU while virtualization is on. */
 struct backend_cpu {
-    void *region;           /* a page for the CPU: VMXON region, host save area */
+    void *region; /* a page for the CPU: VMXON region, host save area */
     hv_hpa_t region_pa;
-    struct vcpu *current;   /* whose control structure is current here */
+    struct vcpu *current; /* whose control structure is current here */
     uint64_t saved_cr0, saved_cr4;
-    enum hv_status status;  /* of the last cpu_on */
+    enum hv_status status; /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
 struct hv_backend {
@@ -33,27 +34,42 @@ struct hv_backend {
     struct vcpu *(*vcpu_create)(struct npt *npt); /* all registers zero; thread context; NULL: no memory */
     void (*vcpu_destroy)(struct vcpu *v);         /* thread context */
 
-    /* Pinned. Between the two the vcpu belongs to this CPU and all its state may be accessed. No FPU, MSR or debug state is switched here. */
-    void (*acquire)(struct vcpu *v); /* make its control structure current here */
+    /*
+     * Pinned. Between the two the vcpu belongs to this CPU and all its state may be accessed. No FPU, MSR or debug
+     * state is switched here.
+     */
+    void (*acquire)(struct vcpu *v);                /* make its control structure current here */
     void (*fetch)(struct vcpu *v, uint32_t groups); /* hardware -> vcpu, only after acquire, while still pinned */
 
-    /* The common case of stepping over an instruction: RIP moves on and nothing else does. False: it is not that simple, and nothing was changed. */
+    /*
+     * The common case of stepping over an instruction: RIP moves on and nothing else does. False: it is not that
+     * simple, and nothing was changed.
+     */
     bool (*advance)(struct vcpu *v, uint8_t length);
     void (*context)(struct vcpu *v, struct hv_exit *exit); /* fills exit->vp; after acquire, while still pinned */
 
-    /* The entry bracket around any number of entries: host state that the hardware restores at each exit, and that only leave restores. Pinned. */
+    /*
+     * The entry bracket around any number of entries: host state that the hardware restores at each exit, and that
+     * only leave restores. Pinned.
+     */
     void (*load)(struct vcpu *v);
     void (*put)(struct vcpu *v);
 
     /* One entry, between load and put, with interrupts off. */
     void (*enter)(struct vcpu *v, struct hv_exit *exit);
 
-    /* Makes a guest's accesses exit (or not, again) to an MSR that it may use directly; all others always exit. While the VP is not entered. */
+    /*
+     * Makes a guest's accesses exit (or not, again) to an MSR that it may use directly; all others always exit. While
+     * the VP is not entered.
+     */
     void (*exit_on_msr)(struct vcpu *v, uint32_t index, bool reads, bool writes);
 
     enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
 
-    /* Would the CPU refuse the next entry, and by which rule? Enters nothing; after acquire. NULL: no auditor for this CPU. */
+    /*
+     * Would the CPU refuse the next entry, and by which rule? Enters nothing; after acquire. NULL: no auditor for
+     * this CPU.
+     */
     bool (*audit)(struct vcpu *v, struct hv_audit_finding *out);
 
     enum hv_status (*raw_get)(struct vcpu *v, uint32_t field, uint64_t *value); /* after acquire */
@@ -70,7 +86,10 @@ const struct hv_platform *backend_probe(void); /* see hv_platform */
 struct backend_cpu *backend_cpu(void);
 struct backend_cpu *backend_cpu_of(uint32_t cpu);
 
-/* One user more or less of virtualization on this machine; the first turns it on on all CPUs, the last off. Thread context. */
+/*
+ * One user more or less of virtualization on this machine; the first turns it on on all CPUs, the last off. Thread
+ * context.
+ */
 enum hv_status backend_on(void);
 void backend_off(void);
 
@@ -103,7 +122,10 @@ void vcpu_write_xcr0(struct vcpu *v, uint64_t value);
 /* CR4 bits that fpu.c needs while virtualization is on: OSFXSR, and OSXSAVE where the CPU has XSAVE. */
 uint64_t fpu_cr4_bits(void);
 
-/* Puts the guest's debug registers into the CPU's, so that the guest may use them without exits. Between load and put. */
+/*
+ * Puts the guest's debug registers into the CPU's, so that the guest may use them without exits. Between load and
+ * put.
+ */
 void vcpu_use_debug_registers(struct vcpu *v);
 
 /* Facts of this CPU that policy needs. */
@@ -116,8 +138,8 @@ struct cpu_facts {
     bool tsc_leaf_is_true;              /* CPUID 15H says the same */
     uint64_t cr4_allowed;               /* CR4 bits that a guest may set */
     uint64_t efer_allowed;
-    uint64_t guest_physical_limit;      /* one past the last guest-physical address */
-    bool has_rdtscp;                    /* RDTSCP and IA32_TSC_AUX */
+    uint64_t guest_physical_limit; /* one past the last guest-physical address */
+    bool has_rdtscp;               /* RDTSCP and IA32_TSC_AUX */
 };
 const struct cpu_facts *cpu_facts(void);
 void cpu_find_facts(void); /* backend.c, once */

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Privileged instructions as functions: only what C can not say, no policy. All of them are here, so that desk tests can put a fake of this
- * header before it in the include path.
+ * Privileged instructions as functions: only what C can not say, no policy. All of them are here, so that desk tests
+ * can put a fake of this header before it in the include path.
  */
 #ifndef ARCH_CPU_H
 #define ARCH_CPU_H
 
 #include <stdint.h>
 
-#define CPU_READ_REG(name, insn)                      \
-    static inline uint64_t cpu_read_##name(void)      \
-    {                                                 \
-        uint64_t v;                                   \
+#define CPU_READ_REG(name, insn)                          \
+    static inline uint64_t cpu_read_##name(void)          \
+    {                                                     \
+        uint64_t v;                                       \
         __asm__ volatile("mov %%" insn ", %0" : "=r"(v)); \
-        return v;                                     \
+        return v;                                         \
     }
-#define CPU_WRITE_REG(name, insn)                                        \
-    static inline void cpu_write_##name(uint64_t v)                      \
-    {                                                                    \
-        __asm__ volatile("mov %0, %%" insn : : "r"(v) : "memory");       \
+#define CPU_WRITE_REG(name, insn)                                  \
+    static inline void cpu_write_##name(uint64_t v)                \
+    {                                                              \
+        __asm__ volatile("mov %0, %%" insn : : "r"(v) : "memory"); \
     }
 
 CPU_READ_REG(cr0, "cr0")
@@ -119,12 +119,12 @@ static inline void cpu_write_idtr(struct cpu_table_register t)
     __asm__ volatile("lidt %0" : : "m"(t));
 }
 
-#define CPU_READ_SELECTOR(name)                                 \
-    static inline uint16_t cpu_read_##name(void)                \
-    {                                                           \
-        uint16_t v;                                             \
-        __asm__ volatile("mov %%" #name ", %0" : "=rm"(v));     \
-        return v;                                               \
+#define CPU_READ_SELECTOR(name)                             \
+    static inline uint16_t cpu_read_##name(void)            \
+    {                                                       \
+        uint16_t v;                                         \
+        __asm__ volatile("mov %%" #name ", %0" : "=rm"(v)); \
+        return v;                                           \
     }
 CPU_READ_SELECTOR(es)
 CPU_READ_SELECTOR(cs)
@@ -134,10 +134,10 @@ CPU_READ_SELECTOR(fs)
 CPU_READ_SELECTOR(gs)
 #undef CPU_READ_SELECTOR
 
-#define CPU_LOAD_SELECTOR(name)                                  \
-    static inline void cpu_load_##name(uint16_t selector)        \
-    {                                                            \
-        __asm__ volatile("mov %0, %%" #name : : "r"(selector));  \
+#define CPU_LOAD_SELECTOR(name)                                 \
+    static inline void cpu_load_##name(uint16_t selector)       \
+    {                                                           \
+        __asm__ volatile("mov %0, %%" #name : : "r"(selector)); \
     }
 CPU_LOAD_SELECTOR(es)
 CPU_LOAD_SELECTOR(ds)

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Second-level page tables: one radix walker for EPT, NPT and IOMMU tables. What differs between them is data
- * (struct npt_format).
+ * Second-level page tables: one radix walker for EPT, NPT and IOMMU tables. What differs between them is data (struct
+ * npt_format).
  *
  * The tables are the only record of a partition's memory map: which host page backs a guest page, with which rights.
  *
- * Every change is made in two steps so that it either happens as a whole or not at all: first all table pages that it can need
- * are allocated (this may fail, and then nothing has changed), then the entries are written (this cannot fail). Table pages that
- * a change makes superfluous are kept in npt.retired: CPUs may still be walking them. The caller makes every CPU forget the old
- * translations and then calls npt_reap.
+ * Every change is made in two steps so that it either happens as a whole or not at all: first all table pages that it
+ * can need are allocated (this may fail, and then nothing has changed), then the entries are written (this cannot
+ * fail). Table pages that a change makes superfluous are kept in npt.retired: CPUs may still be walking them. The
+ * caller makes every CPU forget the old translations and then calls npt_reap.
  *
- * Locking: changes to one npt are serialised by the caller (thread context). Walks (npt_lookup) may run at the same time as a
- * change, with interrupts off, on CPUs that the caller's shootdown waits for: entries are written and read as single 64-bit words.
+ * Locking: changes to one npt are serialised by the caller (thread context). Walks (npt_lookup) may run at the same
+ * time as a change, with interrupts off, on CPUs that the caller's shootdown waits for: entries are written and read
+ * as single 64-bit words.
  */
 #ifndef ARCH_NPT_H
 #define ARCH_NPT_H
@@ -35,16 +36,17 @@
 struct npt_format {
     const char *name;
     unsigned levels;
-    unsigned max_leaf_level;       /* 1, 2 or 3: the largest leaf that this CPU takes */
+    unsigned max_leaf_level; /* 1, 2 or 3: the largest leaf that this CPU takes */
     uint64_t present;
-    uint64_t address;              /* mask of the physical address in an entry */
-    uint64_t table;                /* bits set in every entry that points to a table */
-    uint64_t leaf;                 /* bits set in every leaf (memory type and the like) */
-    uint64_t large;                /* bit that makes an entry above level 1 a leaf */
+    uint64_t address;                /* mask of the physical address in an entry */
+    uint64_t table;                  /* bits set in every entry that points to a table */
+    uint64_t leaf;                   /* bits set in every leaf (memory type and the like) */
+    uint64_t large;                  /* bit that makes an entry above level 1 a leaf */
     uint64_t rights[NPT_RIGHTS + 1]; /* bits for each combination of rights; 0: the format cannot express it */
-    uint64_t rights_mask;          /* all bits used in rights[] */
-    uint64_t accessed, dirty;      /* 0 when the format has none */
-    uint64_t tracked;              /* a bit of leaves that hardware ignores: says that the page was mapped with NPT_TRACK */
+    uint64_t rights_mask;            /* all bits used in rights[] */
+    uint64_t accessed, dirty;        /* 0 when the format has none */
+    /* a bit of leaves that hardware ignores: says that the page was mapped with NPT_TRACK */
+    uint64_t tracked;
 };
 
 struct npt_counts {
@@ -59,7 +61,8 @@ struct npt {
     struct npt_counts counts;
     void *spare;   /* chain of table pages allocated for the change under way */
     void *retired; /* chain of table pages that no entry points to any more, waiting for npt_reap */
-    bool tracks_dirty; /* something was mapped with NPT_TRACK; stays set. While it is false, CPUs need not maintain dirty bits */
+    /* something was mapped with NPT_TRACK; stays set. While it is false, CPUs need not maintain dirty bits */
+    bool tracks_dirty;
 };
 
 struct npt_leaf {
@@ -83,13 +86,14 @@ void npt_destroy(struct npt *npt);
 hv_gpa_t npt_limit(const struct npt *npt);
 
 /*
- * Maps [gpa, gpa + size) to the pages that `source` yields, with these rights, and replaces what was mapped there. Uses the largest leaves
- * that alignment, size and contiguity of the pages allow, and splits larger leaves at the ends of the range. `source` is called for every
- * 4K page, possibly more than once.
- * HV_E_INVALID: unaligned, empty, wraps, beyond npt_limit, rights that the format cannot express, or the source yields HV_HPA_NONE, an unaligned
- * or too wide address. HV_E_NO_MEMORY. In both cases nothing has changed.
+ * Maps [gpa, gpa + size) to the pages that `source` yields, with these rights, and replaces what was mapped there.
+ * Uses the largest leaves that alignment, size and contiguity of the pages allow, and splits larger leaves at the
+ * ends of the range. `source` is called for every 4K page, possibly more than once.
+ * HV_E_INVALID: unaligned, empty, wraps, beyond npt_limit, rights that the format cannot express, or the source
+ * yields HV_HPA_NONE, an unaligned or too wide address. HV_E_NO_MEMORY. In both cases nothing has changed.
  * A memory range mapped again keeps no accessed or dirty bits.
- * NPT_TRACK among the rights: leaves are 4K pages, which npt_protect and later splits leave marked. HV_E_INVALID: the format has no dirty bits.
+ * NPT_TRACK among the rights: leaves are 4K pages, which npt_protect and later splits leave marked. HV_E_INVALID: the
+ * format has no dirty bits.
  */
 enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights);
 
@@ -99,21 +103,29 @@ enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_
  */
 enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size);
 
-/* Changes the rights of all that is mapped in the range (holes stay holes). Errors as npt_unmap. Accessed and dirty bits stay. */
+/*
+ * Changes the rights of all that is mapped in the range (holes stay holes). Errors as npt_unmap. Accessed and dirty
+ * bits stay.
+ */
 enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigned rights);
 
 /* Looks one address up. False when nothing is mapped there. Takes no lock, allocates nothing. */
 bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf);
 
 /*
- * Tells which pages of the range were written since they were mapped or last asked for, and clears their dirty bits: bit n of `bitmap` (zeroed by
- * the caller; NULL: only clear) is that of page n, *count says how many there are. Until the caller has made every CPU forget the old translations, further
- * writes to these pages may go unnoticed; where *count is 0 there is nothing to forget.
- * HV_E_GPA_NOT_FOUND: a page of the range is not mapped with NPT_TRACK, and nothing has changed. HV_E_INVALID: the range, as above.
+ * Tells which pages of the range were written since they were mapped or last asked for, and clears their dirty bits:
+ * bit n of `bitmap` (zeroed by the caller; NULL: only clear) is that of page n, *count says how many there are. Until
+ * the caller has made every CPU forget the old translations, further writes to these pages may go unnoticed; where
+ * *count is 0 there is nothing to forget.
+ * HV_E_GPA_NOT_FOUND: a page of the range is not mapped with NPT_TRACK, and nothing has changed. HV_E_INVALID: the
+ * range, as above.
  */
 enum hv_status npt_take_dirty(struct npt *npt, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap, uint64_t *count);
 
-/* The page that was looked up, before any shootdown since then, is being written by somebody other than the guest. Takes no lock. */
+/*
+ * The page that was looked up, before any shootdown since then, is being written by somebody other than the guest.
+ * Takes no lock.
+ */
 void npt_mark_dirty(const struct npt *npt, const struct npt_leaf *leaf);
 
 /* Frees the retired table pages. Every CPU has forgotten the translations from before the last change. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One virtual CPU as the core sees it: a cache of its registers in front of the hardware's control structure, and what the core wants of the next entry.
+ * One virtual CPU as the core sees it: a cache of its registers in front of the hardware's control structure, and
+ * what the core wants of the next entry.
  *
- * Register state moves by groups. A group's bit in `valid` says that the fields here are the guest's; else the hardware holds them and vcpu_need fetches them. A bit
- * in `dirty` says that the hardware has to be given them before the next entry. So an exit that needs RIP only reads RIP, and an entry
- * after which nothing was changed writes nothing.
+ * Register state moves by groups. A group's bit in `valid` says that the fields here are the guest's; else the
+ * hardware holds them and vcpu_need fetches them. A bit in `dirty` says that the hardware has to be given them before
+ * the next entry. So an exit that needs RIP only reads RIP, and an entry after which nothing was changed writes
+ * nothing.
  *
  *     vcpu_need(v, VCPU_RIP | VCPU_CS);   ... v->rip ...          read
- *     v->rip += n; vcpu_changed(v, VCPU_RIP);                     write (whole groups: need first unless all fields of the group are set)
+ *     v->rip += n; vcpu_changed(v, VCPU_RIP); write (whole groups: need first unless all fields of the group are set)
  */
 #ifndef ARCH_VCPU_H
 #define ARCH_VCPU_H
@@ -21,33 +23,38 @@
 /* segments in the order of enum hv_reg */
 enum vcpu_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 
+/* clang-format off */
 /* general registers by their number in instructions and in enum hv_reg */
-enum vcpu_gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_R15 = 15, GPR_COUNT };
+enum vcpu_gpr {
+    GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+    GPR_R8, GPR_R15 = 15, GPR_COUNT
+};
+/* clang-format on */
 
 /* register groups */
-#define VCPU_RIP       (1u << 0)
-#define VCPU_RSP       (1u << 1)
-#define VCPU_RFLAGS    (1u << 2)
-#define VCPU_CR0       (1u << 3)
-#define VCPU_CR3       (1u << 4)
-#define VCPU_CR4       (1u << 5)
-#define VCPU_EFER      (1u << 6)
-#define VCPU_PDPTE     (1u << 7) /* read back after exits; loaded by the core when the guest uses PAE paging */
-#define VCPU_TABLES    (1u << 8) /* IDTR, GDTR */
-#define VCPU_DR7       (1u << 9)
-#define VCPU_SYSENTER  (1u << 10)
-#define VCPU_PAT       (1u << 11)
-#define VCPU_INTR      (1u << 12) /* interrupt shadow, NMI masking, pending debug exceptions */
-#define VCPU_CR8       (1u << 13)
-#define VCPU_TSC       (1u << 14) /* tsc_offset */
-#define VCPU_CONTROLS  (1u << 15) /* struct vcpu_controls; never fetched */
-#define VCPU_SEG(s)    (1u << (16 + (s)))
-#define VCPU_CS        VCPU_SEG(SEG_CS)
-#define VCPU_SS        VCPU_SEG(SEG_SS)
-#define VCPU_SEGS      (0xffu << 16)
-#define VCPU_ALL       0x00ffffffu
+#define VCPU_RIP      (1u << 0)
+#define VCPU_RSP      (1u << 1)
+#define VCPU_RFLAGS   (1u << 2)
+#define VCPU_CR0      (1u << 3)
+#define VCPU_CR3      (1u << 4)
+#define VCPU_CR4      (1u << 5)
+#define VCPU_EFER     (1u << 6)
+#define VCPU_PDPTE    (1u << 7) /* read back after exits; loaded by the core when the guest uses PAE paging */
+#define VCPU_TABLES   (1u << 8) /* IDTR, GDTR */
+#define VCPU_DR7      (1u << 9)
+#define VCPU_SYSENTER (1u << 10)
+#define VCPU_PAT      (1u << 11)
+#define VCPU_INTR     (1u << 12) /* interrupt shadow, NMI masking, pending debug exceptions */
+#define VCPU_CR8      (1u << 13)
+#define VCPU_TSC      (1u << 14) /* tsc_offset */
+#define VCPU_CONTROLS (1u << 15) /* struct vcpu_controls; never fetched */
+#define VCPU_SEG(s)   (1u << (16 + (s)))
+#define VCPU_CS       VCPU_SEG(SEG_CS)
+#define VCPU_SS       VCPU_SEG(SEG_SS)
+#define VCPU_SEGS     (0xffu << 16)
+#define VCPU_ALL      0x00ffffffu
 /* groups that a running guest can not change behind our back: never invalidated by an entry */
-#define VCPU_STICKY    (VCPU_TSC | VCPU_CONTROLS)
+#define VCPU_STICKY   (VCPU_TSC | VCPU_CONTROLS)
 
 /* What the core wants of the next entries. Changing one: vcpu_changed(v, VCPU_CONTROLS). */
 struct vcpu_controls {
@@ -60,7 +67,12 @@ struct vcpu_controls {
 };
 
 /* MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put. */
-enum vcpu_msr { VCPU_MSR_STAR, VCPU_MSR_LSTAR, VCPU_MSR_CSTAR, VCPU_MSR_SFMASK, VCPU_MSR_KERNEL_GS_BASE, VCPU_MSR_TSC_AUX, VCPU_MSR_COUNT };
+/* clang-format off */
+enum vcpu_msr {
+    VCPU_MSR_STAR, VCPU_MSR_LSTAR, VCPU_MSR_CSTAR, VCPU_MSR_SFMASK, VCPU_MSR_KERNEL_GS_BASE,
+    VCPU_MSR_TSC_AUX, VCPU_MSR_COUNT
+};
+/* clang-format on */
 
 struct vcpu {
     /* read and written by *_entry.asm: keep the offsets in offsets.c */
@@ -86,21 +98,21 @@ struct vcpu {
 
     /* extended state; the image is in standard (not compacted) XSAVE format, valid between runs */
     uint64_t xcr0, xss;
-    void *xsave;        /* the guest's, xsave_size bytes, 64-byte aligned */
-    void *host_xsave;   /* the host's, while the guest's is loaded */
+    void *xsave;                            /* the guest's, xsave_size bytes, 64-byte aligned */
+    void *host_xsave;                       /* the host's, while the guest's is loaded */
     void *xsave_memory, *host_xsave_memory; /* as allocated */
     uint64_t host_xcr0;
     uint64_t host_cr0_ts;
-    bool dr_loaded;     /* the debug registers hold the guest's values */
-    bool dr_wanted;     /* the guest uses debug registers: load them with the rest */
+    bool dr_loaded; /* the debug registers hold the guest's values */
+    bool dr_wanted; /* the guest uses debug registers: load them with the rest */
     uint64_t host_dr[4], host_dr6, host_dr7;
 
     uint64_t msr[VCPU_MSR_COUNT]; /* valid between vcpu_put and vcpu_load */
     uint64_t host_msr[VCPU_MSR_COUNT];
 
     /*
-     * The event to inject at the next entry, in the layout of HV_REG_PENDING_INTERRUPTION. After an exit: the event whose delivery the exit
-     * interrupted, or what was not injected for a failed entry; 0 for none.
+     * The event to inject at the next entry, in the layout of HV_REG_PENDING_INTERRUPTION. After an exit: the event
+     * whose delivery the exit interrupted, or what was not injected for a failed entry; 0 for none.
      */
     uint64_t event;
 
@@ -113,9 +125,9 @@ struct vcpu {
     uint64_t npt_seen;                       /* generation at the last flush */
     bool flush_guest;                        /* drop guest-virtual translations before the next entry */
     uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
-    bool loaded;                               /* between vcpu_load and vcpu_put */
+    bool loaded;                             /* between vcpu_load and vcpu_put */
     uint64_t migrations;
-    struct hv_audit_finding finding;         /* of the last refused entry */
+    struct hv_audit_finding finding; /* of the last refused entry */
 };
 
 #endif

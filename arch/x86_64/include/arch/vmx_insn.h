@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The VMX instructions as functions (SDM 3C chapter 31). Desk tests put a fake of this header before it in the include path. */
+/*
+ * The VMX instructions as functions (SDM 3C chapter 31). Desk tests put a fake of this header before it in the
+ * include path.
+ */
 #ifndef ARCH_VMX_INSN_H
 #define ARCH_VMX_INSN_H
 
