@@ -9,6 +9,8 @@ set -eu
 wanted() {
     cat <<'END'
 clang                clang
+clang-format         clang-format
+clang-tidy           clang-tidy
 lld                  ld.lld
 lld                  lld-link
 llvm                 llvm-objcopy

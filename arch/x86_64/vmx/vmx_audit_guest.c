@@ -216,7 +216,7 @@ static uint64_t pdpte_memory(struct audit *a, uint64_t unused)
     for (uint32_t i = 0; i < 4; i++) {
         uint64_t pdpte, wrong;
 
-        if (!audit_memory(a, table + 8 * i, &pdpte))
+        if (!audit_memory(a, table + 8ull * i, &pdpte))
             return 0;
         wrong = pdpte_wrong(a, pdpte);
         if (wrong) {
