@@ -9,9 +9,9 @@
 
 /* ------------------------------------------------------------------------------- the map */
 
-static hv_hpa_t source_page(void *arg, uint64_t offset)
+static hv_hpa_t source_page(void *arg, uint64_t offset, uint64_t *size)
 {
-    return hv_host_virt_to_phys((const char *)arg + offset);
+    return hv_host_virt_to_phys((const char *)arg + offset, size);
 }
 
 /* Page-aligned, not empty, and inside what a guest can address. */

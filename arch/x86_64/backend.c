@@ -100,7 +100,7 @@ static enum hv_status alloc_cpus(void)
             free_cpus();
             return HV_E_NO_MEMORY;
         }
-        cpus[i].region_pa = hv_host_virt_to_phys(cpus[i].region);
+        cpus[i].region_pa = hv_host_virt_to_phys(cpus[i].region, NULL);
     }
     return HV_OK;
 }

@@ -45,11 +45,12 @@ struct change {
     bool bad_page;   /* dry run: the source yielded an address that no entry can hold */
     uint64_t needed; /* dry run: table pages that the change takes */
 
-    /* map: the run of contiguous pages [run, run_end) that begins at run_pa, and the page that follows it */
+    /* map: the run of contiguous pages [run, run_end) that begins at run_pa, and what the source has behind it */
     npt_source_fn *source;
     void *arg;
     hv_gpa_t run, run_end;
     hv_hpa_t run_pa, next_pa;
+    uint64_t next_size;
 
     /* take_dirty */
     bool untracked; /* dry run: there are pages whose writes nobody watches */
@@ -96,7 +97,7 @@ static uint64_t *table_of(const struct npt *npt, uint64_t entry)
 
 static uint64_t table_entry(const struct npt *npt, const uint64_t *table)
 {
-    return hv_host_virt_to_phys(table) | npt->format->table;
+    return hv_host_virt_to_phys(table, NULL) | npt->format->table;
 }
 
 static bool is_empty(const struct npt *npt, const uint64_t *table)
@@ -298,20 +299,25 @@ static void pass(struct change *c, bool dry)
 
 /* ------------------------------------------------------------------------------------ map */
 
-static hv_hpa_t source_page(struct change *c, hv_gpa_t gpa)
+/* What the source has at gpa, and how far it goes on from there: whole pages, not beyond the range. */
+static void next_run(struct change *c, hv_gpa_t gpa)
 {
-    hv_hpa_t pa = c->source(c->arg, gpa - c->start);
+    uint64_t left = c->end - gpa, size = left, address = c->npt->format->address;
+    hv_hpa_t pa = c->source(c->arg, gpa - c->start, &size);
 
-    return pa & ~c->npt->format->address ? HV_HPA_NONE : pa;
+    size = HV_MIN(ALIGN_DOWN(HV_MAX(size, HV_PAGE_SIZE), HV_PAGE_SIZE), left);
+    /* the last page of the run has to be one that entries can hold */
+    c->next_pa = (pa | (pa + (size - HV_PAGE_SIZE))) & ~address ? HV_HPA_NONE : pa;
+    c->next_size = size;
 }
 
 static void run_reset(struct change *c)
 {
     c->run_end = c->start;
-    c->next_pa = source_page(c, c->start);
+    next_run(c, c->start);
 }
 
-/* Goes on to the run in which gpa lies. Pages come in order, so the source is asked for each of them once. */
+/* Goes on to the run in which gpa lies. Runs come in order, so the source is asked for each of them once. */
 static void run_advance(struct change *c, hv_gpa_t gpa)
 {
     if (gpa < c->run_end || c->bad_page)
@@ -321,8 +327,10 @@ static void run_advance(struct change *c, hv_gpa_t gpa)
     if (c->run_pa == HV_HPA_NONE)
         c->bad_page = true;
     do {
-        c->run_end += HV_PAGE_SIZE;
-        c->next_pa = c->run_end < c->end ? source_page(c, c->run_end) : HV_HPA_NONE;
+        c->run_end += c->next_size;
+        c->next_pa = HV_HPA_NONE;
+        if (c->run_end < c->end)
+            next_run(c, c->run_end);
     } while (c->next_pa != HV_HPA_NONE && c->next_pa == c->run_pa + (c->run_end - c->run));
 }
 
@@ -451,7 +459,7 @@ enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
     *npt = (struct npt){.format = format, .root = hv_host_page_alloc(), .root_pa = HV_HPA_NONE};
     if (!npt->root)
         return HV_E_NO_MEMORY;
-    npt->root_pa = hv_host_virt_to_phys(npt->root);
+    npt->root_pa = hv_host_virt_to_phys(npt->root, NULL);
     npt->counts.tables = 1;
     return HV_OK;
 }

@@ -43,9 +43,9 @@ void hv_host_page_free(void *page)
     page_free(page);
 }
 
-hv_hpa_t hv_host_virt_to_phys(const volatile void *va)
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)
 {
-    return virt_to_phys(va);
+    return virt_to_phys_run(va, size);
 }
 
 void *hv_host_phys_to_virt(hv_hpa_t pa)

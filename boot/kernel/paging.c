@@ -155,19 +155,34 @@ bool paging_prepare(uint64_t va, uint64_t length)
     return true;
 }
 
-uint64_t virt_to_phys(const volatile void *p)
+static void limit(uint64_t *size, uint64_t most)
 {
-    uint64_t va = (uintptr_t)p, sign = va >> 47, *entry;
+    if (size && *size > most)
+        *size = most;
+}
+
+uint64_t virt_to_phys_run(const volatile void *p, uint64_t *size)
+{
+    uint64_t va = (uintptr_t)p, sign = va >> 47, offset, *entry;
     unsigned level;
 
-    if (va - BOOT_DIRECT_MAP - largest.base < largest.end - largest.base)
+    if (va - BOOT_DIRECT_MAP - largest.base < largest.end - largest.base) {
+        limit(size, largest.end - (va - BOOT_DIRECT_MAP));
         return va - BOOT_DIRECT_MAP;
+    }
     if (!root || (sign && sign != 0x1ffff)) /* not canonical */
         return PHYS_NONE;
     entry = find_leaf(va, &level);
     if (!entry)
         return PHYS_NONE;
-    return (*entry & PTE_ADDRESS & ~(level_size(level) - 1)) | (va & (level_size(level) - 1));
+    offset = va & (level_size(level) - 1);
+    limit(size, level_size(level) - offset);
+    return (*entry & PTE_ADDRESS & ~(level_size(level) - 1)) | offset;
+}
+
+uint64_t virt_to_phys(const volatile void *p)
+{
+    return virt_to_phys_run(p, NULL);
 }
 
 void *phys_to_virt(uint64_t pa)

@@ -65,11 +65,14 @@ void hv_host_page_free(void *page); /* not NULL */
 
 /*
  * The physical address behind a host-virtual one: for pages of hv_host_page_alloc and for memory that the caller maps
- * into a guest. HV_HPA_NONE when nothing is mapped there. The answer must stay true as long as the library uses
- * the page: for memory mapped into a guest, until it is unmapped.
+ * into a guest. HV_HPA_NONE when nothing is mapped there. The answer must stay true as long as the library uses the
+ * page: for memory mapped into a guest, until it is unmapped.
+ * *size (NULL: not asked) is how many bytes from va on are of interest, and becomes how many of these are known to be
+ * physically contiguous: at least up to the end of va's page. A host with a direct map leaves it as it is, and large
+ * mappings are then made in a few steps.
  * Context: thread or pinned. Does not sleep.
  */
-hv_hpa_t hv_host_virt_to_phys(const volatile void *va);
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size);
 
 /*
  * The reverse, for RAM: an address at which the host can read and write this page, valid for as long as the page is.

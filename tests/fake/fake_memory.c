@@ -132,7 +132,7 @@ void hv_host_page_free(void *page)
     fake_require_thread_context("hv_host_page_free");
     fake_require((uintptr_t)page % HV_PAGE_SIZE == 0, "hv_host_page_free: not the start of a page");
     fake_require(is_arena_page(page), "hv_host_page_free: no page of hv_host_page_alloc, or freed before");
-    fake_vmx_page_freed(hv_host_virt_to_phys(page));
+    fake_vmx_page_freed(hv_host_virt_to_phys(page, NULL));
     memset(page, 0xa5, HV_PAGE_SIZE);
     ASAN_POISON_MEMORY_REGION(page, HV_PAGE_SIZE);
     pthread_mutex_lock(&mutex);
@@ -174,16 +174,29 @@ void fake_ram_free(void *ram)
 
 /* -------------------------------------------------------------------------- addresses */
 
-hv_hpa_t hv_host_virt_to_phys(const volatile void *va)
+static void limit(uint64_t *size, uint64_t most)
+{
+    if (size && *size > most)
+        *size = most;
+}
+
+/* Pages of the arena lie in reverse order. */
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)
 {
     uintptr_t offset = (uintptr_t)va - (uintptr_t)arena;
 
     fake_require(fake_irqs_on(), "hv_host_virt_to_phys: interrupts are off");
-    if (is_arena_page(va))
+    if (is_arena_page(va)) {
+        limit(size, HV_PAGE_SIZE - offset % HV_PAGE_SIZE);
         return ARENA_PA + (ARENA_PAGES - 1 - offset / HV_PAGE_SIZE) * HV_PAGE_SIZE + offset % HV_PAGE_SIZE;
-    for (const struct ram *r = regions; r < regions + RAM_REGIONS; r++)
-        if (r->va && (uintptr_t)va - (uintptr_t)r->va < r->size)
-            return r->pa + ((uintptr_t)va - (uintptr_t)r->va);
+    }
+    for (const struct ram *r = regions; r < regions + RAM_REGIONS; r++) {
+        offset = (uintptr_t)va - (uintptr_t)r->va;
+        if (r->va && offset < r->size) {
+            limit(size, r->size - offset);
+            return r->pa + offset;
+        }
+    }
     return HV_HPA_NONE;
 }
 

@@ -148,8 +148,9 @@ void hv_host_page_free(void *page)
     pages_used--;
 }
 
-hv_hpa_t hv_host_virt_to_phys(const volatile void *va)
+hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)
 {
+    (void)size; /* an identity map: all of it is contiguous */
     return (uintptr_t)va < HV_SIZE_1G ? (uintptr_t)va : HV_HPA_NONE;
 }
 

@@ -69,7 +69,7 @@ static inline struct audit audit_npt(const struct npt *npt)
 {
     struct audit a = {.hash = 1};
 
-    assert_int_equal(hv_host_virt_to_phys(npt->root), npt->root_pa);
+    assert_int_equal(hv_host_virt_to_phys(npt->root, NULL), npt->root_pa);
     assert_null(npt->spare);
     audit_table(npt->format, npt->root_pa, npt->format->levels, &a);
     assert_memory_equal(&a.counts, &npt->counts, sizeof(a.counts));

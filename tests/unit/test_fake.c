@@ -61,7 +61,7 @@ static void misuse_of_context(void **state)
     flags = hv_host_irq_save();
     expect_assert_failure(hv_host_alloc(16));
     expect_assert_failure(hv_host_wait(&word, 0, 0));
-    expect_assert_failure(hv_host_virt_to_phys(page));
+    expect_assert_failure(hv_host_virt_to_phys(page, NULL));
     expect_assert_failure(hv_host_cpu_call(0, NULL, NULL));
     hv_host_irq_restore(flags);
     hv_host_page_free(page);
@@ -105,19 +105,19 @@ static void memory_is_zeroed(void **state)
 static void physical_addresses(void **state)
 {
     char *page = hv_host_page_alloc(), *ram = fake_ram_alloc(HV_SIZE_2M, HV_SIZE_1G);
-    hv_hpa_t pa = hv_host_virt_to_phys(page + 5);
+    hv_hpa_t pa = hv_host_virt_to_phys(page + 5, NULL);
 
     (void)state;
     assert_int_equal(pa % HV_PAGE_SIZE, 5);
     assert_int_not_equal(pa, (uintptr_t)page + 5);
     assert_ptr_equal(hv_host_phys_to_virt(pa), page + 5);
-    assert_int_equal(hv_host_virt_to_phys(ram + 4097), HV_SIZE_1G + 4097);
+    assert_int_equal(hv_host_virt_to_phys(ram + 4097, NULL), HV_SIZE_1G + 4097);
     assert_ptr_equal(hv_host_phys_to_virt(HV_SIZE_1G + HV_SIZE_2M - 1), ram + HV_SIZE_2M - 1);
     assert_null(hv_host_phys_to_virt(HV_SIZE_1G + HV_SIZE_2M));
-    assert_int_equal(hv_host_virt_to_phys(&pa), HV_HPA_NONE);
+    assert_int_equal(hv_host_virt_to_phys(&pa, NULL), HV_HPA_NONE);
     hv_host_page_free(page);
     expect_assert_failure(hv_host_phys_to_virt(pa));
-    assert_int_equal(hv_host_virt_to_phys(page), HV_HPA_NONE);
+    assert_int_equal(hv_host_virt_to_phys(page, NULL), HV_HPA_NONE);
     fake_ram_free(ram);
 }
 

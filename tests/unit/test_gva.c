@@ -788,8 +788,9 @@ static void test_denied_access_changes_nothing(void **state)
 }
 
 /* A device's page: mapped, and not RAM of the host's. */
-static hv_hpa_t device_page(void *arg, uint64_t offset)
+static hv_hpa_t device_page(void *arg, uint64_t offset, uint64_t *size)
 {
+    *size = HV_PAGE_SIZE;
     (void)arg;
     return 0xfe000000 + offset;
 }

@@ -286,13 +286,20 @@ static struct op choose_op(void)
 
 /* -------------------------------------------------------------------------------- steps */
 
-static hv_hpa_t source(void *arg, uint64_t offset)
+/* Tells of the pages behind the one asked for as far as it feels like it. */
+static hv_hpa_t source(void *arg, uint64_t offset, uint64_t *size)
 {
     const struct op *op = arg;
+    uint64_t left = *size, n = offset / HV_PAGE_SIZE, pages = 1;
+    hv_hpa_t pa = pattern_page(&op->pattern, n);
 
-    assert_true(offset < op->end - op->gpa && offset % HV_PAGE_SIZE == 0);
+    assert_true(offset % HV_PAGE_SIZE == 0 && left == op->end - op->gpa - offset);
     ((struct op *)arg)->pattern.calls++;
-    return pattern_page(&op->pattern, offset / HV_PAGE_SIZE);
+    while (pages < left / HV_PAGE_SIZE && pattern_page(&op->pattern, n + pages) == pa + pages * HV_PAGE_SIZE &&
+           !chance(5))
+        pages++;
+    *size = chance(2) ? 0 : pages * HV_PAGE_SIZE; /* 0: as if it said nothing, which means one page */
+    return pa;
 }
 
 static enum hv_status run(struct op *op)

@@ -101,8 +101,9 @@ static void flushes_follow_the_generation(void **state)
     flushes_are(1, 1);
 }
 
-static hv_hpa_t any_page(void *arg, uint64_t offset)
+static hv_hpa_t any_page(void *arg, uint64_t offset, uint64_t *size)
 {
+    *size = HV_PAGE_SIZE;
     (void)arg;
     return HV_SIZE_1G + offset;
 }
@@ -492,7 +493,7 @@ static void misuse_is_found(void **state)
     expect_assert_failure(vmx_read(VMCS_GUEST_PKRS));
     expect_assert_failure(vmx_write(VMCS_EXIT_REASON, 0));
     expect_assert_failure(vmx_vmxoff());
-    expect_assert_failure(vmx_vmptrld(hv_host_virt_to_phys(page)));
+    expect_assert_failure(vmx_vmptrld(hv_host_virt_to_phys(page, NULL)));
     expect_assert_failure(vmx_vmclear(backend_cpu_of(0)->region_pa));
     expect_assert_failure(vmx_entry(vmx())); /* interrupts on */
     expect_assert_failure(cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE));

@@ -206,8 +206,8 @@ static void write_constants(struct vmx_vcpu *vmx)
 {
     for (size_t i = 0; i < ARRAY_COUNT(vmcs_constants); i++)
         vmx_write(vmcs_constants[i].field, vmcs_constants[i].value);
-    vmx_write(VMCS_MSR_BITMAP, hv_host_virt_to_phys(vmx->msr_bitmap));
-    vmx_write(VMCS_VIRTUAL_APIC_ADDR, hv_host_virt_to_phys(vmx->virtual_apic));
+    vmx_write(VMCS_MSR_BITMAP, hv_host_virt_to_phys(vmx->msr_bitmap, NULL));
+    vmx_write(VMCS_VIRTUAL_APIC_ADDR, hv_host_virt_to_phys(vmx->virtual_apic, NULL));
     vmx_write(VMCS_EPTP, vmx->eptp);
     if (vmx->cpu2 & CPU2_VPID)
         vmx_write(VMCS_VPID, vmx->vpid);
@@ -349,7 +349,7 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
         return NULL;
     }
     bitmap_init(vmx->msr_bitmap);
-    vmx->vmcs_pa = hv_host_virt_to_phys(vmx->vmcs);
+    vmx->vmcs_pa = hv_host_virt_to_phys(vmx->vmcs, NULL);
     vmx->active_cpu = HV_CPU_NONE;
     vmx->eptp = ept_pointer(npt);
     vmx->vpid = vmx_controls.cpu2 & CPU2_VPID ? vpid_alloc() : 0;

@@ -37,6 +37,9 @@ size_t heap_used(void);
 /* PHYS_NONE when nothing is mapped there. */
 uint64_t virt_to_phys(const volatile void *va);
 
+/* The same, and cuts *size (NULL: not asked) down to what is known to be physically contiguous from va on. */
+uint64_t virt_to_phys_run(const volatile void *va, uint64_t *size);
+
 /* The direct map's address of RAM; NULL for what is not RAM. */
 void *phys_to_virt(uint64_t pa);
 

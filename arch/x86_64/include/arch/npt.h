@@ -73,8 +73,11 @@ struct npt_leaf {
     uint64_t *at;    /* where it was read; for npt_mark_dirty */
 };
 
-/* Where the pages of a mapping come from: the host-physical address of the page at `offset` into the range. */
-typedef hv_hpa_t npt_source_fn(void *arg, uint64_t offset);
+/*
+ * Where the pages of a mapping come from: the host-physical address of the page at `offset` into the range. *size is
+ * what is left of the range, and becomes how much from this page on is physically contiguous: a page or more.
+ */
+typedef hv_hpa_t npt_source_fn(void *arg, uint64_t offset, uint64_t *size);
 
 /* Allocates the root. HV_E_NO_MEMORY. */
 enum hv_status npt_init(struct npt *npt, const struct npt_format *format);
@@ -88,7 +91,7 @@ hv_gpa_t npt_limit(const struct npt *npt);
 /*
  * Maps [gpa, gpa + size) to the pages that `source` yields, with these rights, and replaces what was mapped there.
  * Uses the largest leaves that alignment, size and contiguity of the pages allow, and splits larger leaves at the
- * ends of the range. `source` is called for every 4K page, possibly more than once.
+ * ends of the range. `source` is asked for every page, by runs, twice.
  * HV_E_INVALID: unaligned, empty, wraps, beyond npt_limit, rights that the format cannot express, or the source
  * yields HV_HPA_NONE, an unaligned or too wide address. HV_E_NO_MEMORY. In both cases nothing has changed.
  * A memory range mapped again keeps no accessed or dirty bits.
