@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "runner.h"
 #include <kernel/memory.h>
+#include <whp/WinHvDiagnostics.h>
 
 /* -------------------------------------------------------------------------- what must not change */
 
@@ -136,6 +137,9 @@ CALL(set_state)    { return WHvSetVirtualProcessorState(p, vp, WHvVirtualProcess
 CALL(cpuid)        { return WHvGetVirtualProcessorCpuidOutput(p, vp, 0, 0, (WHV_CPUID_OUTPUT *)buffer); }
 CALL(read_gpa)     { return WHvReadGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
 CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
+CALL(finding)      { return WHvxGetAuditFinding(p, vp, (WHVX_AUDIT_FINDING *)buffer); }
+CALL(audit)        { return WHvxAuditVirtualProcessor(p, vp, (BOOL *)(buffer + 512), (WHVX_AUDIT_FINDING *)buffer); }
+CALL(triple_fault) { return WHvxGetTripleFault(p, vp, (WHVX_TRIPLE_FAULT *)buffer); }
 
 CALL(translate)
 {
@@ -180,6 +184,9 @@ static const struct {
     {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
     {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},
     {"WHvTranslateGva",                   0, call_translate,    MISSING,     MISSING,  BUSY},
+    {"WHvxGetAuditFinding",               0, call_finding,      MISSING,     MISSING,  BUSY},
+    {"WHvxAuditVirtualProcessor",         0, call_audit,        MISSING,     MISSING,  BUSY},
+    {"WHvxGetTripleFault",                0, call_triple_fault, MISSING,     MISSING,  BUSY},
 };
 /* clang-format on */
 

@@ -3,6 +3,7 @@
  * nothing has changed. */
 #include "arguments.h"
 #include <kernel/memory.h>
+#include <whp/WinHvDiagnostics.h>
 
 #define RWX      ((WHV_MAP_GPA_RANGE_FLAGS)VM_RWX)
 #define FLAGS(n) ((WHV_MAP_GPA_RANGE_FLAGS)(n))
@@ -145,7 +146,13 @@ static const WHV_MSR_ACTION_ENTRY bad_action = {.Index = 1, .ReadAction = 9};
     X(write7, "WHvWriteGpaRange: runs out of memory", E_ACCESSDENIED, WHvWriteGpaRange(p, 0, VM_MEMORY_SIZE - 8, write_back, b, 16)) \
     X(tr1, "WHvTranslateGva: no result", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, NULL, &gpa)) \
     X(tr2, "WHvTranslateGva: no address", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, &translation, NULL)) \
-    X(tr3, "WHvTranslateGva: unknown flag", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, (WHV_TRANSLATE_GVA_FLAGS)0x20, &translation, &gpa))
+    X(tr3, "WHvTranslateGva: unknown flag", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, (WHV_TRANSLATE_GVA_FLAGS)0x20, &translation, &gpa)) \
+    X(x1, "WHvxGetAuditFinding: no finding", E_INVALIDARG, WHvxGetAuditFinding(p, 0, NULL)) \
+    X(x2, "WHvxGetAuditFinding: no refused run before", WHV_E_INVALID_VP_STATE, WHvxGetAuditFinding(p, 0, (WHVX_AUDIT_FINDING *)b)) \
+    X(x3, "WHvxAuditVirtualProcessor: no verdict", E_INVALIDARG, WHvxAuditVirtualProcessor(p, 0, NULL, (WHVX_AUDIT_FINDING *)b)) \
+    X(x4, "WHvxAuditVirtualProcessor: no finding", E_INVALIDARG, WHvxAuditVirtualProcessor(p, 0, (BOOL *)b, NULL)) \
+    X(x5, "WHvxGetTripleFault: no buffer", E_INVALIDARG, WHvxGetTripleFault(p, 0, NULL)) \
+    X(x6, "WHvxGetTripleFault: no triple fault before", WHV_E_INVALID_VP_STATE, WHvxGetTripleFault(p, 0, (WHVX_TRIPLE_FAULT *)b))
 
 #define BAD_FUNCTION(id, text, wanted_, call_) \
     static HRESULT bad_##id(WHV_PARTITION_HANDLE p) \

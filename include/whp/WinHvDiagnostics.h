@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * BareWHP's own addition to the API, for which the Windows Hypervisor Platform has no counterpart: why a virtual
+ * processor could not be entered, or could not go on. The same things as in <hv/hv.h>, by handle.
+ *
+ * Words of the comments as in WinHvPlatform.h. All three: E_INVALIDARG for NULL or a handle that is not a live one,
+ * WHV_E_VP_DOES_NOT_EXIST, WHV_E_INVALID_VP_STATE while the virtual processor runs. After a failure the memory behind the
+ * pointers is as before. Context: thread.
+ */
+#ifndef WHP_WINHVDIAGNOSTICS_H
+#define WHP_WINHVDIAGNOSTICS_H
+
+#include "WinHvPlatform.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The rule that a refused state breaks. All strings are constants and stay valid. */
+typedef struct WHVX_AUDIT_FINDING {
+    const char *Rule;     /* short and stable: "guest.cs.type" */
+    const char *Field;    /* of the hardware's control structure: "GUEST_CS_ACCESS" */
+    const char *Text;     /* the rule in words */
+    const char *Section;  /* of the manual: "SDM 3C 27.3.1.2" */
+    UINT32 FieldEncoding; /* the CPU's number of the field */
+    UINT32 Entry;         /* for a rule about a list in memory: which entry, from 1; else 0 */
+    UINT64 Value;         /* what the field holds */
+    UINT64 WrongBits;     /* the bits of Value that break the rule; 0: the value as a whole does */
+} WHVX_AUDIT_FINDING;
+
+#define WHVX_TRIPLE_FAULT_VECTORS 3
+
+typedef struct WHVX_TRIPLE_FAULT {
+    UINT64 Rip, Cr3, Cr2;
+    WHV_X64_TABLE_REGISTER Idtr;
+    BOOL IdtReadable;   /* its first byte could be read through the guest's page tables */
+    UINT32 VectorCount; /* how many of the following are known */
+    struct {
+        UINT32 Vector;
+        UINT32 ErrorCode;
+    } Vectors[WHVX_TRIPLE_FAULT_VECTORS]; /* the exceptions that led to it, the first one first */
+} WHVX_TRIPLE_FAULT;
+
+/*
+ * After a run that ended with WHvRunVpExitReasonInvalidVpRegisterValue: the first rule of the manual that the state
+ * breaks.
+ * Errors: WHV_E_INVALID_VP_STATE when the last run did not end so.
+ */
+HRESULT WHVAPI WHvxGetAuditFinding(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, WHVX_AUDIT_FINDING *Finding);
+
+/*
+ * The same before a run. *Broken says whether the next run would be refused for the state of the virtual processor; if so
+ * *Finding is the first rule that is broken, else it is left as it was. Nothing runs.
+ * Errors: HRESULT_FROM_WIN32(ERROR_NOT_SUPPORTED) where the CPU's vendor has no such rules.
+ */
+HRESULT WHVAPI WHvxAuditVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, BOOL *Broken,
+                                         WHVX_AUDIT_FINDING *Finding);
+
+/*
+ * After a run that ended with WHvRunVpExitReasonUnrecoverableException: where, and which exceptions led to it.
+ * Errors: WHV_E_INVALID_VP_STATE when the last run did not end so.
+ */
+HRESULT WHVAPI WHvxGetTripleFault(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, WHVX_TRIPLE_FAULT *TripleFault);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
