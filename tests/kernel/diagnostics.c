@@ -41,7 +41,7 @@ TEST(diagnostics_triple_fault, "diagnostics: what led to a triple fault")
     WHV_REGISTER_VALUE idtr = {.Table = {.Limit = 0}};
     const WHV_REGISTER_NAME name = WHvX64RegisterIdtr;
     VM_GUEST(vm, VM_LONG, "exception_ud", NULL);
-    
+
     EXPECT_OK(WHvSetVirtualProcessorRegisters(vm.partition, 0, &name, 1, &idtr));
     EXPECT_EXIT(&vm, UnrecoverableException);
     REQUIRE(EXPECT_OK(WHvxGetTripleFault(vm.partition, 0, &fault)));
