@@ -14,10 +14,10 @@ static hv_hpa_t source_page(void *arg, uint64_t offset, uint64_t *size)
     return hv_host_virt_to_phys((const char *)arg + offset, size);
 }
 
-/* Page-aligned, not empty, and inside what a guest can address. */
-static bool is_guest_range(hv_gpa_t gpa, uint64_t size)
+/* Page-aligned, not empty, and inside what this partition's guest can address. */
+static bool is_guest_range(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
 {
-    hv_gpa_t limit = cpu_facts()->guest_physical_limit;
+    hv_gpa_t limit = HV_MIN(cpu_facts()->guest_physical_limit, BIT64(p->properties.physical_address_width));
 
     return size && IS_ALIGNED(gpa | size, HV_PAGE_SIZE) && gpa < limit && size <= limit - gpa;
 }
@@ -47,7 +47,7 @@ static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(gpa, size) || !is_source_range(source, size) || !flags || flags & ~(NPT_RIGHTS | NPT_TRACK))
+    if (!is_guest_range(p, gpa, size) || !is_source_range(source, size) || !flags || flags & ~(NPT_RIGHTS | NPT_TRACK))
         return HV_E_INVALID;
     st = npt_map(&p->npt, gpa, size, source_page, (void *)(uintptr_t)source, flags);
     if (st == HV_OK)
@@ -61,7 +61,7 @@ static enum hv_status unmap_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(gpa, size))
+    if (!is_guest_range(p, gpa, size))
         return HV_E_INVALID;
     st = npt_unmap(&p->npt, gpa, size);
     if (st == HV_OK)
@@ -105,7 +105,7 @@ static enum hv_status query_dirty_locked(struct hv_partition *p, hv_gpa_t gpa, u
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(gpa, size) || !is_bitmap(bitmap, bytes, size))
+    if (!is_guest_range(p, gpa, size) || !is_bitmap(bitmap, bytes, size))
         return HV_E_INVALID;
     if (bitmap)
         memset(bitmap, 0, bytes);

@@ -320,6 +320,23 @@ TEST(memory_above_4g, "memory: a GPA above 4 GiB, a GVA in the upper half")
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterRax), 0xabcdef);
 }
 
+static void narrow_addresses(struct vm *vm)
+{
+    const UINT32 bits = 36;
+
+    vm_set_property(vm, WHvPartitionPropertyCodePhysicalAddressWidth, &bits, sizeof(bits));
+}
+
+TEST(memory_narrow, "memory: nothing is mapped beyond the partition's address width")
+{
+    VM_GUEST(vm, VM_LONG, "smoke_halt", narrow_addresses);
+    EXPECT_HR(WHvMapGpaRange(vm.partition, vm.memory, 1ull << 36, 0x1000, WHvMapGpaRangeFlagRead), E_INVALIDARG);
+    EXPECT_HR(WHvMapGpaRange(vm.partition, vm.memory, (1ull << 36) - 0x1000, 0x2000, WHvMapGpaRangeFlagRead),
+              E_INVALIDARG);
+    EXPECT_OK(WHvMapGpaRange(vm.partition, vm.memory, (1ull << 36) - 0x1000, 0x1000, WHvMapGpaRangeFlagRead));
+    EXPECT_END(&vm);
+}
+
 /* One page of the host at two addresses of the guest's. */
 TEST(memory_alias, "memory: one page at two guest-physical addresses")
 {

@@ -206,7 +206,7 @@ static int stub_setup(void **state)
     stub_vcpu.xsave = aligned_alloc(64, STUB_XSAVE_SIZE);
     memset(stub_vcpu.xsave, 0, STUB_XSAVE_SIZE);
     memcpy((char *)stub_vcpu.xsave + 24, &(uint32_t){0x1f80}, 4);
-    stub_partition = (struct hv_partition){.is_set_up = true};
+    stub_partition = (struct hv_partition){.is_set_up = true, .properties.physical_address_width = 46};
     stub_vp = (struct hv_vp){.partition = &stub_partition, .index = 5, .vcpu = &stub_vcpu};
     assert_int_equal(npt_init(&stub_partition.npt, &format_ept), HV_OK);
     stub_ram = fake_ram_alloc(STUB_RAM_SIZE, STUB_RAM_PA);

@@ -359,6 +359,21 @@ static void someone_else_uses_vmx(void **state)
     }
 }
 
+static void no_task_register(void **state)
+{
+    (void)state;
+    fake_set_cpus(CPUS);
+    for (uint32_t cpu = 0; cpu < CPUS; cpu++) {
+        uint16_t tr = fake_x86(cpu)->tr;
+
+        fake_x86(cpu)->tr = 0;
+        refused_on(cpu, "no task register");
+        fake_x86(cpu)->tr = tr;
+        note_cpus();
+        set_up_after_all();
+    }
+}
+
 static void firmware_locked_vmx_off(void **state)
 {
     (void)state;
@@ -486,6 +501,7 @@ int main(void)
         MACHINE_TEST(memory_for_vps),
         MACHINE_TEST(vmxon_fails_on_a_cpu),
         MACHINE_TEST(someone_else_uses_vmx),
+        MACHINE_TEST(no_task_register),
         MACHINE_TEST(firmware_locked_vmx_off),
         MACHINE_TEST(firmware_left_vmx_open),
         MACHINE_TEST(control_registers_come_back),
