@@ -35,6 +35,10 @@ void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
     vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_INTR);
     v->rip = next_rip(v, exit->instruction_length);
     vcpu_changed(v, VCPU_RIP);
+    if (v->rflags & RFLAGS_RF) { /* holds for one instruction (SDM 3B 18.3.1.1) */
+        v->rflags &= ~RFLAGS_RF;
+        vcpu_changed(v, VCPU_RFLAGS);
+    }
     if (!v->interrupt_shadow && !(v->rflags & RFLAGS_TF))
         return;
     v->interrupt_shadow = v->shadow_by_mov_ss = false;

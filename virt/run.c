@@ -53,13 +53,14 @@ static bool wait_while_suspended(struct hv_vp *vp)
 /* MSRs that a guest would use without an exit, but that the client has given an action or wants to see read. */
 static void apply_msr_properties(struct vcpu *v, const struct hv_properties *props)
 {
-    const struct hv_msr_action *actions = props->msr_actions.items;
+    bool tsc_reads = props->extended_exits & HV_EXTENDED_MSR && props->msr_exits & HV_MSR_EXIT_TSC_READ;
+    const struct hv_msr_action *a = props->msr_actions.items;
 
-    backend()->exit_on_msr(v, MSR_IA32_TSC,
-                           props->extended_exits & HV_EXTENDED_MSR && props->msr_exits & HV_MSR_EXIT_TSC_READ, false);
+    backend()->exit_on_msr(v, MSR_IA32_TSC, tsc_reads, false);
     for (uint32_t i = 0; i < props->msr_actions.count; i++)
-        backend()->exit_on_msr(v, actions[i].index, actions[i].read_action != HV_MSR_ACTION_ARCHITECTURAL,
-                               actions[i].write_action != HV_MSR_ACTION_ARCHITECTURAL);
+        backend()->exit_on_msr(
+            v, a[i].index, a[i].read_action != HV_MSR_ACTION_ARCHITECTURAL || (a[i].index == MSR_IA32_TSC && tsc_reads),
+            a[i].write_action != HV_MSR_ACTION_ARCHITECTURAL);
 }
 
 static void apply_properties(struct hv_vp *vp)

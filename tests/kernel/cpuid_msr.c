@@ -445,6 +445,44 @@ TEST(msr_actions, "msr: action list: exit, ignore and read zero, default")
     check_msr(&vm, false, MSR_UNKNOWN + 1, 5);
 }
 
+/* MSRs that a guest otherwise uses without an exit. The TSC's reads are asked for by the bitmap beside its entry here.
+ */
+static void direct_action_list(struct vm *vm)
+{
+    WHV_MSR_ACTION_ENTRY actions[] = {
+        {.Index = 0x10, .WriteAction = WHvMsrActionExit},
+        {.Index = 0xc0000100, .ReadAction = WHvMsrActionExit},
+        {.Index = 0xc0000102, .ReadAction = WHvMsrActionIgnoreWriteReadZero, .WriteAction = WHvMsrActionExit},
+    };
+
+    vm_set_exits(vm, VM_EXIT_MSR);
+    vm_set_property(vm, WHvPartitionPropertyCodeMsrActionList, actions, sizeof(actions));
+    set_msr_exits(vm, 1 << 2);
+}
+
+static void msr_exits(struct vm *vm, const char *guest, uint32_t msr)
+{
+    vm_load(vm, guest);
+    set_msr(vm, msr, 0x1000);
+    if (EXPECT_EXIT(vm, X64MsrAccess))
+        check_msr(vm, strcmp(guest, "misc_wrmsr") == 0, msr, 0x1000);
+}
+
+TEST(msr_direct_actions, "msr: action list: MSRs that do not exit by themselves")
+{
+    VM_GUEST(vm, VM_LONG, "misc_rdmsr", direct_action_list);
+    msr_exits(&vm, "misc_rdmsr", 0x10);
+    msr_exits(&vm, "misc_wrmsr", 0x10);
+    msr_exits(&vm, "misc_rdmsr", 0xc0000100);
+    msr_exits(&vm, "misc_wrmsr", 0xc0000102);
+    vm_set(&vm, WHvX64RegisterKernelGsBase, 0x5000);
+    ignored(&vm, "misc_rdmsr", 0xc0000102);
+    vm_load(&vm, "misc_wrmsr"); /* the default */
+    set_msr(&vm, 0xc0000100, 0x7000);
+    EXPECT_END(&vm);
+    EXPECT_EQ(vm_get_segment(&vm, WHvX64RegisterFs).Base, 0x7000);
+}
+
 static void unimplemented_ignored(struct vm *vm)
 {
     WHV_MSR_ACTION action = WHvMsrActionIgnoreWriteReadZero;

@@ -136,12 +136,14 @@ static void start_counting(uint64_t gpr[16])
 
 static struct fake_vmx_counts counted;
 static struct fake_event injected_then;
+static uint64_t rflags_then;
 
 static void stop_counting(uint64_t gpr[16])
 {
     (void)gpr;
     counted = fake_vmx_counts;
     injected_then = fake_vmx_injected();
+    rflags_then = fake_vmcs_get(VMCS_GUEST_RFLAGS);
 }
 
 /* From the exit to the next entry. */
@@ -271,7 +273,7 @@ static void other_instructions_are_answered(void **state)
         print_cost(cases[i].name);
         assert_int_equal(injected_then.info, cases[i].injected);
         if (cases[i].injected)
-            assert_true(get(HV_REG_RFLAGS) & RFLAGS_RF); /* a fault restarts */
+            assert_true(rflags_then & RFLAGS_RF); /* a fault restarts */
         if (cases[i].reason == EXIT_REASON_WBINVD)
             assert_int_equal(get(HV_REG_RIP), CODE + 2 + 1);
         else
@@ -306,6 +308,9 @@ static void stepping_over(void **state)
     FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = 2}, STOP);
     run();
     assert_int_equal(get(HV_REG_RIP), 2);
+    set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_RF); /* for one instruction */
+    answer((struct fake_step){.reason = EXIT_REASON_CPUID, .length = 2});
+    assert_int_equal(rflags_then, RFLAGS_FIXED);
 }
 
 /* --------------------------------------------------------------------- exits to the client */

@@ -277,8 +277,8 @@ static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, u
 }
 
 /*
- * Not simple: a shadow that ends, a single-step trap, EIP that wraps. RIP goes to the VMCS at once, so that nothing
- * is left to be synced.
+ * Not simple: a shadow that ends, a single-step trap, RF that ends, EIP that wraps. RIP goes to the VMCS at once, so
+ * that nothing is left to be synced.
  */
 bool vmx_advance(struct vcpu *v, uint8_t length)
 {
@@ -287,7 +287,7 @@ bool vmx_advance(struct vcpu *v, uint8_t length)
                           ? v->interrupt_shadow
                           : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
 
-    if (shadow | (cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS) & RFLAGS_TF) | (rip ^ next) >> 32)
+    if (shadow | (cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) | (rip ^ next) >> 32)
         return false;
     vmx_write(VMCS_GUEST_RIP, v->rip = next);
     return true;
