@@ -25,6 +25,7 @@ enum hv_exit_reason {
     HV_EXIT_RDTSC,     /* rdtsc */
     HV_EXIT_HYPERCALL, /* hypercall */
     HV_EXIT_CANCELED,
+    HV_EXIT_APIC_EOI, /* apic: a level-triggered interrupt has ended */
 
     /* what only the core sees */
     HV_EXIT_INTERNAL,
@@ -38,6 +39,9 @@ enum hv_exit_reason {
     HV_EXIT_RDPMC,          /* no performance counters for guests: #GP */
     HV_EXIT_TIMER,          /* the deadline given to the run has passed */
     HV_EXIT_TPR,            /* the task priority went below the threshold asked for */
+    HV_EXIT_APIC_WRITE,     /* apic: the guest wrote a register, the value is in the APIC page, RIP is past */
+    HV_EXIT_APIC_EOI_DONE,  /* apic: the hardware ended the service of a vector of vcpu.eoi_exit, RIP is past */
+    HV_EXIT_PAUSE,          /* the guest spins: another thread may want the CPU */
     HV_EXIT_INTERNAL_ERROR, /* the hardware says something impossible; logged by the backend */
     HV_EXIT_REASON_COUNT
 };
@@ -127,6 +131,10 @@ struct hv_exit {
             uint64_t rax, rbx, rcx, rdx, r8, rsi, rdi;
             uint64_t xmm[6][2];
         } hypercall;
+        struct {
+            uint8_t vector;  /* HV_EXIT_APIC_EOI, HV_EXIT_APIC_EOI_DONE */
+            uint16_t offset; /* HV_EXIT_APIC_WRITE: in the page, a multiple of 16 */
+        } apic;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
             uint64_t value; /* what the guest wants the register to be (LMSW and CLTS included) */

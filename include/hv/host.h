@@ -127,6 +127,19 @@ void hv_host_kick(uint32_t cpu);
 bool hv_host_should_yield(void);
 
 /*
+ * Gives the CPU to another thread that wants it, if there is one. The library calls it for a guest that spins on a
+ * lock, whose holder may be waiting for this very CPU. Context: thread. A host without threads does nothing.
+ */
+void hv_host_yield(void);
+
+/*
+ * Makes this CPU take an interrupt not much later than deadline_ns (hv_host_time_ns time; 0: no need any more), so that
+ * a guest that runs here is interrupted then. One deadline a CPU: each call replaces the last. Needed only where the
+ * CPU has no timer for guests (AMD's, and Intel's without the VMX-preemption timer). Context: pinned.
+ */
+void hv_host_timer(uint64_t deadline_ns);
+
+/*
  * Sleeps while *word == expected, until hv_host_wake on the same word or the deadline (in hv_host_time_ns time; 0
  * means none). The comparison and the falling asleep are one step as seen by hv_host_wake. May return early for no
  * reason: the library looks again. Context: thread. A host without threads may just halt until the next interrupt, or

@@ -193,6 +193,29 @@ struct hv_cpuid_output {
 /* What this VP sees, result lists applied. */
 enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
 
+/* --------------------------------------------------------------------------- interrupts */
+
+/* As WHV_INTERRUPT_CONTROL: type by the numbers of WHV_INTERRUPT_TYPE, which are the architecture's delivery modes. */
+struct hv_interrupt {
+    uint8_t type;
+    bool is_logical, is_level;
+    uint32_t destination, vector;
+};
+
+/*
+ * Sends an interrupt to the local APICs of a partition; running VPs are interrupted, halted ones wake. HV_E_INVALID: a
+ * type or vector that can not be sent. HV_E_STATE: not set up, or without local APICs. Context: any but NMI.
+ */
+enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_interrupt *interrupt);
+
+/*
+ * The local APIC's registers as WHvGetVirtualProcessorInterruptControllerState2 has them. *written gets the size needed.
+ * HV_E_BUFFER_TOO_SMALL, HV_E_STATE: no local APIC. HV_E_INVALID: reserved bits; nothing was changed.
+ */
+#define HV_APIC_STATE_SIZE 4096u
+enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
+enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t size);
+
 /* --------------------------------------------------------------------- saying what went wrong */
 
 /*

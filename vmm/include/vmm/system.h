@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the VMM asks of the system it runs in, beside the WHP API: memory, threads and a console. In the image,
+ * What the VMM asks of the system it runs in, beside the WHP API: memory, threads, a clock, a console and its input,
+ * the files it was started with. In the image,
  * boot/programs/vmm.c gives it; on another system a file of the same length would.
  */
 #ifndef VMM_SYSTEM_H
@@ -30,10 +31,48 @@ struct system_thread;
 struct system_thread *system_thread_start(const char *name, void (*fn)(void *arg), void *arg);
 void system_thread_join(struct system_thread *thread);
 
-/* Sleeps while *word == expected, for at most so many milliseconds; may return early. */
-void system_wait(const volatile uint32_t *word, uint32_t expected, uint32_t milliseconds);
-void system_wake(const volatile uint32_t *word);
+/*
+ * Sleeps while *word == expected, until system_wake on it, for at most so many microseconds (SYSTEM_FOREVER: no limit);
+ * may return early.
+ */
+#define SYSTEM_FOREVER UINT64_MAX
+void system_wait(const volatile uint32_t *word, uint32_t expected, uint64_t microseconds);
+void system_wake(const volatile uint32_t *word); /* all who sleep on it */
 
-uint64_t system_time_us(void);
+uint64_t system_time_ns(void);      /* since some moment before the start; never runs backwards */
+uint64_t system_wall_seconds(void); /* since 1970, UTC */
+
+/* CPUs and free memory of the machine. */
+uint32_t system_cpu_count(void);
+uint64_t system_memory_free_bytes(void);
+
+/* ------------------------------------------------------------------------ console */
+
+/* Bytes as they are, no line buffer: a guest's output. */
+void system_console_write(const char *data, size_t length);
+
+/*
+ * One byte that was typed, waiting for it at most so many microseconds; -1: none came. A machine without input waits
+ * the time out.
+ */
+int system_console_read(uint64_t microseconds);
+
+/* ------------------------------------------------------------------------ what it was started with */
+
+/* A file that was loaded with the program: read-only, page-aligned, there for the whole run. */
+struct system_file {
+    const uint8_t *data;
+    size_t size;
+    const char *arguments; /* what stands behind its name, "" for nothing */
+};
+/* The n-th file of this name, from 0. False: there is none. */
+bool system_file_find(const char *name, uint32_t n, struct system_file *file);
+
+/*
+ * The value of the option name=value the program was started with. False: not given. A value that is longer than size
+ * - 1 is cut. system_option_at: the n-th option, "name" or "name=value", whole; for finding unknown ones.
+ */
+bool system_option(const char *name, char *value, size_t size);
+bool system_option_at(uint32_t n, char *option, size_t size);
 
 #endif

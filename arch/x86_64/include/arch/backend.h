@@ -64,6 +64,11 @@ struct hv_backend {
      */
     void (*exit_on_msr)(struct vcpu *v, uint32_t index, bool reads, bool writes);
 
+    /*
+     * What the CPU does of local APICs, for VPs whose controls.apic_mode says that they have one: VCPU_APIC_* below.
+     */
+    uint32_t (*apic_features)(void);
+
     enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
 
     /*
@@ -75,6 +80,16 @@ struct hv_backend {
     enum hv_status (*raw_get)(struct vcpu *v, uint32_t field, uint64_t *value); /* after acquire */
     enum hv_status (*raw_set)(struct vcpu *v, uint32_t field, uint64_t value);
 };
+
+/* Accesses to the registers that need no more than the page are done by the CPU; others exit (HV_EXIT_APIC_WRITE). */
+#define VCPU_APIC_REGISTERS (1u << 0)
+/* The CPU delivers the interrupts that rvi and the page's IRR say, and does EOIs; those of eoi_exit exit. */
+#define VCPU_APIC_DELIVERY  (1u << 1)
+/*
+ * In xAPIC mode the page at apic_access_pa has to be mapped where the registers are: accesses to it reach the APIC, or
+ * exit as HV_EXIT_MEMORY.
+ */
+#define VCPU_APIC_ACCESS    (1u << 2)
 
 extern const struct hv_backend vmx_backend;
 

@@ -52,9 +52,14 @@ enum vcpu_gpr {
 #define VCPU_CS       VCPU_SEG(SEG_CS)
 #define VCPU_SS       VCPU_SEG(SEG_SS)
 #define VCPU_SEGS     (0xffu << 16)
+#define VCPU_APIC     (1u << 24) /* rvi, svi: only while the hardware delivers interrupts */
+#define VCPU_EOI_EXIT (1u << 25) /* eoi_exit; never fetched */
 #define VCPU_ALL      0x00ffffffu
 /* groups that a running guest can not change behind our back: never invalidated by an entry */
-#define VCPU_STICKY   (VCPU_TSC | VCPU_CONTROLS)
+#define VCPU_STICKY   (VCPU_TSC | VCPU_CONTROLS | VCPU_EOI_EXIT)
+
+/* How a guest reaches its local APIC; what the hardware then does of it is the backend's choice by its capabilities. */
+enum vcpu_apic_mode { VCPU_APIC_NONE, VCPU_APIC_XAPIC, VCPU_APIC_X2APIC };
 
 /* What the core wants of the next entries. Changing one: vcpu_changed(v, VCPU_CONTROLS). */
 struct vcpu_controls {
@@ -64,6 +69,8 @@ struct vcpu_controls {
     bool nmi_window;
     bool hlt_exit;
     uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
+    uint8_t apic_mode;     /* enum vcpu_apic_mode */
+    bool pause_exit;       /* exit when the guest spins in a loop with PAUSE, where the CPU can tell */
 };
 
 /* MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put. */
@@ -119,6 +126,15 @@ struct vcpu {
     struct vcpu_controls controls;
     uint64_t cr0_guest_owned, cr4_guest_owned; /* bits that the guest may change without an exit */
     uint64_t deadline_tsc;                     /* 0: none */
+
+    /*
+     * The local APIC's register page (SDM 3A 10.4.1), allocated by the backend: the hardware's virtual-APIC page. Its
+     * TPR is the guest's, in all modes, and always valid; the group VCPU_CR8 is its upper half.
+     */
+    volatile uint32_t *apic_page;
+    hv_hpa_t apic_access_pa; /* what second-level tables map where xAPIC mode's registers are; HV_HPA_NONE: nothing */
+    uint8_t rvi, svi;        /* highest requested and in-service vector, as the hardware keeps them */
+    uint64_t eoi_exit[4];    /* vectors whose EOI exits, bit n of word n / 64 */
 
     struct npt *npt;
     const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush; see arch/tlb.h */
