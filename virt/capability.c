@@ -28,6 +28,7 @@ enum {
 
 /* bits of WHV_CAPABILITY_FEATURES */
 #define FEATURE_PARTIAL_UNMAP BIT64(0)
+#define FEATURE_LOCAL_APIC    BIT64(1)
 #define FEATURE_XSAVE         BIT64(2)
 #define FEATURE_DIRTY_PAGES   BIT64(3)
 
@@ -51,7 +52,8 @@ static void get_vendor(union value *out)
 
 static void get_partition_features(union value *out)
 {
-    out->word[0] = FEATURE_PARTIAL_UNMAP | FEATURE_XSAVE | (backend()->npt_format()->dirty ? FEATURE_DIRTY_PAGES : 0);
+    out->word[0] = FEATURE_PARTIAL_UNMAP | FEATURE_LOCAL_APIC | FEATURE_XSAVE |
+                   (backend()->npt_format()->dirty ? FEATURE_DIRTY_PAGES : 0);
 }
 
 static void get_features(union value *out)

@@ -96,6 +96,11 @@ static bool clflush_shift_is_valid(uint64_t value)
     return value >= 3 && value <= features_host_clflush_shift();
 }
 
+static bool local_apic_mode_is_valid(uint64_t value)
+{
+    return value <= HV_LOCAL_APIC_X2APIC;
+}
+
 /* The clocks run as they do: neither is scaled. */
 static bool is_processor_hz(uint64_t value)
 {
@@ -192,11 +197,11 @@ static const struct property properties[] = {
     {PROCESSOR_CL_FLUSH_SIZE,    VALUE(clflush_shift, 0, clflush_shift_is_valid)},
     {CPUID_EXIT_LIST,            ITEMS(cpuid_exits, LATER | SORTED, uint32_t, any_item)},
     {CPUID_RESULT_LIST,          ITEMS(cpuid_results, 0, struct hv_cpuid_entry, cpuid_entry_is_valid)},
-    {LOCAL_APIC_EMULATION_MODE,  VALUE(local_apic_mode, 0, no_bits)},
+    {LOCAL_APIC_EMULATION_MODE,  VALUE(local_apic_mode, 0, local_apic_mode_is_valid)},
     {PROCESSOR_XSAVE_FEATURES,   VALUE(xsave_features, 0, xsave_features_are_offered)},
     {PROCESSOR_CLOCK_FREQUENCY,  VALUE(processor_hz, 0, is_processor_hz)},
     {INTERRUPT_CLOCK_FREQUENCY,  VALUE(interrupt_hz, 0, is_interrupt_hz)},
-    {APIC_REMOTE_READ_SUPPORT,   VALUE(apic_remote_read, BOOL, no_bits)},
+    {APIC_REMOTE_READ_SUPPORT,   VALUE(apic_remote_read, BOOL, no_bits)}, /* no such IPIs: a read never completes */
     {PROCESSOR_FEATURES_BANKS,   FEATURE_BANKS, 0, sizeof(struct feature_banks), IN(features), NULL, NULL},
     {SYNTHETIC_PROCESSOR_FEATURES_BANKS, SYNTHETIC_BANKS, 0, SYNTHETIC_BANKS_SIZE, IN(synthetic_features), NULL, NULL},
     {CPUID_RESULT_LIST2,         ITEMS(cpuid_results2, 0, struct hv_cpuid_entry2, cpuid_entry2_is_valid)},

@@ -41,6 +41,12 @@
 #define HV_XSAVE_XSAVEC        BIT64(11)
 #define HV_XSAVE_XSAVES        BIT64(12)
 
+/*
+ * LocalApicEmulationMode. Without local APICs the client has the interrupts and hears of each HLT; with them the core
+ * has both. Which mode a guest's APIC is in the guest says by IA32_APIC_BASE; X2APIC allows it that mode.
+ */
+enum { HV_LOCAL_APIC_NONE = 0, HV_LOCAL_APIC_XAPIC = 1, HV_LOCAL_APIC_X2APIC = 2 };
+
 struct hv_cpuid_entry { /* WHV_X64_CPUID_RESULT */
     uint32_t function, reserved[3], eax, ebx, ecx, edx;
 };
@@ -86,8 +92,8 @@ struct hv_properties {
     uint64_t xsave_features;
     uint64_t perfmon_features;
     uint64_t synthetic_features;
-    uint8_t clflush_shift; /* a cache line has 1 << this bytes */
-    uint32_t local_apic_mode;
+    uint8_t clflush_shift;    /* a cache line has 1 << this bytes */
+    uint32_t local_apic_mode; /* HV_LOCAL_APIC_* */
     uint64_t processor_hz, interrupt_hz;
     uint32_t physical_address_width;
     uint32_t unimplemented_msr_action;

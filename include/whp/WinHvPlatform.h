@@ -333,7 +333,8 @@ HRESULT WHVAPI WHvGetInterruptTargetVpSet(WHV_PARTITION_HANDLE Partition, UINT64
                                           UINT32 VpCount, UINT32 *TargetVpCount);
 
 /*
- * Copies the local APIC state of an idle virtual processor in the old packed form. Superseded by ...State2.
+ * Copies the local APIC state of an idle virtual processor in a form that only the function below understands.
+ * Superseded by ...State2.
  * Errors: WHV_E_INSUFFICIENT_BUFFER, ERROR_HV_OPERATION_DENIED without local APIC emulation.
  * Context: thread. WHP: WHvGetVirtualProcessorInterruptControllerState.
  */
@@ -342,7 +343,7 @@ HRESULT WHVAPI WHvGetVirtualProcessorInterruptControllerState(WHV_PARTITION_HAND
 
 /*
  * Loads what WHvGetVirtualProcessorInterruptControllerState gave.
- * Errors: ERROR_HV_OPERATION_DENIED without local APIC emulation.
+ * Errors: E_POINTER for a buffer that is too small, E_INVALIDARG for reserved bits, ERROR_HV_OPERATION_DENIED without local APIC emulation.
  * Context: thread. WHP: WHvSetVirtualProcessorInterruptControllerState.
  */
 HRESULT WHVAPI WHvSetVirtualProcessorInterruptControllerState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
@@ -351,7 +352,7 @@ HRESULT WHVAPI WHvSetVirtualProcessorInterruptControllerState(WHV_PARTITION_HAND
 /*
  * Copies the local APIC register page of an idle virtual processor: 4096 bytes, register n at n * 16, the APIC id
  * in bits 24 to 31.
- * Errors: WHV_E_INSUFFICIENT_BUFFER.
+ * Errors: WHV_E_INSUFFICIENT_BUFFER, ERROR_HV_OPERATION_DENIED without local APIC emulation.
  * Context: thread. WHP: WHvGetVirtualProcessorInterruptControllerState2.
  */
 HRESULT WHVAPI WHvGetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
@@ -360,7 +361,8 @@ HRESULT WHVAPI WHvGetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HAN
 /*
  * Loads a local APIC register page (4096 bytes); the task priority also goes to CR8. Write the ApicBase register
  * first.
- * Errors: E_POINTER for a buffer that is too small.
+ * Errors: E_POINTER for a buffer that is too small, E_INVALIDARG for reserved bits, ERROR_HV_OPERATION_DENIED without
+ *         local APIC emulation.
  * Context: thread. WHP: WHvSetVirtualProcessorInterruptControllerState2.
  */
 HRESULT WHVAPI WHvSetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,

@@ -63,8 +63,8 @@ static const struct {
     {WHvPartitionPropertyCodeDisableSmt,               4, false, 0,          1,          false, 0},
     {WHvPartitionPropertyCodeProcessorClFlushSize,     1, false, 6,          5,          true,  7},
     {WHvPartitionPropertyCodeProcessorClFlushSize,     1, false, 6,          3,          true,  2},
-    {WHvPartitionPropertyCodeLocalApicEmulationMode,   4, false, 0,          0,          true,  1},
-    {WHvPartitionPropertyCodeLocalApicEmulationMode,   4, false, 0,          0,          true,  2},
+    {WHvPartitionPropertyCodeLocalApicEmulationMode,   4, false, 0,          WHvX64LocalApicEmulationModeXApic,  true, 3},
+    {WHvPartitionPropertyCodeLocalApicEmulationMode,   4, false, 0,          WHvX64LocalApicEmulationModeX2Apic, true, ~0u},
     {WHvPartitionPropertyCodeProcessorClockFrequency,  8, false, 2400000000, 2400000000, true,  2400000001},
     {WHvPartitionPropertyCodeInterruptClockFrequency,  8, false, 1000000000, 1000000000, true,  1},
     {WHvPartitionPropertyCodeApicRemoteReadSupport,    4, false, 0,          0,          true,  1},
@@ -491,9 +491,9 @@ static void capabilities_say_what_there_is(void **state)
     (void)state;
     features_host(host);
     assert_int_equal(capability(WHvCapabilityCodeHypervisorPresent), 1);
-    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x5);
+    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x7);
     stub_format.dirty = 1;
-    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0xd);
+    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0xf);
     assert_int_equal(capability(WHvCapabilityCodeExtendedVmExits), 0x2f);
     assert_int_equal(capability(WHvCapabilityCodeExceptionExitBitmap), 0xb7dfb);
     assert_int_equal(capability(WHvCapabilityCodeX64MsrExitBitmap), 0x3f);

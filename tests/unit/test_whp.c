@@ -1061,12 +1061,9 @@ static void exits_without_more(void **state)
         enum hv_exit_reason reason;
         UINT32 whp;
     } plain[] = {
-        {HV_EXIT_NONE, 0},
-        {HV_EXIT_UNRECOVERABLE_EXCEPTION, 4},
-        {HV_EXIT_INVALID_REGISTER_VALUE, 5},
-        {HV_EXIT_HALT, 8},
-        {HV_EXIT_CANCELED, 0x2001}, /* reason User is 0 */
-        {HV_EXIT_INTERNAL_ERROR, 0},
+        {HV_EXIT_NONE, 0},         {HV_EXIT_UNRECOVERABLE_EXCEPTION, 4}, {HV_EXIT_INVALID_REGISTER_VALUE, 5},
+        {HV_EXIT_HALT, 8},         {HV_EXIT_CANCELED, 0x2001}, /* reason User is 0 */
+        {HV_EXIT_APIC_WRITE, 0},   {HV_EXIT_APIC_EOI_DONE, 0},           {HV_EXIT_INTERNAL_ERROR, 0},
         {HV_EXIT_REASON_COUNT, 0},
     };
 
@@ -1162,6 +1159,18 @@ static void exit_unsupported(void **state)
     assert_int_equal(union_word(0), 2);
     assert_int_equal(union_word(8), 0x28);
     assert_zero_from(16);
+}
+
+static void exit_eoi(void **state)
+{
+    struct hv_exit *e = new_exit(HV_EXIT_APIC_EOI);
+
+    (void)state;
+    e->apic.vector = 0xfe;
+    e->apic.offset = 0x380; /* not the client's */
+    take_exit(9);
+    assert_int_equal(union_word(0), 0xfe);
+    assert_zero_from(4);
 }
 
 static void exit_window(void **state)
@@ -1335,6 +1344,7 @@ int main(void)
         WHP_TEST(exit_io),
         WHP_TEST(exit_unsupported),
         WHP_TEST(exit_window),
+        WHP_TEST(exit_eoi),
         WHP_TEST(exit_msr),
         WHP_TEST(exit_cpuid),
         WHP_TEST(exit_exception),

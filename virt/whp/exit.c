@@ -159,6 +159,11 @@ static void fill_canceled(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit
     context->CancelReason.CancelReason = WHvRunVpCancelReasonUser;
 }
 
+static void fill_eoi(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
+{
+    context->ApicEoi.InterruptVector = exit->apic.vector;
+}
+
 /* ----------------------------------------------------------------------------------------- the table */
 
 static const struct conversion {
@@ -179,6 +184,7 @@ static const struct conversion {
     [HV_EXIT_RDTSC] = {WHvRunVpExitReasonX64Rdtsc, fill_rdtsc},
     [HV_EXIT_HYPERCALL] = {WHvRunVpExitReasonHypercall, fill_hypercall},
     [HV_EXIT_CANCELED] = {WHvRunVpExitReasonCanceled, fill_canceled},
+    [HV_EXIT_APIC_EOI] = {WHvRunVpExitReasonX64ApicEoi, fill_eoi},
 };
 
 static void fill_vp(WHV_VP_EXIT_CONTEXT *to, const struct hv_exit *exit)
