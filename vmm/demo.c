@@ -230,10 +230,10 @@ static void run(struct machine *m)
 static void watchdog(void *arg)
 {
     struct machine *m = arg;
-    uint64_t end = system_time_us() + RUN_LIMIT_MS * 1000ull;
+    uint64_t end = system_time_ns() + RUN_LIMIT_MS * 1000000ull;
 
-    while (!m->ended && system_time_us() < end)
-        system_wait(&m->ended, 0, 1000);
+    while (!m->ended && system_time_ns() < end)
+        system_wait(&m->ended, 0, RUN_LIMIT_MS * 1000ull);
     if (!m->ended)
         WHvCancelRunVirtualProcessor(m->partition, 0, 0);
 }
@@ -254,7 +254,7 @@ static void print_counts(const struct machine *m)
 static bool run_watched(struct machine *m)
 {
     struct system_thread *thread = system_thread_start("watchdog", watchdog, m);
-    uint64_t start = system_time_us();
+    uint64_t start = system_time_ns();
 
     if (!thread) {
         system_print("demo: no memory for a thread\n");
@@ -262,7 +262,7 @@ static bool run_watched(struct machine *m)
     }
     run(m);
     system_print("demo: the guest %s after %llu us\n", m->halted ? "halted" : "was stopped",
-                 (unsigned long long)(system_time_us() - start));
+                 (unsigned long long)(system_time_ns() - start) / 1000);
     m->ended = 1;
     system_wake(&m->ended);
     system_thread_join(thread);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The porting layer of the library, as this kernel fulfils it: <hv/host.h> has the contracts. */
 #include "percpu.h"
+#include "sched.h"
 #include <hv/host.h>
 #include <kernel/clock.h>
 #include <kernel/exit.h>
@@ -96,6 +97,16 @@ void hv_host_kick(uint32_t cpu)
 bool hv_host_should_yield(void)
 {
     return this_cpu()->need_resched;
+}
+
+void hv_host_yield(void)
+{
+    thread_yield();
+}
+
+void hv_host_timer(uint64_t deadline_ns)
+{
+    sched_set_alarm(deadline_ns);
 }
 
 void hv_host_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns)

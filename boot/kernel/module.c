@@ -38,6 +38,11 @@ bool option_find(const char *name, char *value, size_t size)
     return word_find(boot_info()->command_line, name, value, size);
 }
 
+bool option_at(uint32_t n, char *word, size_t size)
+{
+    return word_at(boot_info()->command_line, n, word, size);
+}
+
 int program_main(const struct boot_info *info)
 {
     char name[32] = DEFAULT_PROGRAM;

@@ -69,6 +69,8 @@ static uint64_t timer_wanted(const struct cpu *cpu, uint64_t now)
 
     if (!hv_list_empty(&sleepers))
         at = HV_MIN(at, CONTAINER_OF(sleepers.next, struct thread, sleep_link)->deadline);
+    if (cpu->alarm)
+        at = HV_MIN(at, cpu->alarm);
     return at;
 }
 
@@ -90,6 +92,8 @@ static void timer_interrupt(void)
     uint64_t now = clock_ns();
 
     wake_expired(now);
+    if (now >= cpu->alarm)
+        cpu->alarm = 0; /* this interrupt is what it was for */
     if (now >= cpu->slice_end) {
         if (first_ready(cpu))
             cpu->need_resched = 1;
@@ -97,6 +101,18 @@ static void timer_interrupt(void)
     }
     timer_program(cpu, timer_wanted(cpu, now), now);
     sched_unlock(flags);
+}
+
+/* The CPU's own data, like timer_at: interrupts off are enough. */
+void sched_set_alarm(uint64_t at_ns)
+{
+    uint64_t flags = irq_save();
+    struct cpu *cpu = this_cpu();
+
+    cpu->alarm = at_ns;
+    if (at_ns && at_ns < cpu->timer_at)
+        timer_program(cpu, at_ns, clock_ns());
+    irq_restore(flags);
 }
 
 /* ------------------------------------------------------------------------- ready and sleeping */

@@ -66,6 +66,10 @@ void sched_switch(void); /* leaves the calling thread, whose state says why; ret
 void sched_preempt(void);
 void sched_give_way(void); /* the same without the question: at the end of an interrupt, whose own flags say off */
 
+/* This CPU takes an interrupt soon after that time (clock_ns), once; 0 calls it off. One alarm a CPU: the last. Pinned.
+ */
+void sched_set_alarm(uint64_t at_ns);
+
 /* A thread that is nowhere queued. NULL without memory. */
 struct thread *thread_alloc(const char *name, void (*entry)(void *arg), void *arg, uint32_t cpu);
 void thread_free(struct thread *t);

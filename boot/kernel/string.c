@@ -116,3 +116,18 @@ bool word_find(const char *text, const char *name, char *value, size_t size)
     }
     return false;
 }
+
+bool word_at(const char *text, uint32_t n, char *word, size_t size)
+{
+    for (;; n--) {
+        while (*text == ' ')
+            text++;
+        if (!*text)
+            return false;
+        if (!n)
+            break;
+        text += word_length(text);
+    }
+    string_copy(word, size, text, word_length(text));
+    return true;
+}

@@ -54,7 +54,7 @@ const char *system_hypervisor(void)
     return text;
 }
 
-/* ------------------------------------------------------------------------- console and memory */
+/* ------------------------------------------------------------------------- printing and memory */
 
 void system_print(const char *fmt, ...)
 {
@@ -86,6 +86,11 @@ void system_memory_free(void *memory, size_t size)
         pages_free(memory, pages_of(size));
 }
 
+uint64_t system_memory_free_bytes(void)
+{
+    return pages_free_count() * PAGE_SIZE;
+}
+
 /* --------------------------------------------------------------------------- threads and time */
 
 struct system_thread *system_thread_start(const char *name, void (*fn)(void *arg), void *arg)
@@ -98,9 +103,17 @@ void system_thread_join(struct system_thread *thread)
     thread_join((struct thread *)thread);
 }
 
-void system_wait(const volatile uint32_t *word, uint32_t expected, uint32_t milliseconds)
+/* A wait that would end after the end of time has no deadline. */
+static uint64_t deadline_in(uint64_t microseconds)
 {
-    thread_wait(word, expected, clock_ns() + milliseconds * NS_PER_MS);
+    uint64_t now = clock_ns();
+
+    return microseconds < (UINT64_MAX - now) / NS_PER_US ? now + microseconds * NS_PER_US : 0;
+}
+
+void system_wait(const volatile uint32_t *word, uint32_t expected, uint64_t microseconds)
+{
+    thread_wait(word, expected, deadline_in(microseconds));
 }
 
 void system_wake(const volatile uint32_t *word)
@@ -108,9 +121,94 @@ void system_wake(const volatile uint32_t *word)
     thread_wake(word);
 }
 
-uint64_t system_time_us(void)
+uint64_t system_time_ns(void)
 {
-    return clock_ns() / NS_PER_US;
+    return clock_ns();
+}
+
+uint64_t system_wall_seconds(void)
+{
+    return clock_wall_seconds();
+}
+
+uint32_t system_cpu_count(void)
+{
+    return cpu_count();
+}
+
+/* --------------------------------------------------------------------------- console */
+
+#define INPUT_POLL_NS (2 * NS_PER_MS)
+
+void system_console_write(const char *data, size_t length)
+{
+    console_write(data, length);
+}
+
+int system_console_read(uint64_t microseconds)
+{
+    uint64_t end = deadline_in(microseconds);
+    int byte;
+
+    while ((byte = console_getc()) < 0) {
+        uint64_t next = clock_ns() + INPUT_POLL_NS;
+
+        if (end && next >= end) {
+            thread_sleep_until(end);
+            return console_getc();
+        }
+        thread_sleep_until(next);
+    }
+    return byte;
+}
+
+/* --------------------------------------------------------------------------- files and options */
+
+static const char *arguments_of(const char *string)
+{
+    while (*string && *string != ' ')
+        string++;
+    while (*string == ' ')
+        string++;
+    return string;
+}
+
+bool system_file_find(const char *name, uint32_t n, struct system_file *file)
+{
+    size_t length = strlen(name);
+    struct module m;
+
+    for (uint32_t i = 0; module_get(i, &m); i++) {
+        if (strncmp(m.string, name, length) || (m.string[length] != ' ' && m.string[length] != '\0') || n--)
+            continue;
+        *file = (struct system_file){.data = m.data, .size = m.length, .arguments = arguments_of(m.string)};
+        return true;
+    }
+    return false;
+}
+
+bool system_option(const char *name, char *value, size_t size)
+{
+    return option_find(name, value, size);
+}
+
+/* Words of the command line that are the kernel's, not the program's. */
+static bool is_kernel_option(const char *word)
+{
+    static const char *const names[] = {"program", "console", "x2apic"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (word_find(word, names[i], NULL, 0))
+            return true;
+    return false;
+}
+
+bool system_option_at(uint32_t n, char *option, size_t size)
+{
+    for (uint32_t i = 0; option_at(i, option, size); i++)
+        if (!is_kernel_option(option) && !n--)
+            return true;
+    return false;
 }
 
 /* ----------------------------------------------------------------------------------- programs */

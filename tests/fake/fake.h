@@ -20,6 +20,7 @@ struct fake_counts {
     uint64_t ram;                /* regions of fake_ram_alloc, not freed yet */
     uint64_t calls;              /* hv_host_cpu_call, all so far */
     uint64_t kicks;              /* hv_host_kick, all so far */
+    uint64_t yields;             /* hv_host_yield, all so far */
     uint64_t waits, wakes;       /* hv_host_wait and hv_host_wake, all so far */
     uint64_t requests;           /* allocations and pages asked for, all so far */
 };
@@ -68,6 +69,7 @@ void fake_migrate_to(uint32_t cpu);    /* does so when preemption is next enable
 uint32_t fake_cpu(void);               /* where the calling thread is, pinned or not */
 struct fake_call fake_last_call(void); /* of hv_host_cpu_call */
 uint64_t fake_kicks(uint32_t cpu);
+uint64_t fake_timer(uint32_t cpu); /* the last deadline of hv_host_timer */
 bool fake_irqs_on(void);
 unsigned fake_preempt_depth(void);
 

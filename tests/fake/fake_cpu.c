@@ -18,6 +18,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
 static uint32_t cpus;
 static uint64_t kicks[FAKE_MAX_CPUS];
+static uint64_t timers[FAKE_MAX_CPUS];
 static struct fake_call last_call;
 static bool yield;
 static uint32_t migrate_to = HV_CPU_NONE;
@@ -155,7 +156,24 @@ void fake_set_yield(bool should)
     yield = should;
 }
 
+void hv_host_yield(void)
+{
+    fake_require_thread_context("hv_host_yield");
+    FAKE_ADD(yields, 1);
+}
+
 /* ------------------------------------------------------------------- sleeping and time */
+
+void hv_host_timer(uint64_t deadline_ns)
+{
+    fake_require(here.preempt_depth > 0, "hv_host_timer: not pinned");
+    timers[here.cpu] = deadline_ns;
+}
+
+uint64_t fake_timer(uint32_t cpu)
+{
+    return timers[cpu];
+}
 
 uint64_t hv_host_time_ns(void)
 {
@@ -222,6 +240,7 @@ void fake_cpu_reset(void)
 {
     memset(&here, 0, sizeof(here));
     memset(kicks, 0, sizeof(kicks));
+    memset(timers, 0, sizeof(timers));
     last_call = (struct fake_call){0};
     cpus = 1;
     yield = false;

@@ -185,6 +185,8 @@ uint64_t hv_host_irq_save(void) { return 0; }
 void hv_host_irq_restore(uint64_t flags) { (void)flags; }
 void hv_host_kick(uint32_t cpu) { (void)cpu; }
 bool hv_host_should_yield(void) { return false; }
+void hv_host_yield(void) {}
+void hv_host_timer(uint64_t deadline_ns) { (void)deadline_ns; } /* and nobody to interrupt: guests here end by themselves */
 void hv_host_wait(const volatile uint32_t *word, uint32_t expected, uint64_t deadline_ns) { (void)word; (void)expected; (void)deadline_ns; }
 void hv_host_wake(const volatile uint32_t *word) { (void)word; }
 uint64_t hv_host_time_ns(void) { return __builtin_ia32_rdtsc(); } /* as if the TSC ran at 1 GHz */

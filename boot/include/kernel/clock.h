@@ -11,6 +11,7 @@
 
 uint64_t clock_ns(void);
 uint64_t clock_tsc_hz(void);
-void clock_delay_ns(uint64_t ns); /* busy waiting; thread_sleep_ns is the polite way */
+uint64_t clock_wall_seconds(void); /* since 1970, UTC */
+void clock_delay_ns(uint64_t ns);  /* busy waiting; thread_sleep_ns is the polite way */
 
 #endif

@@ -18,5 +18,6 @@ struct module {
 bool module_get(uint32_t index, struct module *m);            /* 0 .. count-1 in the loader's order */
 bool module_find(const char *name, struct module *m);         /* the first whose string begins with this word */
 bool option_find(const char *name, char *value, size_t size); /* the word name or name=value of the command line */
+bool option_at(uint32_t n, char *word, size_t size);          /* the n-th word, whole (cut to size - 1 characters) */
 
 #endif

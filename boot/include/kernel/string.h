@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 void *memcpy(void *to, const void *from, size_t size);
 void *memmove(void *to, const void *from, size_t size);
@@ -24,5 +25,8 @@ bool string_copy(char *to, size_t size, const char *from, size_t length);
  * (up to the next space, "" for a bare word) copied to value unless that is NULL.
  */
 bool word_find(const char *text, const char *name, char *value, size_t size);
+
+/* The n-th word of the text, from 0, cut to size - 1 characters; false: it has no more than n. */
+bool word_at(const char *text, uint32_t n, char *word, size_t size);
 
 #endif
