@@ -2,7 +2,10 @@
 /*
  * CPUID policy. A leaf that is not in the table below, or a bit that is not in its row, reads as 0 in every guest,
  * whatever the CPU says of it: a new CPU's features stay unknown until somebody has made sure that they work. So do
- * leaves above the highest one (where Intel's CPUs repeat the highest basic leaf) and all of 0x4000_0000 and up.
+ * leaves above the highest one (where Intel's CPUs repeat the highest basic leaf).
+ *
+ * So do, too, the hypervisor's own leaves from 0x4000_0000 on and the bit that says they are there (leaf 1, ECX bit
+ * 31): a guest takes this for a plain machine, unless the client gives both by its result lists.
  */
 #include "cpuid_policy.h"
 #include <arch/backend.h>
@@ -69,7 +72,7 @@
 /* After filtering: what depends on the partition. */
 typedef void cpuid_fix(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot);
 static cpuid_fix fix_max_basic, fix_features, fix_caches, fix_max_subleaf_7, fix_topology, fix_xsave, fix_xsave_1,
-    fix_frequency, fix_max_extended, fix_multicore, fix_widths;
+    fix_thermal, fix_tsc, fix_frequency, fix_max_extended, fix_multicore, fix_widths;
 
 struct cpuid_rule {
     uint32_t leaf;
@@ -91,7 +94,7 @@ static const struct cpuid_rule rules[] = {
     {CPUID_LEAF_CACHE,
                     0, 7,  {ALL,              ALL,              ALL,             ALL},            fix_caches},
     {CPUID_LEAF_THERMAL,
-                    0, 0,  {CPUID_6_EAX_ARAT, 0,                0,               0},              NULL},
+                    0, 0,  {CPUID_6_EAX_ARAT, 0,                0,               0},              fix_thermal},
     {CPUID_LEAF_EXT_FEATURES,
                     0, 0,  {ALL,              GIVEN_7_EBX,      GIVEN_7_ECX,     GIVEN_7_EDX},    fix_max_subleaf_7},
     {CPUID_LEAF_EXT_FEATURES,
@@ -105,7 +108,7 @@ static const struct cpuid_rule rules[] = {
     {CPUID_LEAF_XSAVE,
                     2, 62, {ALL,              ALL,              ALL,             0},              fix_xsave},
     {CPUID_LEAF_TSC,
-                    0, 0,  {ALL,              ALL,              ALL,             0},              fix_frequency},
+                    0, 0,  {ALL,              ALL,              ALL,             0},              fix_tsc},
     {CPUID_LEAF_FREQUENCY,
                     0, 0,  {BITS32(15, 0),    BITS32(15, 0),    BITS32(15, 0),   0},              fix_frequency},
     {CPUID_LEAF_MAX_EXTENDED,
@@ -135,20 +138,34 @@ static const struct cpuid_rule rules[] = {
 };
 /* clang-format on */
 
-static bool is_above_highest(uint32_t leaf)
-{
-    const struct cpu_facts *facts = cpu_facts();
-
-    return leaf > (leaf < CPUID_LEAF_MAX_EXTENDED ? facts->max_leaf : facts->max_ext_leaf);
-}
-
 /* NULL: nothing to give. */
 static const struct cpuid_rule *find_rule(uint32_t leaf, uint32_t subleaf)
 {
     for (size_t i = 0; i < ARRAY_COUNT(rules); i++)
         if (rules[i].leaf == leaf && subleaf >= rules[i].first && subleaf <= rules[i].last)
-            return is_above_highest(leaf) ? NULL : &rules[i];
+            return &rules[i];
     return NULL;
+}
+
+static uint32_t host_highest(uint32_t leaf)
+{
+    const struct cpu_facts *facts = cpu_facts();
+
+    return leaf < CPUID_LEAF_MAX_EXTENDED ? facts->max_leaf : facts->max_ext_leaf;
+}
+
+/* The TSC's rate is the core's to tell where the guest will take it for that of the APIC timer too: see fix_tsc. */
+static bool makes_tsc_leaf(const struct hv_properties *props)
+{
+    return props->local_apic_mode != HV_LOCAL_APIC_NONE && backend()->vendor == HV_VENDOR_INTEL;
+}
+
+/* Leaves of the core's own making can be above the CPU's highest one. */
+static uint32_t highest(const struct hv_properties *props, uint32_t leaf)
+{
+    uint32_t host = host_highest(leaf);
+
+    return leaf < CPUID_LEAF_MAX_EXTENDED && makes_tsc_leaf(props) ? HV_MAX(host, CPUID_LEAF_TSC) : host;
 }
 
 static void read_given(const struct cpuid_rule *rule, uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
@@ -167,7 +184,7 @@ void cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
     const struct cpuid_rule *rule = find_rule(leaf, subleaf);
 
     memset(regs, 0, CPUID_REGS * sizeof(regs[0]));
-    if (!rule)
+    if (!rule || leaf > host_highest(leaf))
         return;
     read_given(rule, leaf, subleaf, regs);
     features_mask_state(cpu_facts()->xcr0_allowed, leaf, subleaf, regs);
@@ -186,6 +203,14 @@ static void set_field(uint32_t *reg, uint32_t mask, uint32_t value)
     *reg = (*reg & ~mask) | (uint32_t)FIELD_PUT(mask, value);
 }
 
+/* The APIC timer never stops. */
+static void fix_thermal(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)subleaf;
+    if (props->local_apic_mode != HV_LOCAL_APIC_NONE)
+        slot->regs[CPUID_EAX] |= CPUID_6_EAX_ARAT;
+}
+
 /* A rate that is not the TSC's would set a guest's clock wrong; without one it measures. */
 static void fix_frequency(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
 {
@@ -194,16 +219,69 @@ static void fix_frequency(const struct hv_properties *props, uint32_t subleaf, s
         memset(slot->regs, 0, sizeof(slot->regs));
 }
 
+/* Linux multiplies the crystal's kHz by the numerator in 32 bits. */
+#define MAX_NUMERATOR (UINT32_MAX / (uint32_t)(HV_INTERRUPT_HZ / 1000))
+
+/*
+ * The fraction with a numerator that is small enough that comes closest to hz / HV_INTERRUPT_HZ, by continued
+ * fractions: each term gives a better one, and when the next would be too large, as much of it as fits does if that is
+ * more than half of it. Within a millionth for most rates; off by up to 1/8000 where the ratio nearly is one of small
+ * numbers.
+ */
+static void find_ratio(uint64_t hz, uint32_t *numerator, uint32_t *denominator)
+{
+    uint64_t n = hz, d = HV_INTERRUPT_HZ, p = 1, q = 0, last_p = 0, last_q = 1;
+
+    while (d) {
+        uint64_t term = n / d, fits = p ? HV_MIN(term, (MAX_NUMERATOR - last_p) / p) : term, rest = n % d;
+        uint64_t next_p = fits * p + last_p, next_q = fits * q + last_q;
+
+        if (fits < term && 2 * fits <= term)
+            break;
+        last_p = p, last_q = q;
+        p = next_p, q = next_q;
+        if (fits < term)
+            break;
+        n = d, d = rest;
+    }
+    *numerator = (uint32_t)p;
+    *denominator = (uint32_t)q;
+}
+
+/*
+ * Guests take the crystal of this leaf for the APIC timer's clock, and its rate times the ratio for the TSC's. So with
+ * local APICs it tells of the core's timer, whatever the CPU says of its own.
+ */
+static void fix_tsc(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    if (!makes_tsc_leaf(props)) {
+        fix_frequency(props, subleaf, slot);
+        return;
+    }
+    find_ratio(cpu_facts()->tsc_hz, &slot->regs[CPUID_EBX], &slot->regs[CPUID_EAX]);
+    slot->regs[CPUID_ECX] = (uint32_t)HV_INTERRUPT_HZ;
+    slot->regs[CPUID_EDX] = 0;
+}
+
 static void fix_max_basic(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
 {
-    (void)props, (void)subleaf;
-    slot->regs[CPUID_EAX] = HV_MIN(slot->regs[CPUID_EAX], MAX_BASIC_LEAF);
+    (void)subleaf;
+    slot->regs[CPUID_EAX] = HV_MIN(highest(props, CPUID_LEAF_MAX_BASIC), MAX_BASIC_LEAF);
 }
 
 static void fix_max_extended(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
 {
     (void)props, (void)subleaf;
     slot->regs[CPUID_EAX] = HV_MIN(slot->regs[CPUID_EAX], MAX_EXTENDED_LEAF);
+}
+
+/* What an emulated local APIC has does not depend on the CPU's. Its enable bit is the VP's to show. */
+static void fix_apic_features(const struct hv_properties *props, uint32_t *ecx)
+{
+    if (props->local_apic_mode != HV_LOCAL_APIC_NONE && props->features[1] & HV_FEATURE1_TSC_DEADLINE)
+        *ecx |= CPUID_1_ECX_TSC_DEADLINE;
+    if (props->local_apic_mode == HV_LOCAL_APIC_X2APIC)
+        *ecx |= CPUID_1_ECX_X2APIC;
 }
 
 static void fix_features(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
@@ -214,6 +292,7 @@ static void fix_features(const struct hv_properties *props, uint32_t subleaf, st
         set_field(&slot->regs[CPUID_EBX], CPUID_1_EBX_LOGICAL, 1u << apic_id_bits(props));
         slot->regs[CPUID_EDX] |= CPUID_1_EDX_HTT;
     }
+    fix_apic_features(props, &slot->regs[CPUID_ECX]);
     slot->dynamic = CPUID_DYN_FEATURES;
 }
 
@@ -358,7 +437,7 @@ void cpuid_default(const struct hv_properties *props, uint32_t leaf, uint32_t su
 
     memset(slot, 0, sizeof(*slot));
     memset(slot->keep, 0xff, sizeof(slot->keep));
-    if (!rule)
+    if (!rule || leaf > highest(props, leaf))
         return;
     cpuid_host(leaf, meant, slot->regs);
     features_mask(props, leaf, meant, slot->regs);
@@ -420,7 +499,7 @@ static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
 {
     uint64_t xcr0 = features_xcr0(props);
 
-    if (!find_rule(leaf, 0))
+    if (!find_rule(leaf, 0) || leaf > highest(props, leaf))
         return 0;
     switch (leaf) {
     case CPUID_LEAF_CACHE:

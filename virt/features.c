@@ -230,9 +230,11 @@ static void find_in_output(uint32_t leaf, uint8_t subleaf, uint64_t words[BANKS]
     }
 }
 
+/* What the CPU has, and what the core's local APIC has whatever the CPU's does. */
 static void find_host(uint64_t words[BANKS])
 {
     memset(words, 0, BANKS * sizeof(words[0]));
+    words[BANK1] = HV_FEATURE1_TSC_DEADLINE;
     for (size_t i = 0; i < ARRAY_COUNT(outputs); i++)
         find_in_output(outputs[i].leaf, outputs[i].subleaf, words);
 }

@@ -32,14 +32,15 @@
 
 /* Those bits of ProcessorFeatures (bank 0), its bank 1 and ProcessorXsaveFeatures that code asks for by name. All:
  * features.c. */
-#define HV_FEATURE0_RDTSCP     BIT64(38)
-#define HV_FEATURE0_RDPID      BIT64(57)
-#define HV_FEATURE1_TSC_ADJUST BIT64(18)
-#define HV_XSAVE_XSAVE         BIT64(0)
-#define HV_XSAVE_AVX           BIT64(2)
-#define HV_XSAVE_AVX512        BIT64(6)
-#define HV_XSAVE_XSAVEC        BIT64(11)
-#define HV_XSAVE_XSAVES        BIT64(12)
+#define HV_FEATURE0_RDTSCP       BIT64(38)
+#define HV_FEATURE0_RDPID        BIT64(57)
+#define HV_FEATURE1_TSC_DEADLINE BIT64(17)
+#define HV_FEATURE1_TSC_ADJUST   BIT64(18)
+#define HV_XSAVE_XSAVE           BIT64(0)
+#define HV_XSAVE_AVX             BIT64(2)
+#define HV_XSAVE_AVX512          BIT64(6)
+#define HV_XSAVE_XSAVEC          BIT64(11)
+#define HV_XSAVE_XSAVES          BIT64(12)
 
 /*
  * LocalApicEmulationMode. Without local APICs the client has the interrupts and hears of each HLT; with them the core

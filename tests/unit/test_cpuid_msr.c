@@ -243,6 +243,7 @@ static void features_and_cpuid_agree(void **state)
     uint32_t *diff = &less[0][0], *all = &full[0][0], *taken = &seen[0][0];
 
     (void)state;
+    PROPS->local_apic_mode = HV_LOCAL_APIC_X2APIC; /* the deadline timer is the local APIC's */
     all_outputs(PROPS, full);
     for (unsigned bank = 0; bank < 3; bank++)
         for (unsigned bit = 0; bit < 64; bit++) {
@@ -315,6 +316,120 @@ static void leaf_1_knows_the_vp(void **state)
     assert_true(ask(1, 0).edx & CPUID_1_EDX_APIC);
     stub_vps[0].apic_base &= ~APIC_BASE_EN;
     assert_false(ask(1, 0).edx & CPUID_1_EDX_APIC);
+}
+
+/* ------------------------------------------------------------------------------ the local APIC */
+
+#define APIC_BITS (CPUID_1_ECX_X2APIC | CPUID_1_ECX_TSC_DEADLINE)
+
+/* What it can do is the core's doing: the same on a CPU that has nothing of it. */
+static void the_local_apic_shows_what_it_can(void **state)
+{
+    static const struct {
+        uint32_t mode, bits;
+    } cases[] = {
+        {HV_LOCAL_APIC_NONE, 0},
+        {HV_LOCAL_APIC_XAPIC, CPUID_1_ECX_TSC_DEADLINE},
+        {HV_LOCAL_APIC_X2APIC, APIC_BITS},
+    };
+
+    (void)state;
+    stub_leaf(1, 0)->ecx = 0;
+    stub_set_leaf(6, 0, 0, 0, 0, 0);
+    properties_init(PROPS);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        assert_int_equal(stub_set(WHvPartitionPropertyCodeLocalApicEmulationMode, &cases[i].mode, 4), HV_OK);
+        seal();
+        assert_int_equal(ask(1, 0).ecx, cases[i].bits);
+        assert_int_equal(ask(6, 0).eax, cases[i].mode ? CPUID_6_EAX_ARAT : 0);
+        properties_unseal(PROPS);
+    }
+    PROPS->features[1] &= ~((WHV_PROCESSOR_FEATURES1){.TscDeadlineTmrSupport = 1}).AsUINT64;
+    seal();
+    assert_int_equal(ask(1, 0).ecx, CPUID_1_ECX_X2APIC);
+}
+
+static struct hv_cpuid_output tsc_leaf(uint64_t hz)
+{
+    struct hv_cpuid_output out;
+
+    stub_facts.tsc_hz = hz;
+    seal();
+    out = ask(0x15, 0);
+    properties_unseal(PROPS);
+    return out;
+}
+
+static uint64_t told_hz(const struct hv_cpuid_output *out)
+{
+    return (uint64_t)out->ecx * out->ebx / out->eax;
+}
+
+static void assert_rate(uint64_t hz, uint64_t tolerance)
+{
+    struct hv_cpuid_output out = tsc_leaf(hz);
+    uint32_t linux_khz = out.ecx / 1000 * out.ebx / out.eax; /* may wrap: an unsigned int there, too */
+    uint64_t told = told_hz(&out);
+
+    assert_int_equal(out.ecx, HV_INTERRUPT_HZ);
+    assert_int_equal(out.edx, 0);
+    assert_true(told <= hz + tolerance && hz <= told + tolerance);
+    assert_int_equal(linux_khz, told / 1000);
+}
+
+static void the_crystal_is_the_apic_timers(void **state)
+{
+    static const uint64_t exact[] = {1000000,    50000000,   1000000000, 1193000000,
+                                     2400000000, 2894000000, 4000000000, 5000000000};
+
+    (void)state;
+    PROPS->local_apic_mode = HV_LOCAL_APIC_XAPIC;
+    for (size_t i = 0; i < ARRAY_COUNT(exact); i++)
+        assert_rate(exact[i], 0);
+    assert_rate(2399987123, 24000); /* as measured: nearly 12:5 */
+    assert_rate(2394567123, 2400);
+    assert_rate(49998732, 50);
+    assert_rate(3999999999, 1);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint64_t hz = 1000000 + (((uint64_t)rand() << 20) ^ (uint64_t)rand()) % 9000000000;
+
+        assert_rate(hz, hz / 8000 + 1);
+    }
+}
+
+/* True, false or missing: what the CPU says of its own crystal does not count, but for guests without a local APIC. */
+static void the_tsc_leaf_is_made_for_local_apics(void **state)
+{
+    (void)state;
+    stub_set_leaf(0x15, 0, 2, 200, 24000000, 0);
+    assert_output(tsc_leaf(2400000000), 2, 200, 24000000, 0);
+    PROPS->local_apic_mode = HV_LOCAL_APIC_X2APIC;
+    assert_output(tsc_leaf(2400000000), 5, 12, 1000000000, 0);
+    stub_facts.tsc_leaf_is_true = false;
+    assert_output(tsc_leaf(2400000000), 5, 12, 1000000000, 0);
+    PROPS->local_apic_mode = HV_LOCAL_APIC_NONE;
+    assert_output(tsc_leaf(2400000000), 0, 0, 0, 0);
+    PROPS->local_apic_mode = HV_LOCAL_APIC_X2APIC;
+    stub_backend.vendor = HV_VENDOR_AMD;
+    assert_output(tsc_leaf(2400000000), 0, 0, 0, 0);
+}
+
+static void the_tsc_leaf_is_there_on_older_cpus(void **state)
+{
+    (void)state;
+    stub_facts.max_leaf = 0xd;
+    stub_set_leaf(0, 0, 0xd, 1, 2, 3);
+    PROPS->local_apic_mode = HV_LOCAL_APIC_XAPIC;
+    seal();
+    assert_output(ask(0, 0), 0x15, 1, 2, 3);
+    assert_output(ask(0x15, 0), 5, 12, 1000000000, 0);
+    assert_output(ask(0x14, 0), 0, 0, 0, 0);
+    assert_output(ask(0x16, 0), 0, 0, 0, 0);
+    properties_unseal(PROPS);
+    PROPS->local_apic_mode = HV_LOCAL_APIC_NONE;
+    seal();
+    assert_int_equal(ask(0, 0).eax, 0xd);
+    assert_output(ask(0x15, 0), 0, 0, 0, 0);
 }
 
 static void line_size_and_width_are_the_partitions(void **state)
@@ -900,8 +1015,8 @@ static void constants_are_read_and_not_written(void **state)
         uint32_t index;
         uint64_t value;
     } constants[] = {
-        {MSR_IA32_FEATURE_CONTROL, 1}, {MSR_IA32_PLATFORM_ID, 0}, {MSR_IA32_MCG_CAP, 0},
-        {MSR_PLATFORM_INFO, 0},        {MSR_IA32_MTRRCAP, 0x510}, {MSR_IA32_ARCH_CAPABILITIES, 0},
+        {MSR_IA32_FEATURE_CONTROL, 1}, {MSR_IA32_PLATFORM_ID, 0},       {MSR_IA32_MCG_CAP, 0}, {MSR_PLATFORM_INFO, 0},
+        {MSR_IA32_MTRRCAP, 0x510},     {MSR_IA32_ARCH_CAPABILITIES, 0}, {MSR_SMI_COUNT, 0},
     };
 
     (void)state;
@@ -1070,6 +1185,10 @@ int main(void)
         STUB_TEST(each_feature_bit_of_the_cpu_counts),
         STUB_TEST(a_feature_taken_away_is_gone),
         STUB_TEST(leaf_1_knows_the_vp),
+        STUB_TEST(the_local_apic_shows_what_it_can),
+        STUB_TEST(the_crystal_is_the_apic_timers),
+        STUB_TEST(the_tsc_leaf_is_made_for_local_apics),
+        STUB_TEST(the_tsc_leaf_is_there_on_older_cpus),
         STUB_TEST(line_size_and_width_are_the_partitions),
         STUB_TEST(topology_fits_the_count),
         STUB_TEST(amd_counts_cores_in_its_own_leaves),
