@@ -8,7 +8,7 @@
 #   ENGINE   qemu (GRUB, TCG) | uefi (OVMF, TCG) | kvm (GRUB, KVM) | bochs      [qemu]
 #   CPUS     how many                                                        [2]
 #   MEM      MiB                                                             [1024]
-#   TIMEOUT  seconds until the run is given up                               [120]
+#   TIMEOUT  seconds until the run is given up; 0: never                     [120]
 #   CPU      the engine's CPU model                                          [max | host | corei7_icelake_u]
 #   CMDLINE  the kernel's command line: program=NAME ...                     []
 #   MODULES  PATH:STRING ... ("," in STRING stands for a space)              []
@@ -16,7 +16,10 @@
 #   KERNEL, EFI  the images                                                  [build/barewhp.elf, build/BOOTX64.EFI]
 #   ISO      a ready ISO: CMDLINE and MODULES are then what it was made with []
 #   LOG      where to keep the console's text                                []
-#   INPUT    1: standard input goes to the machine's serial line (QEMU)      []
+#   INPUT    1: standard input goes to the machine's serial line; a terminal []
+#            is in raw mode meanwhile: every key is the machine's
+#   AFTER    with INPUT: input that is no terminal's waits for this text,    []
+#            and its end becomes ^D
 #
 # Exit status: 0 when the image ended with EXPECT, else the image's own (1 when that was 0), 124 after TIMEOUT,
 # 125 when the emulator ended without the image having said so, 126 when something needed is missing.
@@ -24,7 +27,7 @@
 # shellcheck disable=SC2317 # engine_* are called by name
 set -u
 
-ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' command=()
+ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' command=()
 KERNEL=build/barewhp.elf EFI=build/BOOTX64.EFI
 here=$(dirname "$0")
 
@@ -39,7 +42,7 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
-    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | CMDLINE=* | MODULES=* | EXPECT=* | ISO=* | LOG=* | INPUT=* | KERNEL=* | EFI=*)
+    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | CMDLINE=* | MODULES=* | EXPECT=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=*)
         declare "${1%%=*}=${1#*=}"
         ;;
     *)
@@ -50,7 +53,10 @@ while [ $# -gt 0 ]; do
 done
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-run.XXXXXX") || exit 126
-trap 'rm -rf "$scratch"' EXIT
+terminal=
+[ "$INPUT" != 1 ] || [ ! -t 0 ] || terminal=$(stty -g)
+# console.py puts the terminal back too, but may have been killed
+trap '[ -z "$terminal" ] || stty "$terminal"; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
 
 need() {
@@ -67,11 +73,14 @@ make_iso() {
 }
 
 qemu=(qemu-system-x86_64 -M q35 -smp "$CPUS" -m "$MEM" -display none -no-reboot -monitor none
-    -device isa-debug-exit,iobase=0xf4,iosize=4 -device isa-debugcon,iobase=0xe9,chardev=console)
+    -device isa-debug-exit,iobase=0xf4,iosize=4 -device isa-debugcon,iobase=0xe9,chardev=console
+    -chardev stdio,id=console,signal=off)
+line=() # for console.py
 if [ "$INPUT" = 1 ]; then
-    qemu+=(-chardev stdio,id=console,mux=on,signal=off -serial chardev:console)
+    line=(--line "$scratch/com1" --after "$AFTER")
+    qemu+=(-chardev "serial,id=line,path=$scratch/com1" -serial chardev:line)
 else
-    qemu+=(-chardev stdio,id=console,signal=off -serial none)
+    qemu+=(-serial none)
 fi
 
 engine_qemu() {
@@ -103,7 +112,13 @@ engine_uefi() {
 }
 
 engine_bochs() {
+    local com1="mode=file, dev=$scratch/serial.log" sync=none
+
     need bochs
+    if [ "$INPUT" = 1 ]; then
+        com1="mode=term, dev=$scratch/com1"
+        [ -z "$terminal" ] || sync=slowdown # an idle machine's time passes no faster than that of who waits for it
+    fi
     make_iso
     cat >"$scratch/bochsrc" <<END
 display_library: rfb, options="timeout=0"
@@ -113,9 +128,9 @@ romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path=$ISO, status=inserted
 boot: cdrom
-com1: enabled=1, mode=file, dev=$scratch/serial.log
+com1: enabled=1, $com1
 port_e9_hack: enabled=1
-clock: sync=none
+clock: sync=$sync, time0=utc
 speaker: enabled=0
 sound: driver=dummy, waveoutdrv=dummy
 log: $scratch/bochs.log
@@ -137,17 +152,10 @@ qemu | kvm | uefi | bochs) "engine_$ENGINE" ;;
 *) fail "ENGINE=$ENGINE is none of qemu, uefi, kvm, bochs" ;;
 esac
 
-# The console begins with the kernel's (or its loader's) first line and ends with its last: what the emulator itself
-# prints before and after is not ours.
-filter() {
-    sed -E -u -n 's/\r$//; /barewhp: (BareWHP|loader: )/,/^barewhp: exit status/{s/^.*(barewhp: BareWHP)/\1/;p}'
-}
-
-if [ "$INPUT" = 1 ]; then
-    timeout --foreground -k 5 "$TIMEOUT" "${command[@]}" "$@" 2>"$scratch/errors" | tee "$scratch/console"
-else
-    timeout -k 5 "$TIMEOUT" "${command[@]}" "$@" </dev/null 2>"$scratch/errors" | filter | tee "$scratch/console"
-fi
+need python3
+# In the foreground, so that it may read the terminal.
+timeout --foreground -k 5 "$TIMEOUT" "$here/console.py" "${line[@]}" -- "${command[@]}" "$@" 2>"$scratch/errors" |
+    tee "$scratch/console"
 ended=${PIPESTATUS[0]}
 [ -z "$LOG" ] || cp "$scratch/console" "$LOG"
 

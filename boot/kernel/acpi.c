@@ -15,6 +15,12 @@
 #define MADT_FIRST  44 /* offset of its first entry */
 #define MADT_USABLE 3  /* flags: enabled, or online-capable */
 
+/* an override's flags, of an ISA interrupt: 0 in a field means edge and high */
+#define MADT_POLARITY   0x03
+#define MADT_ACTIVE_LOW 0x03
+#define MADT_TRIGGER    0x0c
+#define MADT_LEVEL      0x0c
+
 #define FADT_PM_TMR_BLK 76
 #define FADT_PM_TMR_LEN 91
 #define FADT_FLAGS      112
@@ -40,6 +46,8 @@ struct madt_entry {
 
 enum {
     MADT_LAPIC = 0,
+    MADT_IOAPIC = 1,
+    MADT_OVERRIDE = 2,
     MADT_X2APIC = 9,
 };
 
@@ -166,22 +174,62 @@ static bool contains(const uint32_t *ids, uint32_t count, uint32_t id)
     return false;
 }
 
+/* The MADT's entry at or behind *at, which moves behind it; NULL at the end, or where the table is broken. */
+static const struct madt_entry *next_entry(const struct acpi_header *madt, uint32_t *at)
+{
+    const struct madt_entry *e;
+
+    if (!madt || *at >= madt->length || madt->length - *at < sizeof(*e))
+        return NULL;
+    e = (const void *)((const char *)madt + *at);
+    if (e->length < sizeof(*e) || e->length > madt->length - *at)
+        return NULL;
+    *at += e->length;
+    return e;
+}
+
 uint32_t acpi_cpus(uint32_t *apic_ids, uint32_t max)
 {
     const struct acpi_header *madt = acpi_find("APIC", 0);
-    uint32_t count = 0, at = MADT_FIRST;
+    uint32_t count = 0, at = MADT_FIRST, id;
 
-    while (madt && at < madt->length && madt->length - at >= sizeof(struct madt_entry)) {
-        const struct madt_entry *e = (const void *)((const char *)madt + at);
-        uint32_t id;
-
-        if (e->length < sizeof(*e) || e->length > madt->length - at)
-            break;
+    for (const struct madt_entry *e; (e = next_entry(madt, &at));) {
         if (cpu_of_entry(e, &id) && count < max && !contains(apic_ids, count, id))
             apic_ids[count++] = id;
-        at += e->length;
     }
     return count;
+}
+
+struct acpi_isa_irq acpi_isa_irq(uint8_t irq)
+{
+    const struct acpi_header *madt = acpi_find("APIC", 0);
+    uint32_t at = MADT_FIRST;
+
+    for (const struct madt_entry *e; (e = next_entry(madt, &at));) {
+        const uint8_t *bytes = (const uint8_t *)e;
+
+        if (e->type == MADT_OVERRIDE && e->length >= 10 && bytes[2] == 0 && bytes[3] == irq)
+            return (struct acpi_isa_irq){.gsi = read32(e, 4),
+                                         .is_low = (bytes[8] & MADT_POLARITY) == MADT_ACTIVE_LOW,
+                                         .is_level = (bytes[8] & MADT_TRIGGER) == MADT_LEVEL};
+    }
+    return (struct acpi_isa_irq){.gsi = irq};
+}
+
+bool acpi_ioapic_of(uint32_t gsi, struct acpi_ioapic *ioapic)
+{
+    const struct acpi_header *madt = acpi_find("APIC", 0);
+    uint32_t at = MADT_FIRST;
+    bool found = false;
+
+    for (const struct madt_entry *e; (e = next_entry(madt, &at));) {
+        if (e->type != MADT_IOAPIC || e->length < 12 || read32(e, 8) > gsi ||
+            (found && read32(e, 8) < ioapic->gsi_base))
+            continue;
+        *ioapic = (struct acpi_ioapic){.address = read32(e, 4), .gsi_base = read32(e, 8)};
+        found = true;
+    }
+    return found;
 }
 
 struct acpi_pm_timer acpi_pm_timer(void)

@@ -6,6 +6,7 @@
 #include "clock_internal.h"
 #include "console.h"
 #include "fpu.h"
+#include "input.h"
 #include "pages.h"
 #include "paging.h"
 #include "program.h"
@@ -152,6 +153,7 @@ _Noreturn void kernel_main(const struct boot_info *loader)
     apic_init(smp_needs_x2apic() || option_find("x2apic", NULL, 0));
     threads_init();
     smp_start(&info);
+    input_init(console_has_uart());
     print_machine();
     kernel_exit(program_run());
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "console.h"
 #include <kernel/print.h>
 #include <kernel/string.h>
 #include <stdbool.h>
@@ -184,7 +185,7 @@ void kvprintf(const char *fmt, va_list ap)
     char text[512];
     size_t length = kvsnprintf(text, sizeof(text), fmt, ap);
 
-    console_write(text, length < sizeof(text) ? length : sizeof(text) - 1);
+    console_print(text, length < sizeof(text) ? length : sizeof(text) - 1);
 }
 
 void kprintf(const char *fmt, ...)

@@ -138,8 +138,6 @@ uint32_t system_cpu_count(void)
 
 /* --------------------------------------------------------------------------- console */
 
-#define INPUT_POLL_NS (2 * NS_PER_MS)
-
 void system_console_write(const char *data, size_t length)
 {
     console_write(data, length);
@@ -147,19 +145,7 @@ void system_console_write(const char *data, size_t length)
 
 int system_console_read(uint64_t microseconds)
 {
-    uint64_t end = deadline_in(microseconds);
-    int byte;
-
-    while ((byte = console_getc()) < 0) {
-        uint64_t next = clock_ns() + INPUT_POLL_NS;
-
-        if (end && next >= end) {
-            thread_sleep_until(end);
-            return console_getc();
-        }
-        thread_sleep_until(next);
-    }
-    return byte;
+    return console_read(deadline_in(microseconds));
 }
 
 /* --------------------------------------------------------------------------- files and options */

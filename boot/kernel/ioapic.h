@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef BOOT_KERNEL_IOAPIC_H
+#define BOOT_KERNEL_IOAPIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* From now on this ISA interrupt comes as that vector to that CPU. False: no IOAPIC has its pin. Thread context. */
+bool ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t apic_id);
+
+#endif
