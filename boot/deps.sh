@@ -19,6 +19,7 @@ gcc                  gcc
 g++                  g++
 python3              python3
 make                 make
+cpio                 cpio
 gnu-efi              /usr/include/efi/efi.h
 ovmf                 /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd
 qemu-system-x86      qemu-system-x86_64
