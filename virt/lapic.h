@@ -20,11 +20,13 @@ struct lapic {
     uint64_t base;           /* IA32_APIC_BASE */
     uint32_t id;             /* of the VP; what the ID register shows depends on the mode */
     bool x2apic_allowed;     /* by the partition's LocalApicEmulationMode */
-    bool delivers;           /* the hardware moves IRR to ISR and does EOIs by itself */
-    uint32_t esr_pending;    /* errors since the last write of ESR */
-    /* timer: valid by the mode in LVT timer */
-    uint64_t timer_start_ns; /* one-shot and periodic: when the count began; 0: not running */
-    uint64_t timer_tsc;      /* TSC-deadline: guest TSC; 0: not armed */
+    bool delivers;        /* the hardware moves IRR to ISR and does EOIs by itself: the owner leaves these two to it */
+    uint32_t esr_pending; /* errors since the last write of ESR; while there are some, further ones do not interrupt */
+    /* The timer by its registers as last taken in: the hardware may have put newer values into the page already. */
+    uint32_t timer_lvt;
+    uint32_t timer_shift;  /* divides by 1 << this */
+    uint64_t timer_due_ns; /* one-shot and periodic: when the count gets to 0; 0: not running */
+    uint64_t timer_tsc;    /* TSC-deadline: guest TSC; 0: not armed */
 };
 
 static inline uint32_t lapic_get(const struct lapic *l, uint32_t offset)
@@ -61,14 +63,23 @@ void lapic_reset(struct lapic *l, bool is_init);
  */
 bool lapic_write_base(struct lapic *l, uint64_t value, uint64_t physical_mask);
 
+/* The same by the client, who may go from any mode to any other: x2APIC to xAPIC and disabled to x2APIC pass a reset.
+ */
+bool lapic_set_base(struct lapic *l, uint64_t value, uint64_t physical_mask);
+
 /* ------------------------------------------------------------------------------- registers */
 
-/* What a write leads to, beyond the registers: for the caller to do. Bits; vector and icr belong to some of them. */
+/*
+ * What a call leads to, beyond the registers: for the caller to do. Functions add to it, the caller clears it. vector
+ * and icr belong to some of the bits; no single call sets two bits that want the vector.
+ */
 #define LAPIC_EFFECT_IPI      (1u << 0) /* send icr */
 #define LAPIC_EFFECT_EOI      (1u << 1) /* vector was level-triggered: tell the IOAPIC (unless EOIs are suppressed) */
 #define LAPIC_EFFECT_TIMER    (1u << 2) /* the timer was armed, stopped or changed */
 #define LAPIC_EFFECT_PRIORITY (1u << 3) /* another interrupt may be next: IRR, ISR, TPR or the enable bit changed */
-#define LAPIC_EFFECT_ERROR    (1u << 4) /* an error was recorded and LVT error asks for an interrupt: vector is its */
+#define LAPIC_EFFECT_ERROR    (1u << 4) /* an error was recorded and LVT error asks for an interrupt: accept vector */
+#define LAPIC_EFFECT_ADDRESS  (1u << 5) /* what lapic_address() gives has changed */
+#define LAPIC_EFFECT_NMI      (1u << 6) /* a saved page says that an NMI is pending */
 
 struct lapic_effect {
     uint32_t bits;
@@ -87,13 +98,19 @@ bool lapic_write(struct lapic *l, uint32_t offset, uint64_t value, uint64_t now_
 /* The same for a write that the hardware has put into the page already ("APIC-write VM exit", SDM 3C 30.4.3.3). */
 void lapic_written(struct lapic *l, uint32_t offset, uint64_t now_ns, struct lapic_effect *effect);
 
-/* MSR IA32_TSC_DEADLINE: 0 when LVT timer is in another mode; writes in another mode are ignored. */
+/*
+ * MSR IA32_TSC_DEADLINE: 0 when LVT timer is in another mode; writes in another mode are ignored. The caller polls the
+ * timer before a write, since the deadline that it replaces may have passed. One in the past fires at the next poll.
+ */
 uint64_t lapic_read_tsc_deadline(const struct lapic *l);
 void lapic_write_tsc_deadline(struct lapic *l, uint64_t value, struct lapic_effect *effect);
 
 /* ------------------------------------------------------------------------------ interrupts */
 
-/* Takes an interrupt in: IRR, and TMR by trigger mode. Vectors 0 to 15 are an error (ESR), not an interrupt. */
+/*
+ * Takes a fixed interrupt in: IRR, and TMR by trigger mode. Vectors 0 to 15 are an error (ESR), not an interrupt. An
+ * APIC that is disabled, by base or by SVR, takes none.
+ */
 void lapic_accept(struct lapic *l, uint8_t vector, bool is_level, struct lapic_effect *effect);
 
 /* The vector that would be delivered now: highest in IRR, above PPR, software-enabled; -1 for none. Updates PPR. */
@@ -111,12 +128,15 @@ int lapic_eoi(struct lapic *l, struct lapic_effect *effect);
 
 /* ----------------------------------------------------------------------------------- timer */
 
-/* When the timer is due, in ns of hv_host_time_ns; UINT64_MAX: not running, or in TSC-deadline mode. */
+/*
+ * When the timer is due, in ns of hv_host_time_ns; UINT64_MAX: not running, masked (nothing would come of it), or in
+ * TSC-deadline mode, where timer_tsc counts, masked or not: a deadline that passes while masked must be polled too.
+ */
 uint64_t lapic_timer_due_ns(const struct lapic *l);
 
 /*
- * Has it fired by now? Then moves on (periodic: to the period that now is in; the others: stopped), and puts its vector
- * into IRR unless masked. True: something was put there.
+ * Has it fired by now? Then moves on (periodic: to the period that now is in, however many were missed; the others:
+ * stopped), and puts its vector into IRR unless masked. True: something was put there.
  */
 bool lapic_timer_poll(struct lapic *l, uint64_t now_ns, uint64_t guest_tsc, struct lapic_effect *effect);
 
@@ -132,8 +152,8 @@ struct lapic_address lapic_address(const struct lapic *l);
 
 /*
  * Does a message for `destination` (x2APIC's 32 bits, or xAPIC's 8) reach this APIC? Physical: its ID, or broadcast
- * (0xFF, 0xFFFFFFFF). Logical: LDR by DFR's model (flat, cluster), or x2APIC's cluster and bit (SDM 3A 10.6.2, 10.12.10).
- * is_x2apic: the message is one of 32 bits.
+ * (0xFF, 0xFFFFFFFF). Logical: LDR by DFR's model (flat, cluster), or x2APIC's cluster and bit (SDM
+ * 3A 10.6.2, 10.12.10). is_x2apic: the message is one of 32 bits.
  */
 bool lapic_is_addressed(const struct lapic_address *a, uint32_t destination, bool is_logical, bool is_x2apic);
 
@@ -141,9 +161,13 @@ bool lapic_is_addressed(const struct lapic_address *a, uint32_t destination, boo
 
 /*
  * WHvGet/SetVirtualProcessorInterruptControllerState2: the page as Hyper-V gives it (register n at n * 16, the first
- * 1024 bytes used, the rest 0). Set checks nothing that a guest could not have written; false: reserved bits set, and
- * nothing was changed. The timer goes on from CURRENT COUNT.
+ * 1024 bytes used, the rest 0; ID as the mode shows it; ICR in two halves, in x2APIC mode too). Set takes what a guest
+ * could have written and ignores read-only registers; false: reserved bits set, and nothing was changed. The timer goes
+ * on from CURRENT COUNT; a periodic one without a count starts a period. A disabled APIC keeps its state of power-up.
+ * Hyper-V's pages have LAPIC_PAGE_NMI in the first word of IRR: the caller adds it, Set tells of it in the effect.
+ * IA32_APIC_BASE must be set before the page, IA32_TSC_DEADLINE after it: the mode is in LVT timer.
  */
+#define LAPIC_PAGE_NMI BIT32(2)
 void lapic_get_page(struct lapic *l, uint64_t now_ns, uint8_t page[4096]);
 bool lapic_set_page(struct lapic *l, uint64_t now_ns, const uint8_t page[4096], struct lapic_effect *effect);
 
