@@ -2,7 +2,7 @@
 # One Makefile without recursion; boot/boot.mk and tests/tests.mk add their parts to it.
 #
 #   make            the library, the bootable images
-#   make run        boots the image and shows a guest
+#   make run        boots the image, which boots Linux in a guest
 #   make test       every test that this machine can run
 #   make help       all commands
 
@@ -72,8 +72,8 @@ $(OFFSETS): arch/x86_64/offsets.c
 
 # ---------------------------------------------------------------------------- commands
 
-# run and test see to it first that what they use is installed, and build on all CPUs.
-ifneq ($(filter run test,$(MAKECMDGOALS)),)
+# These see to it first that what they use is installed, and build on all CPUs.
+ifneq ($(filter run demo test test-linux,$(MAKECMDGOALS)),)
 ifneq ($(shell boot/deps.sh >&2 && echo there),there)
 $(error packages are missing)
 endif
@@ -89,7 +89,8 @@ clean:
 help:
 	@printf '%s\n' \
 	    'make                    the library, the bootable images' \
-	    'make run [ENGINE=E]     boots the image and shows a guest; E: auto, kvm, bochs, qemu, uefi' \
+	    'make run [ENGINE=E]     Linux in a guest, with a shell; E: auto, kvm, bochs; GUEST_KERNEL=, GUEST_SMP=, ...: vmm/vmm.mk' \
+    'make demo [ENGINE=E]    a small guest of our own; E: also qemu, uefi' \
 	    'make test               every test that this machine can run' \
 	    'make test-unit          on the desk, with sanitizers' \
 	    'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \

@@ -1,14 +1,43 @@
-#!/bin/sh
+#!/bin/bash
 # SPDX-License-Identifier: MIT
-# Chooses an engine, says which and why, and runs the image on it.
+# Chooses an engine, says which and why, and runs a guest, or another program of the image, on it.
 #
-#   vmm/run.sh ENGINE [NAME=VALUE ... of boot/run.sh]     ENGINE: auto | kvm | qemu | bochs | uefi
+#   vmm/run.sh ENGINE [NAME=VALUE ...]     ENGINE: auto | kvm | qemu | bochs | uefi
 #
+#   GUEST_KERNEL   the guest's kernel: a Linux bzImage, or a multiboot kernel []
+#   GUEST_INITRD   its initial RAM disk                                       []
+#   GUEST_CMDLINE  its command line                                           []
+#   GUEST_SMP      how many processors it has                                 [2]
+#   GUEST_MEM      MiB of its memory                                          [512]
+#   GUEST_READY    what it prints when it takes input; input from a file      [A shell;]
+#                  waits for that
+#   MEM            MiB of the machine around it                               [what the guest needs]
+#   others         as boot/run.sh has them
+#
+# Without GUEST_KERNEL there is no guest: the program that CMDLINE names runs.
 # Exit status: the image's own.
 set -u
 
-engine=$1
-shift
+boot=$(dirname "$0")/../boot
+GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUEST_READY='A shell;' MEM='' CMDLINE=''
+HOST_MEM=256 # MiB for the image itself
+options=()
+engine=${1:-}
+
+fail() {
+    echo "run: $*" >&2
+    exit 126
+}
+
+[ $# -eq 0 ] || shift
+for argument; do
+    case $argument in
+    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUEST_READY=* | MEM=* | CMDLINE=*)
+        declare "${argument%%=*}=${argument#*=}"
+        ;;
+    *) options+=("$argument") ;;
+    esac
+done
 
 # KVM gives a guest VMX only where the CPU has it and nesting is on; /dev/kvm alone proves nothing.
 why_not_kvm() {
@@ -23,17 +52,73 @@ why_not_kvm() {
     fi
 }
 
-case $engine in
-auto)
-    reason=$(why_not_kvm)
-    if [ -z "$reason" ]; then
-        engine=kvm reason="/dev/kvm works and the CPU offers VMX"
-    else
-        engine=bochs reason="it emulates VMX; no KVM, as $reason"
-    fi
-    ;;
-*) reason="asked for" ;;
-esac
+choose_engine() {
+    case $engine in
+    '' | auto)
+        reason=$(why_not_kvm)
+        if [ -z "$reason" ]; then
+            engine=kvm reason="/dev/kvm works and the CPU offers VMX"
+        else
+            engine=bochs reason="it emulates VMX; no KVM, as $reason"
+        fi
+        ;;
+    kvm | qemu | bochs | uefi) reason="asked for" ;;
+    *) fail "ENGINE=$engine is none of auto, kvm, bochs, qemu, uefi" ;;
+    esac
+}
+
+# number NAME LEAST MOST
+number() {
+    case ${!1} in
+    '' | *[!0-9]* | ??????????*) fail "$1=${!1} is no number" ;;
+    esac
+    [ "${!1}" -ge "$2" ] && [ "${!1}" -le "$3" ] || fail "$1=${!1} is not between $2 and $3"
+}
+
+file() { # NAME
+    [ -f "${!1}" ] || fail "$1=${!1}: there is no such file"
+    [ -r "${!1}" ] || fail "$1=${!1} is not readable"
+    case ${!1} in
+    *[[:space:]:]*) fail "$1=${!1}: a path with a space or a colon cannot go into the image" ;;
+    esac
+}
+
+size_mib() {
+    echo $((($(stat -L -c %s "$1") + 1048575) / 1048576))
+}
+
+# All of the machine's memory: the guest's, the files that GRUB loads, the image's own.
+choose_memory() {
+    local needed=$((GUEST_MEM + $(size_mib "$GUEST_KERNEL") + HOST_MEM))
+
+    [ -z "$GUEST_INITRD" ] || needed=$((needed + 2 * $(size_mib "$GUEST_INITRD")))
+    [ -n "$MEM" ] || MEM=$needed
+    number MEM 1 1048576
+    [ "$MEM" -ge "$needed" ] || fail "MEM=$MEM is too little: a guest with GUEST_MEM=$GUEST_MEM needs $needed"
+}
+
+guest() {
+    local modules
+
+    file GUEST_KERNEL
+    [ -z "$GUEST_INITRD" ] || file GUEST_INITRD
+    number GUEST_SMP 1 64
+    number GUEST_MEM 16 1048576
+    choose_memory
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-guest.XXXXXX") || exit 126
+    trap 'rm -rf "$scratch"' EXIT
+    # the command line is a file: it may hold any character
+    printf %s "$GUEST_CMDLINE" >"$scratch/cmdline"
+    modules="$GUEST_KERNEL:kernel $scratch/cmdline:cmdline${GUEST_INITRD:+ $GUEST_INITRD:initrd}"
+    CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM${CMDLINE:+ $CMDLINE}"
+    options=(TIMEOUT="$([ -t 0 ] && echo 0 || echo 600)" INPUT=1 "AFTER=$GUEST_READY" "MODULES=$modules" "${options[@]}")
+}
+
+choose_engine
+[ -z "$GUEST_KERNEL" ] || guest
+[ -z "$MEM" ] || options+=("MEM=$MEM")
 
 echo "run: ENGINE=$engine ($reason)"
-exec "$(dirname "$0")/../boot/run.sh" "ENGINE=$engine" "$@" </dev/null
+[ -z "$GUEST_KERNEL" ] ||
+    echo "run: $GUEST_KERNEL with $GUEST_SMP processors and $GUEST_MEM MiB, command line: $GUEST_CMDLINE"
+"$boot/run.sh" "ENGINE=$engine" "CMDLINE=$CMDLINE" "${options[@]}"

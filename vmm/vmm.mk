@@ -1,18 +1,46 @@
 # SPDX-License-Identifier: MIT
-# The VMM in the image.
+# The VMM in the image, and its guest.
 #
-#   make run [ENGINE=auto|kvm|qemu|bochs|uefi] [CPUS=n] [MEM=MiB]     boots the image, which shows a guest
+#   make run [ENGINE=auto|kvm|bochs] [CPUS=n] [MEM=MiB]               Debian's Linux in the guest, with a shell on the terminal
+#            [GUEST_SMP=n] [GUEST_MEM=MiB] [GUEST_CMDLINE=words]
+#            [GUEST_KERNEL=file [GUEST_INITRD=file]]                   another Linux bzImage or a multiboot kernel
+#   make demo [ENGINE=auto|kvm|qemu|bochs|uefi]                       a small guest of our own
+#   make guest-files                                                  what `make run` boots: build/guest/vmlinuz, initrd
 #   make debug [CMDLINE=program=...]                                  the image under QEMU, waiting for gdb
 
 # its own headers, for it and for what connects it to the image
 BOOT_CFLAGS_vmm_           := -Ivmm/include
 BOOT_CFLAGS_boot_programs_ := -Ivmm/include
 
-run_arguments = $(foreach name,CPUS MEM CPU TIMEOUT LOG,$(if $($(name)),$(name)=$($(name))))
+GUEST_DIR := $(BUILD)/guest
 
-.PHONY: run debug
-run: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
-	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) EFI=$(EFI) CMDLINE='$(CMDLINE)' $(run_arguments)
+# A kernel of one's own comes without our RAM disk.
+ifndef GUEST_KERNEL
+GUEST_KERNEL   = $(GUEST_DIR)/vmlinuz
+GUEST_INITRD  ?= $(GUEST_DIR)/initrd
+GUEST_CMDLINE ?= console=ttyS0 panic=-1
+endif
+
+$(GUEST_DIR)/vmlinuz: vmm/guest/fetch.sh
+	$(Q)vmm/guest/fetch.sh $(GUEST_DIR)
+	@touch $@
+
+$(GUEST_DIR)/initrd: $(GUEST_DIR)/vmlinuz vmm/guest/initramfs.sh vmm/guest/init
+	$(call say,CPIO,$@)
+	$(Q)vmm/guest/initramfs.sh $@ $(GUEST_DIR) vmm/guest/init
+
+run_arguments   = $(foreach name,CPUS MEM CPU TIMEOUT LOG,$(if $($(name)),$(name)=$($(name))))
+guest_arguments = GUEST_KERNEL='$(GUEST_KERNEL)' GUEST_INITRD='$(GUEST_INITRD)' GUEST_CMDLINE='$(subst ','\'',$(GUEST_CMDLINE))' \
+                  $(foreach name,GUEST_SMP GUEST_MEM,$(if $($(name)),$(name)='$($(name))'))
+
+.PHONY: run demo debug guest-files
+guest-files: $(GUEST_DIR)/vmlinuz $(GUEST_DIR)/initrd
+
+run: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI)) $(filter $(GUEST_DIR)/%,$(GUEST_KERNEL) $(GUEST_INITRD))
+	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) EFI=$(EFI) CMDLINE='$(CMDLINE)' $(run_arguments) $(guest_arguments)
+
+demo: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
+	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) EFI=$(EFI) CMDLINE='program=demo $(CMDLINE)' $(run_arguments) </dev/null
 
 debug: $(KERNEL)
 	@echo "debug: in another terminal: gdb $(KERNEL) -ex 'target remote :1234' -ex 'hbreak kernel_main' -ex continue"

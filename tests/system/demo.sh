@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What `make run` shows: on an engine with VMX the whole of it, on one without a clear refusal. TAP on stdout.
+# What `make demo` shows: on an engine with VMX the whole of it, on one without a clear refusal. TAP on stdout.
 # Usage: demo.sh KERNEL
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,7 +29,7 @@ normalise() {
 
 echo 1..5
 
-"$root/vmm/run.sh" bochs KERNEL="$kernel" CPUS=2 TIMEOUT=60 >"$scratch/bochs" 2>"$scratch/why"
+"$root/vmm/run.sh" bochs KERNEL="$kernel" CMDLINE=program=demo CPUS=2 TIMEOUT=60 </dev/null >"$scratch/bochs" 2>"$scratch/why"
 status=$?
 result "demo: ends with status 0 on Bochs" $status
 grep -v '^demo: WHvGetCapability' "$scratch/bochs" | normalise | diff "$here/demo.expected" - >"$scratch/why"
@@ -40,7 +40,7 @@ sed -n -E 's/^    ((demo|guest): )/\1/p' "$root/README.md" | grep -vxFf "$scratc
 [ ! -s "$scratch/why" ]
 result "demo: prints what the README shows" $?
 
-"$root/vmm/run.sh" qemu KERNEL="$kernel" TIMEOUT=60 >"$scratch/qemu" 2>"$scratch/why"
+"$root/vmm/run.sh" qemu KERNEL="$kernel" CMDLINE=program=demo TIMEOUT=60 </dev/null >"$scratch/qemu" 2>"$scratch/why"
 [ $? -eq 1 ]
 result "demo: ends with status 1 on QEMU, which has no VMX" $?
 cp "$scratch/qemu" "$scratch/why"
