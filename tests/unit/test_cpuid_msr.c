@@ -1015,8 +1015,8 @@ static void constants_are_read_and_not_written(void **state)
         uint32_t index;
         uint64_t value;
     } constants[] = {
-        {MSR_IA32_FEATURE_CONTROL, 1}, {MSR_IA32_PLATFORM_ID, 0}, {MSR_IA32_MCG_CAP, 0},
-        {MSR_PLATFORM_INFO, 0},        {MSR_IA32_MTRRCAP, 0x510}, {MSR_IA32_ARCH_CAPABILITIES, 0},
+        {MSR_IA32_FEATURE_CONTROL, 1}, {MSR_IA32_PLATFORM_ID, 0},       {MSR_IA32_MCG_CAP, 0}, {MSR_PLATFORM_INFO, 0},
+        {MSR_IA32_MTRRCAP, 0x510},     {MSR_IA32_ARCH_CAPABILITIES, 0}, {MSR_SMI_COUNT, 0},
     };
 
     (void)state;
@@ -1024,6 +1024,9 @@ static void constants_are_read_and_not_written(void **state)
         assert_int_equal(value_of(constants[i].index), constants[i].value);
         assert_int_equal(wr(constants[i].index, constants[i].value), FAULT);
     }
+    assert_int_equal(value_of(MSR_MISC_FEATURES_ENABLES), 0); /* none is there to be enabled */
+    assert_int_equal(wr(MSR_MISC_FEATURES_ENABLES, 0), DONE);
+    assert_int_equal(wr(MSR_MISC_FEATURES_ENABLES, 1), FAULT);
     assert_int_equal(rd(MSR_IA32_BIOS_UPDT_TRIG), FAULT);
     assert_int_equal(wr(MSR_IA32_BIOS_UPDT_TRIG, 0x1000), DONE);
 }
@@ -1043,8 +1046,8 @@ static void the_table_holds_what_it_should(void **state)
             stub_backend.vendor = HV_VENDOR_AMD;
             amd += rd(high * 0xc0000000u + low) != CLIENT;
         }
-    /* 19 single ones for both, 6 and 7 others; 2 of P5's, 4 last branches, 32 + 11 MTRRs, 20 of VMX, 4 of SYSCALL */
-    assert_int_equal(intel, 19 + 6 + 2 + 4 + 32 + 11 + 20 + 4);
+    /* 19 single ones for both, 8 and 7 others; 2 of P5's, 4 last branches, 32 + 11 MTRRs, 20 of VMX, 4 of SYSCALL */
+    assert_int_equal(intel, 19 + 8 + 2 + 4 + 32 + 11 + 20 + 4);
     assert_int_equal(amd, 19 + 7 + 2 + 4 + 32 + 11 + 20 + 4);
 }
 
