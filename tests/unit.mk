@@ -10,11 +10,14 @@
 UNIT_DIR    := $(BUILD)/unit
 UNIT_CFLAGS := -std=c11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wall -Wextra -Werror \
                -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla -Itests/fake/include -Iinclude -Iinclude/whp -Iarch/x86_64/include
-UNIT_TEST_CFLAGS := -D_GNU_SOURCE -Itests/fake -Itests/unit -I. -Wno-missing-prototypes
+UNIT_TEST_CFLAGS := -D_GNU_SOURCE -Itests/fake -Itests/unit -Ivmm/include -I. -Wno-missing-prototypes
 
 UNIT_FAKE   := $(patsubst %.c,$(UNIT_DIR)/%.o,$(sort $(wildcard tests/fake/*.c)))
 UNIT_OBJ    := $(patsubst %.c,$(UNIT_DIR)/%.o,$(LIB_C))
 UNIT_LIB    := $(UNIT_DIR)/libbarewhp-host.a
+# not the demo: its guest is assembly
+UNIT_VMM_OBJ := $(patsubst %.c,$(UNIT_DIR)/%.o,$(filter-out vmm/demo.c,$(sort $(wildcard vmm/*.c))))
+UNIT_VMM    := $(UNIT_DIR)/libvmm-host.a
 UNIT        ?= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 UNIT_TESTS  := $(UNIT:%=$(UNIT_DIR)/%)
 
@@ -22,6 +25,13 @@ UNIT_TESTS  := $(UNIT:%=$(UNIT_DIR)/%)
 $(UNIT_LIB): $(UNIT_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# The VMM on the desk: its system is tests/fake/fake_system.c.
+$(UNIT_VMM): $(UNIT_VMM_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(UNIT_DIR)/vmm/%.o: UNIT_CFLAGS += -Ivmm/include
 
 $(UNIT_DIR)/tests/%.o: tests/%.c
 	$(call say,CC,$<)
@@ -33,7 +43,7 @@ $(UNIT_DIR)/%.o: %.c tests/unit.mk
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UNIT_CFLAGS) -MMD -MP -c $< -o $@
 
-$(UNIT_DIR)/test_%: $(UNIT_DIR)/tests/unit/test_%.o $(UNIT_FAKE) $(UNIT_LIB)
+$(UNIT_DIR)/test_%: $(UNIT_DIR)/tests/unit/test_%.o $(UNIT_FAKE) $(UNIT_VMM) $(UNIT_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(UNIT_CFLAGS) -no-pie $^ -lcmocka -lpthread -o $@
 
@@ -52,4 +62,4 @@ test-unit: $(UNIT_TESTS)
 	exit $$failed
 
 .SECONDARY: $(UNIT_FAKE) $(UNIT_TESTS:$(UNIT_DIR)/%=$(UNIT_DIR)/tests/unit/%.o)
--include $(UNIT_OBJ:.o=.d) $(UNIT_FAKE:.o=.d) $(UNIT_TESTS:$(UNIT_DIR)/%=$(UNIT_DIR)/tests/unit/%.d)
+-include $(UNIT_OBJ:.o=.d) $(UNIT_VMM_OBJ:.o=.d) $(UNIT_FAKE:.o=.d) $(UNIT_TESTS:$(UNIT_DIR)/%=$(UNIT_DIR)/tests/unit/%.d)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The devices of the machine, one module each (vmm/<name>.c). Create: allocates and registers on the buses; NULL: no
- * memory, or no place on the bus (a line was printed). Nothing is freed before the machine goes: <name>_destroy.
+ * memory, or no place on the bus (a line was printed): such a bus is of no use any more. Nothing is freed before the
+ * machine goes: <name>_destroy, which takes NULL too.
+ *
+ * Locks: a device holds its own while it drives a line, and the IOAPIC its own while it sends; never the other way.
  */
 #ifndef VMM_DEVICES_H
 #define VMM_DEVICES_H
@@ -46,19 +49,26 @@ struct device_buses {
     struct bus *ports, *memory;
 };
 
+/* Zeroed memory of a device; NULL: there is none, and a line was printed. */
+void *device_alloc(size_t size, const char *name);
+void device_free(void *device, size_t size);
+
 /* ------------------------------------------------------------------------------- ioapic.c */
 struct ioapic *ioapic_create(const struct device_buses *buses, const struct machine_services *services);
 void ioapic_destroy(struct ioapic *ioapic);
-/* Level lines stay raised until lowered; on edge pins raising is the event. Any thread. */
+/*
+ * Level lines stay raised until lowered; on edge pins raising is the event. Raised is what the pin's polarity calls
+ * active. One device a pin. Any thread.
+ */
 void ioapic_set_line(struct ioapic *ioapic, uint32_t pin, bool is_raised);
 void ioapic_pulse(struct ioapic *ioapic, uint32_t pin); /* raises and lowers: an edge */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector); /* X64ApicEoi exit: Remote-IRR ends; still raised: again */
 
 /* --------------------------------------------------------------------------------- uart.c */
 struct uart;
-/* Output goes to write(context, byte), outside of the lock's reach of a slow console as far as may be. */
-struct uart *uart_create(const struct device_buses *buses, const struct machine_services *services,
-                         struct irq_line irq, void (*write)(void *context, uint8_t byte), void *context);
+/* Output goes to write(context, byte), without the device's lock. */
+struct uart *uart_create(const struct device_buses *buses, const struct machine_services *services, struct irq_line irq,
+                         void (*write)(void *context, uint8_t byte), void *context);
 void uart_destroy(struct uart *uart);
 /* A byte from the line. False: the receiver is full, try again later. Any thread. */
 bool uart_receive(struct uart *uart, uint8_t byte);
@@ -81,7 +91,8 @@ void pit_destroy(struct pit *pit);
 struct timers;
 struct timers *timers_create(const struct machine_services *services);
 void timers_destroy(struct timers *timers); /* ends the thread */
-typedef uint64_t timer_poll(void *device, uint64_t now_ns); /* does what is due; returns the next moment, UINT64_MAX: none */
+typedef uint64_t timer_poll(void *device,
+                            uint64_t now_ns); /* does what is due; returns the next moment, UINT64_MAX: none */
 bool timers_add(struct timers *timers, timer_poll *poll, void *device); /* before timers_start */
 bool timers_start(struct timers *timers);
 void timers_kick(struct timers *timers);

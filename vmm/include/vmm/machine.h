@@ -14,13 +14,13 @@ struct ioapic;
 /* Why a run ended. */
 enum machine_end {
     MACHINE_RUNNING,
-    MACHINE_POWER_OFF,  /* the guest switched itself off (ACPI S5) */
-    MACHINE_RESET,      /* it asked for a reset */
-    MACHINE_PANIC,      /* it said that it has crashed */
-    MACHINE_EXIT_CODE,  /* it wrote a value to the debug-exit port */
+    MACHINE_POWER_OFF, /* the guest switched itself off (ACPI S5) */
+    MACHINE_RESET,     /* it asked for a reset */
+    MACHINE_PANIC,     /* it said that it has crashed */
+    MACHINE_EXIT_CODE, /* it wrote a value to the debug-exit port */
     MACHINE_TRIPLE_FAULT,
-    MACHINE_USER,       /* the person at the terminal ended it */
-    MACHINE_ERROR,      /* the VMM can not go on */
+    MACHINE_USER,  /* the person at the terminal ended it */
+    MACHINE_ERROR, /* the VMM can not go on */
 };
 
 /* The parts of a machine that its devices call. */
