@@ -308,6 +308,8 @@ static void take_operands(struct decoding *d)
         insn->operand_size = insn->rm_size = 2;
     if (insn->is_memory || is_operand(row, OPERAND_STRING))
         insn->memory_size = insn->rm_size;
+    if (insn->op == INSN_CMPXCHG8B && insn->memory_size == 16)
+        insn->aligned = true;
     default_segment(insn);
     take_immediate(d);
 }

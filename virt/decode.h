@@ -157,7 +157,7 @@ struct insn {
 
     /* the memory operand at OPERAND_RM: [base + index * scale + displacement], moffs have the displacement only */
     bool is_memory;
-    bool aligned;         /* XMM: an address that is not a multiple of memory_size is a #GP */
+    bool aligned;         /* an address that is not a multiple of memory_size is a #GP */
     bool shift_by_cl;     /* SHLD and SHRD */
     uint8_t segment;      /* by number; the memory operand's, the source's of string instructions */
     uint8_t base;         /* 0 to 15, INSN_RIP or INSN_NO_REGISTER */

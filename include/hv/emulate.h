@@ -56,8 +56,10 @@ struct hv_emulate_ops {
     /* 1 to 8 bytes that do not cross a page, RAM or device. */
     bool (*memory)(void *context, hv_gpa_t gpa, bool is_write, uint32_t size, void *data);
     /*
-     * The guest page of a linear page. flags: HV_TRANSLATE_READ, _WRITE, _EXECUTE, and _PRIVILEGE_EXEMPT for accesses
-     * that are the supervisor's whatever the CPL. *gpa is only looked at with HV_TRANSLATE_SUCCESS.
+     * The guest page of a linear page. flags: HV_TRANSLATE_SET_BITS with HV_TRANSLATE_READ, _WRITE, both, or _EXECUTE;
+     * without any of them it is asked for the address alone, after the same page's result for reading or writing was
+     * one of HV_TRANSLATE_GPA_UNMAPPED, _NO_READ, _NO_WRITE: a device's. *gpa is only looked at with
+     * HV_TRANSLATE_SUCCESS.
      */
     bool (*translate)(void *context, hv_gva_t page, uint32_t flags, enum hv_translate_result *result, hv_gpa_t *gpa);
     /* IN and OUT of 1, 2 or 4 bytes. NULL: no port instructions here. */
@@ -66,9 +68,13 @@ struct hv_emulate_ops {
     bool (*xmm)(void *context, unsigned n, bool is_write, uint64_t value[2]);
 };
 
-/* The access that is known already from the exit: saves the translation of that page. valid false: nothing is known. */
+/*
+ * The access that is known already from the exit: saves the translation of that page, for writing only if the access was
+ * a write. valid false: nothing is known.
+ */
 struct hv_emulate_hint {
     bool valid;
+    bool is_write;
     hv_gva_t gva;
     hv_gpa_t gpa;
 };
