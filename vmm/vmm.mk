@@ -45,3 +45,5 @@ demo: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
 debug: $(KERNEL)
 	@echo "debug: in another terminal: gdb $(KERNEL) -ex 'target remote :1234' -ex 'hbreak kernel_main' -ex continue"
 	$(Q)boot/run.sh ENGINE=qemu KERNEL=$(KERNEL) CMDLINE='$(CMDLINE)' TIMEOUT=86400 $(run_arguments) -- -s -S
+
+include vmm/acpi.mk
