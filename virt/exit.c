@@ -2,6 +2,7 @@
 /* What happens after a VM exit: the table of handlers, the small handlers, and the tools that all of them use. */
 #include "exit.h"
 #include "exit_msr.h"
+#include "irq.h"
 #include "partition.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -26,15 +27,11 @@ static uint64_t next_rip(struct vcpu *v, uint8_t length)
 
 #define PENDING_DEBUG_SINGLE_STEP BIT64(14) /* as in vcpu.pending_debug */
 
-void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
+void exit_retire_instruction(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
 
-    if (backend()->advance(v, exit->instruction_length))
-        return;
-    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_INTR);
-    v->rip = next_rip(v, exit->instruction_length);
-    vcpu_changed(v, VCPU_RIP);
+    vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
     if (v->rflags & RFLAGS_RF) { /* holds for one instruction (SDM 3B 18.3.1.1) */
         v->rflags &= ~RFLAGS_RF;
         vcpu_changed(v, VCPU_RFLAGS);
@@ -45,6 +42,18 @@ void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
     if (v->rflags & RFLAGS_TF)
         v->pending_debug |= PENDING_DEBUG_SINGLE_STEP;
     vcpu_changed(v, VCPU_INTR);
+}
+
+void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+
+    if (backend()->advance(v, exit->instruction_length))
+        return;
+    vcpu_need(v, VCPU_RIP);
+    v->rip = next_rip(v, exit->instruction_length);
+    vcpu_changed(v, VCPU_RIP);
+    exit_retire_instruction(vp);
 }
 
 /* A fault: the saved image of RFLAGS has RF set (SDM 3B 18.3.1.1). */
@@ -70,13 +79,6 @@ void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code)
 }
 
 /* --------------------------------------------------------------------- exits without a word more */
-
-static enum exit_outcome exit_run_on(struct hv_vp *vp, struct hv_exit *exit)
-{
-    (void)vp;
-    (void)exit;
-    return EXIT_HANDLED;
-}
 
 static enum exit_outcome exit_to_client(struct hv_vp *vp, struct hv_exit *exit)
 {
@@ -114,12 +116,19 @@ static enum exit_outcome exit_dr(struct hv_vp *vp, struct hv_exit *exit)
 
 /* -------------------------------------------------------------------------- exits with some */
 
-/* WHP's clients find RIP behind the HLT and do not step. */
+/*
+ * WHP's clients find RIP behind the HLT and do not step. With a local APIC it is not their business: the loop ends when
+ * nothing wakes the VP at once.
+ */
 static enum exit_outcome exit_halt(struct hv_vp *vp, struct hv_exit *exit)
 {
     exit_skip_instruction(vp, exit);
     exit->instruction_length = 0;
-    return EXIT_TO_CLIENT;
+    if (!vp->has_apic)
+        return EXIT_TO_CLIENT;
+    if (!irq_wakes(vp))
+        vp->activity = HV_ACTIVITY_HALT_SUSPEND;
+    return EXIT_HANDLED;
 }
 
 static enum exit_outcome exit_rdtsc(struct hv_vp *vp, struct hv_exit *exit)
@@ -153,17 +162,32 @@ static enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_TO_CLIENT;
 }
 
-/* The run's deadline, given by hv_vp_set_run_deadline. A timer tick may be coarse: look at the clock. */
+/*
+ * The local APIC's timer, or the run's deadline, given by hv_vp_set_run_deadline. A timer tick may be coarse: look at
+ * the clock.
+ */
 static enum exit_outcome exit_timer(struct hv_vp *vp, struct hv_exit *exit)
 {
-    struct vcpu *v = vp->vcpu;
+    const struct vcpu *v = vp->vcpu;
 
     if (v->deadline_tsc == 0 || cpu_tsc() < v->deadline_tsc)
         return EXIT_HANDLED;
-    v->deadline_tsc = 0;
+    vp->todo |= VP_TODO_TIMER; /* sets the next deadline, and fires what is due */
+    if (!vp->run_deadline || cpu_tsc() < vp->run_deadline)
+        return EXIT_HANDLED;
+    vp->run_deadline = 0;
     exit->reason = HV_EXIT_CANCELED;
     exit->instruction_length = 0;
     return EXIT_TO_CLIENT;
+}
+
+/* An interrupt of the host may be that of the timer which it keeps for us (set_host_timer in irq.c). */
+static enum exit_outcome exit_host_event(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    if (vp->has_apic && backend()->run_deadline() != HV_OK)
+        vp->todo |= VP_TODO_TIMER;
+    return EXIT_HANDLED;
 }
 
 /*
@@ -203,7 +227,8 @@ static exit_handler *const handlers[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_RDTSC] = exit_rdtsc,
     [HV_EXIT_HYPERCALL] = exit_hypercall,
     [HV_EXIT_CANCELED] = exit_internal_error,
-    [HV_EXIT_HOST_EVENT] = exit_run_on,
+    [HV_EXIT_APIC_EOI] = exit_internal_error,
+    [HV_EXIT_HOST_EVENT] = exit_host_event,
     [HV_EXIT_CR] = exit_cr,
     [HV_EXIT_DR] = exit_dr,
     [HV_EXIT_XSETBV] = exit_xsetbv,
@@ -212,6 +237,9 @@ static exit_handler *const handlers[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_RDPMC] = exit_rdpmc,
     [HV_EXIT_TIMER] = exit_timer,
     [HV_EXIT_TPR] = exit_tpr,
+    [HV_EXIT_APIC_WRITE] = exit_apic_write,
+    [HV_EXIT_APIC_EOI_DONE] = exit_apic_eoi_done,
+    [HV_EXIT_PAUSE] = exit_skip,
     [HV_EXIT_INTERNAL_ERROR] = exit_internal_error,
 };
 
@@ -235,6 +263,7 @@ static const char *const reason_names[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_RDTSC] = "X64Rdtsc",
     [HV_EXIT_HYPERCALL] = "Hypercall",
     [HV_EXIT_CANCELED] = "Canceled",
+    [HV_EXIT_APIC_EOI] = "X64ApicEoi",
     [HV_EXIT_HOST_EVENT] = "(host event)",
     [HV_EXIT_CR] = "(control register)",
     [HV_EXIT_DR] = "(debug register)",
@@ -244,6 +273,9 @@ static const char *const reason_names[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_RDPMC] = "(RDPMC)",
     [HV_EXIT_TIMER] = "(timer)",
     [HV_EXIT_TPR] = "(task priority)",
+    [HV_EXIT_APIC_WRITE] = "(APIC write)",
+    [HV_EXIT_APIC_EOI_DONE] = "(APIC EOI)",
+    [HV_EXIT_PAUSE] = "(PAUSE loop)",
     [HV_EXIT_INTERNAL_ERROR] = "(internal error)",
 };
 

@@ -12,11 +12,14 @@ enum exit_outcome {
 typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
 
 exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io;
+exit_handler exit_apic_write, exit_apic_eoi_done;
 exit_handler exit_exception, exit_window, exit_tpr, exit_triple_fault;
 
 /* Tools for handlers. */
 /* RIP += length, shadow ends, single-step trap pending if TF */
 void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit);
+/* the same when RIP has moved already */
+void exit_retire_instruction(struct hv_vp *vp);
 void exit_inject(struct hv_vp *vp, uint8_t vector); /* exception without error code */
 void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code);
 

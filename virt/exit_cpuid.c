@@ -20,7 +20,7 @@ static void add_features(struct hv_vp *vp, uint32_t regs[CPUID_REGS])
 
     vcpu_need(v, VCPU_CR4);
     regs[CPUID_EBX] |= (uint32_t)FIELD_PUT(CPUID_1_EBX_APIC_ID, vp->index);
-    set_if(&regs[CPUID_EDX], CPUID_1_EDX_APIC, vp->apic_base & APIC_BASE_EN);
+    set_if(&regs[CPUID_EDX], CPUID_1_EDX_APIC, vp->lapic.base & APIC_BASE_EN);
     set_if(&regs[CPUID_ECX], CPUID_1_ECX_OSXSAVE, v->cr4 & CR4_OSXSAVE && regs[CPUID_ECX] & CPUID_1_ECX_XSAVE);
 }
 

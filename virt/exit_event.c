@@ -27,42 +27,50 @@ enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------------------- windows */
 
-static void set_interrupt_window(struct vcpu *v, bool on)
-{
-    v->controls.interrupt_window = on;
-    vcpu_changed(v, VCPU_CONTROLS);
-}
-
 /* Notifications are one-shot: the client arms them again. */
-static enum exit_outcome notify(struct hv_vp *vp, struct hv_exit *exit, uint64_t bits)
+static enum exit_outcome notify(struct hv_vp *vp, uint64_t bits)
 {
     vp->notifications &= ~bits;
-    if (exit->window.nmi)
-        vp->vcpu->controls.nmi_window = false;
-    else
-        vp->vcpu->controls.interrupt_window = false;
-    vcpu_changed(vp->vcpu, VCPU_CONTROLS);
+    run_apply_windows(vp);
     return EXIT_TO_CLIENT;
 }
 
-/* The window may also be open for an external interrupt that waits in the pending event: then the loop takes it now. */
-enum exit_outcome exit_window(struct hv_vp *vp, struct hv_exit *exit)
+/*
+ * A window may be open for several: an event of the client's or the local APIC's interrupt that waits, which the loop
+ * takes now, and the client that wants to hear of it, after that.
+ */
+static enum exit_outcome interrupt_window(struct hv_vp *vp)
 {
-    if (exit->window.nmi)
-        return notify(vp, exit, HV_NOTIFY_NMI);
-    if (vp->pending_event[0] & HV_PENDING_EVENT_VALID) {
-        run_apply_notifications(vp); /* closes the window unless the client waits for it too */
-        return EXIT_HANDLED;
-    }
-    return notify(vp, exit, HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY);
+    bool is_wanted = vp->wanted.interrupt_window;
+
+    vp->wanted.interrupt_window = false;
+    if (!is_wanted && !(vp->pending_event[0] & HV_PENDING_EVENT_VALID))
+        return notify(vp, HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY);
+    vp->todo |= VP_TODO_INTERRUPTS;
+    run_apply_windows(vp);
+    return EXIT_HANDLED;
 }
 
-/* CR8 fell below the priority that the client waits for: now only RFLAGS.IF and the shadow are in the way. */
+static enum exit_outcome nmi_window(struct hv_vp *vp)
+{
+    if (!vp->wanted.nmi_window)
+        return notify(vp, HV_NOTIFY_NMI);
+    vp->todo |= VP_TODO_INTERRUPTS;
+    return EXIT_HANDLED;
+}
+
+enum exit_outcome exit_window(struct hv_vp *vp, struct hv_exit *exit)
+{
+    return exit->window.nmi ? nmi_window(vp) : interrupt_window(vp);
+}
+
+/* CR8 fell below a priority that somebody waits for: now only RFLAGS.IF and the shadow are in the way. */
 enum exit_outcome exit_tpr(struct hv_vp *vp, struct hv_exit *exit)
 {
     (void)exit;
-    vp->vcpu->controls.tpr_threshold = 0;
-    set_interrupt_window(vp->vcpu, vp->notifications & HV_NOTIFY_INTERRUPT);
+    vp->wanted.tpr_threshold = 0;
+    vp->todo |= VP_TODO_INTERRUPTS;
+    run_apply_windows(vp);
     return EXIT_HANDLED;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Accesses to guest-physical memory that the second-level tables did not allow. */
 #include "exit.h"
+#include "exit_apic.h"
 #include "gpa.h"
 #include "gva.h"
 #include "partition.h"
@@ -17,8 +18,11 @@ static const unsigned right_of[] = {
  */
 enum exit_outcome exit_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
-    int rights = gpa_rights(vp, exit->memory.gpa);
+    int rights;
 
+    if (exit_apic_is_here(vp, exit->memory.gpa))
+        return exit_apic_memory(vp, exit);
+    rights = gpa_rights(vp, exit->memory.gpa);
     if (rights >= 0 && (unsigned)rights & right_of[exit->memory.access])
         return EXIT_HANDLED;
     exit->memory.unmapped = rights < 0;

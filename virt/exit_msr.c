@@ -5,6 +5,7 @@
  */
 #include "exit_msr.h"
 #include "exit.h"
+#include "exit_apic.h"
 #include "partition.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -233,17 +234,43 @@ uint64_t vp_reference_time(struct hv_partition *p)
 static bool read_apic_base(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
 {
     (void)msr, (void)index;
-    *value = vp->apic_base;
+    *value = vp->lapic.base;
     return true;
 }
 
-/* There is no local APIC to move or turn off: what would be right for one changes nothing. */
+/* Without a local APIC there is nothing to move or turn off: what would be right for one changes nothing. */
 static bool write_apic_base(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
 {
     uint64_t allowed = APIC_BASE_BSP | APIC_BASE_EN | (APIC_BASE_ADDR & physical_mask(vp));
 
     (void)msr, (void)index;
+    if (vp->has_apic)
+        return exit_apic_write_base(vp, value, physical_mask(vp));
     return !(value & ~allowed);
+}
+
+static bool read_x2apic(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
+{
+    (void)msr;
+    return exit_apic_read_msr(vp, index, value);
+}
+
+static bool write_x2apic(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
+{
+    (void)msr;
+    return exit_apic_write_msr(vp, index, value);
+}
+
+static bool read_tsc_deadline(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
+{
+    (void)msr, (void)index;
+    return exit_apic_read_deadline(vp, value);
+}
+
+static bool write_tsc_deadline(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
+{
+    (void)msr, (void)index;
+    return exit_apic_write_deadline(vp, value);
 }
 
 #define MISC_ENABLE_THERMAL BIT64(3)
@@ -423,6 +450,8 @@ static const struct msr msrs[] = {
     {ONE(MSR_IA32_PAT),               read_vcpu, write_pat, IN_VCPU(pat, VCPU_PAT), 0, 0, 0},
     {ONE(MSR_IA32_MTRR_DEF_TYPE),     read_mtrr_def_type, write_mtrr_def_type, 0, 0, 0, 0, 0},
     {MSR_IA32_VMX_BASIC, MSR_IA32_VMX_EXIT_CTLS2, NULL, NULL, 0, 0, 0, 0, 0},
+    {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, 0, 0, 0},
+    {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_XSS),               read_xss, write_xss, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_EFER),              read_vcpu, write_efer, IN_VCPU(efer, VCPU_EFER), 0, 0, 0},
     {MSR_IA32_STAR, MSR_IA32_FMASK,             read_switched, write_switched, 0, 0, 0, 0, 0},

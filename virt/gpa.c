@@ -9,10 +9,61 @@
 
 /* ------------------------------------------------------------------------------- the map */
 
+/* What a client maps; but where the local APICs are, its memory does not show. */
+struct source {
+    const char *memory;
+    uint64_t apic_offset; /* of the APICs' page in the range; beyond its end when it is not in it */
+    hv_hpa_t apic_access_pa;
+};
+
 static hv_hpa_t source_page(void *arg, uint64_t offset, uint64_t *size)
 {
-    return hv_host_virt_to_phys((const char *)arg + offset, size);
+    const struct source *s = arg;
+
+    if (offset == s->apic_offset) {
+        *size = HV_PAGE_SIZE;
+        return s->apic_access_pa;
+    }
+    if (offset < s->apic_offset)
+        *size = HV_MIN(*size, s->apic_offset - offset);
+    return hv_host_virt_to_phys(s->memory + offset, size);
 }
+
+/* ------------------------------------------------------------------- where local APICs are */
+
+static bool covers_apic(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
+{
+    return p->properties.local_apic_mode != HV_LOCAL_APIC_NONE && gpa <= APIC_DEFAULT_BASE &&
+           APIC_DEFAULT_BASE - gpa < size;
+}
+
+static enum hv_status map_apic_page(struct hv_partition *p)
+{
+    struct source source = {.apic_offset = 0, .apic_access_pa = p->apic_access_pa};
+
+    return npt_map(&p->npt, APIC_DEFAULT_BASE, HV_PAGE_SIZE, source_page, &source, NPT_READ | NPT_WRITE);
+}
+
+enum hv_status gpa_map_apic(struct hv_partition *p)
+{
+    enum hv_status st;
+
+    if (p->properties.local_apic_mode == HV_LOCAL_APIC_NONE || !(backend()->apic_features() & VCPU_APIC_ACCESS))
+        return HV_OK;
+    p->apic_access = hv_host_page_alloc();
+    if (!p->apic_access)
+        return HV_E_NO_MEMORY;
+    p->apic_access_pa = hv_host_virt_to_phys(p->apic_access, NULL);
+    st = map_apic_page(p);
+    if (st != HV_OK) {
+        hv_host_page_free(p->apic_access);
+        p->apic_access = NULL;
+        p->apic_access_pa = HV_HPA_NONE;
+    }
+    return st;
+}
+
+/* ------------------------------------------------------------------------- changes of the map */
 
 /* Page-aligned, not empty, and inside what this partition's guest can address. */
 static bool is_guest_range(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
@@ -43,13 +94,19 @@ static void publish_map(struct hv_partition *p)
 static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size,
                                  uint32_t flags)
 {
+    struct source from = {source, UINT64_MAX, p->apic_access_pa};
     enum hv_status st;
 
     if (!p->is_set_up)
         return HV_E_STATE;
     if (!is_guest_range(p, gpa, size) || !is_source_range(source, size) || !flags || flags & ~(NPT_RIGHTS | NPT_TRACK))
         return HV_E_INVALID;
-    st = npt_map(&p->npt, gpa, size, source_page, (void *)(uintptr_t)source, flags);
+    if (covers_apic(p, gpa, size)) {
+        if (!p->apic_access) /* then the page has to stay a hole */
+            return HV_E_INVALID;
+        from.apic_offset = APIC_DEFAULT_BASE - gpa;
+    }
+    st = npt_map(&p->npt, gpa, size, source_page, &from, flags);
     if (st == HV_OK)
         publish_map(p);
     return st;
@@ -64,9 +121,12 @@ static enum hv_status unmap_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_
     if (!is_guest_range(p, gpa, size))
         return HV_E_INVALID;
     st = npt_unmap(&p->npt, gpa, size);
-    if (st == HV_OK)
-        publish_map(p);
-    return st;
+    if (st != HV_OK)
+        return st;
+    if (p->apic_access && covers_apic(p, gpa, size))
+        (void)map_apic_page(p); /* without memory for it: its registers are reached by emulation, more slowly */
+    publish_map(p);
+    return HV_OK;
 }
 
 enum hv_status hv_partition_map(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size, uint32_t flags)
@@ -149,7 +209,8 @@ static void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights, struct n
 {
     char *page;
 
-    if (!npt_lookup(&vp->partition->npt, gpa, leaf) || (leaf->rights & rights) != rights)
+    if (!npt_lookup(&vp->partition->npt, gpa, leaf) || (leaf->rights & rights) != rights ||
+        (leaf->pa & ~HV_PAGE_MASK) == vp->partition->apic_access_pa)
         return NULL;
     page = hv_host_phys_to_virt(leaf->pa & ~HV_PAGE_MASK);
     return page ? page + (leaf->pa & HV_PAGE_MASK) : NULL;

@@ -20,4 +20,10 @@ int gpa_rights(struct hv_vp *vp, hv_gpa_t gpa);
  */
 bool gpa_set_bits(struct hv_vp *vp, hv_gpa_t gpa, unsigned size, uint64_t expected, uint64_t bits);
 
+/*
+ * In set-up, under the partition's mutex: puts the page in place that the CPU wants to see where local APICs have their
+ * registers. HV_E_NO_MEMORY, and nothing has changed.
+ */
+enum hv_status gpa_map_apic(struct hv_partition *p);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Partitions: from their creation to their end. */
+#include "gpa.h"
 #include "partition.h"
 
 const struct hv_platform *hv_platform(void)
@@ -17,6 +18,7 @@ enum hv_status hv_partition_create(struct hv_partition **out)
     if (!p)
         return HV_E_NO_MEMORY;
     properties_init(&p->properties);
+    p->apic_access_pa = HV_HPA_NONE;
     *out = p;
     return HV_OK;
 }
@@ -38,10 +40,15 @@ static enum hv_status setup_locked(struct hv_partition *p)
     st = npt_init(&p->npt, backend()->npt_format());
     if (st != HV_OK)
         goto out_off;
+    st = gpa_map_apic(p);
+    if (st != HV_OK)
+        goto out_npt;
     p->time_base_ns = hv_host_time_ns();
     p->is_set_up = true;
     return HV_OK;
 
+out_npt:
+    npt_destroy(&p->npt);
 out_off:
     backend_off();
 out_unseal:
@@ -89,6 +96,8 @@ static void free_partition(struct hv_partition *p)
             vp_free(p->vps[i]);
     if (p->is_set_up) {
         npt_destroy(&p->npt);
+        if (p->apic_access)
+            hv_host_page_free(p->apic_access);
         backend_off();
     }
     properties_free(&p->properties);

@@ -3,6 +3,7 @@
 #ifndef VIRT_PARTITION_H
 #define VIRT_PARTITION_H
 
+#include "lapic.h"
 #include "property.h"
 #include <arch/backend.h>
 #include <hv/base/lock.h>
@@ -30,6 +31,13 @@ struct hv_partition {
     /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
     struct hv_vp *volatile vps[HV_MAX_VPS];
     uint64_t time_base_ns; /* (c) hv_host_time_ns at set-up: reference time 0 */
+    /*
+     * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
+     * for one there. Nobody reads or writes it. NULL, HV_HPA_NONE: not used.
+     */
+    void *apic_access;
+    hv_hpa_t apic_access_pa;
+    volatile uint32_t lowest_turn; /* (a) who gets the next interrupt of lowest priority */
 };
 
 /* What other CPUs may touch of a VP, in a cache line of its own. */
@@ -40,21 +48,54 @@ struct hv_vp_shared {
     volatile uint32_t walking;
     volatile uint32_t cpu;        /* (a) that CPU */
     volatile uint32_t wake;       /* (a) incremented to wake the VP's thread from hv_host_wait */
+    volatile uint32_t waiting;    /* (a) that thread sleeps there, or is about to */
     volatile uint32_t references; /* (a) 0: no such VP now; VP_DYING: being deleted, no new ones; else 1 + users */
 } __attribute__((aligned(64)));
 
-#define VP_REQUEST_CANCEL (1u << 0)
-#define VP_DYING          (1u << 31)
+#define VP_REQUEST_CANCEL    (1u << 0)
+#define VP_REQUEST_INTERRUPT (1u << 1) /* there is something in the inbox's vectors */
+#define VP_REQUEST_NMI       (1u << 2)
+#define VP_REQUEST_INIT      (1u << 3)
+#define VP_REQUEST_SIPI      (1u << 4)
+#define VP_REQUEST_RESTART   (VP_REQUEST_INIT | VP_REQUEST_SIPI)
+#define VP_DYING             (1u << 31)
+
+/* Interrupts from other CPUs, until the owner takes them in; and what others have to know to send them. */
+struct hv_vp_inbox {
+    volatile uint64_t vectors[4]; /* (a) bit n of word n / 64: vector n */
+    volatile uint64_t level[4];   /* (a) their trigger mode, written before the vector's bit */
+    volatile uint32_t sipi;       /* (a) the startup vector */
+    /* (a) of the local APIC's registers, written by the owner: see struct lapic_address */
+    volatile uint32_t ldr, dfr, mode; /* mode: VP_APIC_* */
+} __attribute__((aligned(64)));
+
+#define VP_APIC_ENABLED (1u << 0)
+#define VP_APIC_X2APIC  (1u << 1)
+
+/* What has to be looked at before the next entry. */
+#define VP_TODO_INTERRUPTS (1u << 0) /* which interrupt is next */
+#define VP_TODO_TIMER      (1u << 1) /* when the timer is due */
+#define VP_TODO_EOI        (1u << 2) /* the client has to hear of an EOI: apic_eoi */
 
 struct hv_vp {
     struct hv_vp_shared shared;
+    struct hv_vp_inbox inbox;
     struct hv_partition *partition; /* (c) */
     uint32_t index;                 /* (c) also the APIC id */
     struct vcpu *vcpu;              /* (o) */
     uint64_t activity;              /* (o) HV_ACTIVITY_* */
     uint64_t notifications;         /* (o) HV_NOTIFY_*: deliverability notifications asked for */
     uint64_t pending_event[2];      /* (o) HV_REG_PENDING_EVENT, not yet turned into vcpu->event */
-    uint64_t apic_base;             /* (o) */
+    uint32_t todo;                  /* (o) VP_TODO_* */
+    bool has_apic;                  /* (c) the core emulates a local APIC for it */
+    bool nmi_pending;               /* (o) */
+    uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
+    struct {                        /* (o) what the local APIC needs to hear of: see run_apply_windows */
+        bool interrupt_window, nmi_window;
+        uint8_t tpr_threshold;
+    } wanted;
+    struct lapic lapic;             /* (o) without has_apic only its base counts */
+    uint64_t run_deadline;          /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
     uint64_t tsc_adjust;            /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
@@ -79,6 +120,7 @@ void partition_release_all(struct hv_partition *p);
 
 /* ----- partition.c, vp.c */
 void vp_reset(struct hv_vp *vp); /* claimed */
+void vp_request(struct hv_vp *vp, uint32_t request); /* VP_REQUEST_*; seen before the next entry. Any context */
 void vp_free(struct hv_vp *vp);  /* claimed, as the partition goes */
 
 /*

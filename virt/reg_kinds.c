@@ -5,6 +5,7 @@
  */
 #include "exit_cr.h"
 #include "exit_msr.h"
+#include "irq.h"
 #include "regs.h"
 #include "xsave.h"
 #include <arch/bits/cr.h>
@@ -18,7 +19,7 @@ static uint64_t *word_of(struct hv_vp *vp, const struct reg *reg, uint32_t name)
 {
     switch (reg->kind) {
     case KIND_APIC_BASE:
-        return &vp->apic_base;
+        return &vp->lapic.base;
     case KIND_TSC_ADJUST:
         return &vp->tsc_adjust;
     case KIND_MTRR_DEF_TYPE:
@@ -89,6 +90,16 @@ static bool efer_is_valid(uint64_t efer)
 static bool cr8_is_valid(uint64_t cr8)
 {
     return cr8 <= CR8_TPR;
+}
+
+/* The local APIC's task priority is the same register. */
+static bool set_cr8(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    if (vp->has_apic) {
+        lapic_put(&vp->lapic, APIC_TPR, (uint32_t)value->u64 << 4);
+        vp->todo |= VP_TODO_INTERRUPTS;
+    }
+    return set_word(vp, reg, name, value);
 }
 
 static bool set_dr(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
@@ -248,6 +259,59 @@ static bool apic_base_is_valid(uint64_t value)
     uint64_t allowed = APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_EN | (APIC_BASE_ADDR & physical_mask());
 
     return !(value & ~allowed) && (!(value & APIC_BASE_EXTD) || (value & APIC_BASE_EN));
+}
+
+#define APIC_BASE_MODE (APIC_BASE_EN | APIC_BASE_EXTD)
+
+/* Clients restore any mode from any other: by way of those between, as a guest would have come there. */
+static bool write_apic_base(struct lapic *l, uint64_t value)
+{
+    if (lapic_write_base(l, value, physical_mask()))
+        return true;
+    return lapic_write_base(l, value & ~APIC_BASE_MODE, physical_mask()) &&
+           lapic_write_base(l, (value & ~APIC_BASE_MODE) | APIC_BASE_EN, physical_mask()) &&
+           lapic_write_base(l, value, physical_mask());
+}
+
+static bool set_apic_base(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    if (!vp->has_apic)
+        return set_word(vp, reg, name, value);
+    if ((value->u64 & APIC_BASE_EXTD && !vp->lapic.x2apic_allowed) || !write_apic_base(&vp->lapic, value->u64))
+        return false;
+    irq_mode_changed(vp);
+    return true;
+}
+
+/* Names of the local APIC's registers are numbered as the registers are. */
+static uint32_t apic_offset(uint32_t name)
+{
+    return (name - HV_REG_APIC_BASE_NUMBER) << 4;
+}
+
+static void get_apic(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
+{
+    struct lapic_effect effect = {0};
+    uint64_t word = 0;
+
+    (void)reg;
+    if (!lapic_read(&vp->lapic, apic_offset(name), hv_host_time_ns(), &word, &effect))
+        word = 0;
+    reg_put_word(value, word);
+}
+
+/* As if the guest had written it, but for the IPI that a write to ICR would send. */
+static bool set_apic(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    struct lapic_effect effect = {0};
+
+    (void)reg;
+    if (!lapic_write(&vp->lapic, apic_offset(name), value->u64, hv_host_time_ns(), &effect))
+        return false;
+    effect.bits &= ~LAPIC_EFFECT_IPI;
+    irq_apply(vp, &effect);
+    irq_registers_changed(vp);
+    return true;
 }
 
 /* SDM 3A 11.11.2 */
@@ -410,7 +474,7 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_CONTROL]         = {get_word,            set_control,         NULL},
     [KIND_CR4]             = {get_word,            set_control,         cr4_is_harmless},
     [KIND_EFER]            = {get_word,            set_control,         efer_is_valid},
-    [KIND_CR8]             = {get_word,            set_word,            cr8_is_valid},
+    [KIND_CR8]             = {get_word,            set_cr8,             cr8_is_valid},
     [KIND_DR]              = {get_word,            set_dr,              NULL},
     [KIND_DR6]             = {get_word,            set_word,            is_low32},
     [KIND_DR7]             = {get_word,            set_dr7,             is_low32},
@@ -425,7 +489,8 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_TSC]             = {get_tsc,             set_tsc,             NULL},
     [KIND_PAT]             = {get_word,            set_word,            pat_is_valid},
     [KIND_APIC_ID]         = {get_apic_id,         set_apic_id,         NULL},
-    [KIND_APIC_BASE]       = {get_word,            set_word,            apic_base_is_valid},
+    [KIND_APIC_BASE]       = {get_word,            set_apic_base,       apic_base_is_valid},
+    [KIND_APIC]            = {get_apic,            set_apic,            NULL},
     [KIND_TSC_ADJUST]      = {get_word,            set_word,            NULL},
     [KIND_MTRR_CAP]        = {get_mtrr_cap,        set_mtrr_cap,        NULL},
     [KIND_MTRR_DEF_TYPE]   = {get_word,            set_word,            mtrr_def_type_is_valid},

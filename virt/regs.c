@@ -74,6 +74,20 @@ static const struct reg msr_regs[] = {
     MSR(TSC_ADJUST)                           = {KIND_TSC_ADJUST,    0,                       0},
 };
 
+/* from HV_REG_APIC_ID on; the gaps as the header has them */
+#define APIC(first, last) [(first) - 0x02 ... (last) - 0x02]
+
+static const struct reg apic_regs[] = {
+    APIC(0x02, 0x03) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x08, 0x08) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x0a, 0x0b) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x0d, 0x0d) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x0f, 0x28) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x30, 0x30) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x32, 0x39) = {KIND_APIC, 0, REG_NEEDS_APIC},
+    APIC(0x3e, 0x3f) = {KIND_APIC, 0, REG_NEEDS_APIC},
+};
+
 #define STATE(name) [HV_REG_##name - HV_REG_PENDING_INTERRUPTION]
 
 static const struct reg state_regs[] = {
@@ -93,6 +107,7 @@ static const struct {
     {HV_REG_RAX, ARRAY_COUNT(low_regs), low_regs},
     {HV_REG_XMM0, ARRAY_COUNT(fp_regs), fp_regs},
     {HV_REG_TSC, ARRAY_COUNT(msr_regs), msr_regs},
+    {HV_REG_APIC_ID, ARRAY_COUNT(apic_regs), apic_regs},
     {HV_REG_PENDING_INTERRUPTION, ARRAY_COUNT(state_regs), state_regs},
 };
 
@@ -147,7 +162,8 @@ static bool set_one(struct hv_vp *vp, uint32_t name, const union hv_reg_value *v
 /* ------------------------------------------------------------------------------ lists */
 
 /* All names exist here? Collects their groups. */
-__attribute__((noinline)) static enum hv_status check_names(const uint32_t *names, uint32_t count, uint32_t *groups)
+__attribute__((noinline)) static enum hv_status check_names(const struct hv_vp *vp, const uint32_t *names,
+                                                           uint32_t count, uint32_t *groups)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct reg *reg = find(names[i]);
@@ -157,6 +173,8 @@ __attribute__((noinline)) static enum hv_status check_names(const uint32_t *name
         *groups |= reg->groups;
     }
     if ((*groups & REG_NEEDS_XSAVE) && !cpu_facts()->xcr0_allowed)
+        return HV_E_REGISTER_NAME;
+    if ((*groups & REG_NEEDS_APIC) && !vp->has_apic)
         return HV_E_REGISTER_NAME;
     return HV_OK;
 }
@@ -173,7 +191,7 @@ __attribute__((noinline)) static enum hv_status get_list(struct hv_vp *vp, const
                                                          union hv_reg_value *values)
 {
     uint32_t groups = 0;
-    enum hv_status st = check_names(names, count, &groups);
+    enum hv_status st = check_names(vp, names, count, &groups);
 
     if (st != HV_OK)
         return st;
@@ -306,7 +324,7 @@ __attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, cons
                                                           uint32_t count, const union hv_reg_value *values)
 {
     uint32_t groups = 0;
-    enum hv_status st = check_names(names + done, count - done, &groups);
+    enum hv_status st = check_names(vp, names + done, count - done, &groups);
 
     if (st != HV_OK)
         return st;

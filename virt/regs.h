@@ -11,6 +11,7 @@
 
 /* In a row's groups: the CPU has the register only with XSAVE. No register group. */
 #define REG_NEEDS_XSAVE BIT32(31)
+#define REG_NEEDS_APIC  BIT32(30) /* ... only with a local APIC */
 
 enum reg_kind_index {
     KIND_NONE, /* no such register */
@@ -36,6 +37,7 @@ enum reg_kind_index {
     KIND_PAT,
     KIND_APIC_ID,
     KIND_APIC_BASE,
+    KIND_APIC,
     KIND_TSC_ADJUST,
     KIND_MTRR_CAP,
     KIND_MTRR_DEF_TYPE,

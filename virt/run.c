@@ -3,6 +3,7 @@
 #include "run.h"
 #include "exit.h"
 #include "gva.h"
+#include "irq.h"
 #include "partition.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
@@ -35,17 +36,49 @@ static void cancel_before_entry(struct hv_vp *vp, struct hv_exit *exit)
     vp_unpin(vp);
 }
 
-/* A suspended VP waits for a cancel: nothing else can end it from outside while it is being run. */
-static bool wait_while_suspended(struct hv_vp *vp)
-{
-    while (vp->activity) {
-        uint32_t seen = __atomic_load_n(&vp->shared.wake, __ATOMIC_ACQUIRE);
+/* ---------------------------------------------------------------------------------- suspended */
 
-        if (__atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST))
+/* What has come in the meantime: may end the suspension. Not loaded: INIT changes what vcpu_load would have loaded. */
+static void look_at_requests(struct hv_vp *vp)
+{
+    vp_pin(vp);
+    irq_take_restart(vp);
+    irq_take_requests(vp);
+    irq_poll_timer(vp);
+    if (vp->activity == HV_ACTIVITY_HALT_SUSPEND && irq_wakes(vp))
+        vp->activity = 0;
+    vp_unpin(vp);
+}
+
+/*
+ * The flag says to senders that somebody has to be woken; it is set before the counter is read, and they count before
+ * they read it.
+ */
+static void sleep_until_request(struct hv_vp *vp)
+{
+    uint32_t seen;
+
+    __atomic_store_n(&vp->shared.waiting, 1, __ATOMIC_SEQ_CST);
+    seen = __atomic_load_n(&vp->shared.wake, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST))
+        hv_host_wait(&vp->shared.wake, seen, irq_wake_time(vp));
+    __atomic_store_n(&vp->shared.waiting, 0, __ATOMIC_RELAXED);
+}
+
+/* Until the VP may run. False: a cancel came first. */
+static bool settle(struct hv_vp *vp)
+{
+    for (;;) {
+        uint32_t requests = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
+
+        if (requests & VP_REQUEST_CANCEL)
             return false;
-        hv_host_wait(&vp->shared.wake, seen, 0);
+        if (requests & VP_REQUEST_RESTART || vp->activity)
+            look_at_requests(vp);
+        if (!vp->activity)
+            return true;
+        sleep_until_request(vp);
     }
-    return true;
 }
 
 /* -------------------------------------------------------------- what a client may have changed */
@@ -127,8 +160,8 @@ static void take_pending_event(struct hv_vp *vp)
         take_pending_exception(vp);
 }
 
-/* The windows that the client wants to hear of, in terms of exits. */
-void run_apply_notifications(struct hv_vp *vp)
+/* The windows that the client and the local APIC want to hear of, in terms of exits. */
+void run_apply_windows(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
     uint64_t priority = FIELD_GET(HV_NOTIFY_PRIORITY, vp->notifications);
@@ -137,9 +170,9 @@ void run_apply_notifications(struct hv_vp *vp)
 
     vcpu_need(v, VCPU_CR8);
     blocked = wanted && priority != 0 && v->cr8 >= priority;
-    new.interrupt_window = wanted && !blocked;
-    new.tpr_threshold = blocked ? (uint8_t)priority : 0;
-    new.nmi_window = vp->notifications &HV_NOTIFY_NMI;
+    new.interrupt_window = (wanted && !blocked) || vp->wanted.interrupt_window;
+    new.tpr_threshold = HV_MAX(blocked ? (uint8_t)priority : 0, vp->wanted.tpr_threshold);
+    new.nmi_window = vp->notifications & HV_NOTIFY_NMI || vp->wanted.nmi_window;
     if (new.interrupt_window != v->controls.interrupt_window || new.tpr_threshold != v->controls.tpr_threshold ||
         new.nmi_window != v->controls.nmi_window) {
         v->controls = new;
@@ -160,66 +193,108 @@ void run_prepare(struct hv_vp *vp)
         vp->pdptes_stale = false;
     }
     if (vp->notifications || c->interrupt_window || c->nmi_window || c->tpr_threshold)
-        run_apply_notifications(vp);
+        run_apply_windows(vp);
+    if (vp->has_apic && vp->vcpu->last_cpu != hv_host_cpu_id())
+        vp->todo |= VP_TODO_TIMER; /* each CPU counts for itself */
 }
 
 /* ------------------------------------------------------------------------------------ THE loop */
 
-enum run_outcome { RUN_TO_CLIENT, RUN_YIELD };
+enum run_step {
+    STEP_ENTER,
+    STEP_TO_CLIENT,
+    STEP_SUSPENDED, /* by the guest, or to be started over: not in a pinned section */
+    STEP_PREEMPTED, /* the host's scheduler wants the CPU */
+    STEP_YIELD,     /* the guest waits for something: whoever wants the CPU may have it */
+};
 
 bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    bool cancelled = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
+    bool requested = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 
-    if (!cancelled)
+    if (!requested)
         backend()->enter(vp->vcpu, exit);
     vp_walk_end(vp, flags);
-    return !cancelled;
+    return !requested;
 }
 
-static enum run_outcome run_loaded(struct hv_vp *vp, struct hv_exit *exit)
+/* What keeps the VP from its next entry. */
+static enum run_step before_entry(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (vp->pending_event[0] & HV_PENDING_EVENT_VALID)
+        take_pending_event(vp);
+    if (vp->todo && !irq_prepare(vp, exit))
+        return STEP_TO_CLIENT;
+    return vp->activity ? STEP_SUSPENDED : STEP_ENTER;
+}
+
+/* Something was asked for before the entry. */
+static enum run_step take_requests(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (take_cancel(vp)) {
+        describe_cancel(exit);
+        return STEP_TO_CLIENT;
+    }
+    if (__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) & VP_REQUEST_RESTART)
+        return STEP_SUSPENDED;
+    irq_take_requests(vp);
+    return STEP_ENTER;
+}
+
+static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
 {
     for (;;) {
-        if (vp->pending_event[0] & HV_PENDING_EVENT_VALID)
-            take_pending_event(vp);
+        enum run_step step = before_entry(vp, exit);
+
+        if (step != STEP_ENTER)
+            return step;
         if (!run_enter_once(vp, exit)) {
-            take_cancel(vp);
-            describe_cancel(exit);
-            return RUN_TO_CLIENT;
+            step = take_requests(vp, exit);
+            if (step != STEP_ENTER)
+                return step;
+            continue;
         }
         vp->counters.exits[exit->reason]++;
         if (exit_handler_of(exit->reason)(vp, exit) == EXIT_TO_CLIENT)
-            return RUN_TO_CLIENT;
+            return STEP_TO_CLIENT;
+        if (exit->reason == HV_EXIT_PAUSE)
+            return STEP_YIELD;
         if ((exit->reason == HV_EXIT_HOST_EVENT || exit->reason == HV_EXIT_TIMER) && hv_host_should_yield())
-            return RUN_YIELD;
+            return STEP_PREEMPTED;
     }
 }
 
-static enum run_outcome run_pinned(struct hv_vp *vp, struct hv_exit *exit)
+static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
 {
-    enum run_outcome outcome;
+    enum run_step step;
 
     vp_pin(vp);
     run_prepare(vp);
     vcpu_load(vp->vcpu);
-    outcome = run_loaded(vp, exit);
-    if (outcome == RUN_TO_CLIENT)
+    step = run_loaded(vp, exit);
+    if (step == STEP_TO_CLIENT)
         exit_fill_context(vp, exit);
     vcpu_put(vp->vcpu);
+    irq_stop_timer(vp);
     vp_unpin(vp);
-    return outcome;
+    return step;
 }
 
 static void run(struct hv_vp *vp, struct hv_exit *exit)
 {
+    enum run_step step;
+
     do {
-        if (!wait_while_suspended(vp) || __atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED)) {
+        if (!settle(vp)) {
             take_cancel(vp);
             cancel_before_entry(vp, exit);
             return;
         }
-    } while (run_pinned(vp, exit) == RUN_YIELD);
+        step = run_pinned(vp, exit);
+        if (step == STEP_YIELD)
+            hv_host_yield();
+    } while (step != STEP_TO_CLIENT);
     exit_complete(vp, exit);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Virtual processors: life, ownership, and what other CPUs may ask of them. */
+#include "irq.h"
 #include "partition.h"
 #include "run.h"
 #include "walk.h"
@@ -51,20 +52,18 @@ void hv_vp_unref(struct hv_vp *vp)
 
 /* ------------------------------------------------------------------------------------ life */
 
-#define APIC_BASE_DEFAULT 0xfee00000ull
-
 void vp_reset(struct hv_vp *vp)
 {
     vcpu_reset(vp->vcpu);
-    vp->activity = vp->notifications = 0;
+    vp->notifications = vp->run_deadline = 0;
     memset(vp->pending_event, 0, sizeof(vp->pending_event));
-    vp->apic_base = APIC_BASE_DEFAULT | APIC_BASE_EN | (vp->index == 0 ? APIC_BASE_BSP : 0);
     vp->tsc_adjust = 0;
     vp->mtrr = (struct hv_mtrrs){0};
     vp->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAIL;
     vp->pdptes_stale = vp->properties_seen = false;
     vp->triple_fault_valid = vp->finding_valid = false;
     __atomic_store_n(&vp->shared.requests, 0, __ATOMIC_RELEASE);
+    irq_reset(vp);
 }
 
 /* The slot's object: made on first use, found again after a deletion. */
@@ -103,6 +102,7 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
         return HV_E_NO_MEMORY;
     }
     vp->vcpu = vcpu;
+    vp->has_apic = p->properties.local_apic_mode != HV_LOCAL_APIC_NONE;
     memset(&vp->counters, 0, sizeof(vp->counters));
     vp_reset(vp);
     __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
@@ -166,16 +166,23 @@ void vp_free(struct hv_vp *vp)
 /* --------------------------------------------------------------------- asked by other CPUs */
 
 /*
- * Latched: without a run under way the next one ends at once. The request is set before `walking` is read, and a run
- * sets `walking` before it reads the requests: one of the two sees the other.
+ * The request is set before `walking` is read, and a run sets `walking` before it reads the requests: one of the two
+ * sees the other. So it is with `waiting` and the wake counter of a VP that is suspended.
  */
-void hv_vp_cancel(struct hv_vp *vp)
+void vp_request(struct hv_vp *vp, uint32_t request)
 {
-    __atomic_or_fetch(&vp->shared.requests, VP_REQUEST_CANCEL, __ATOMIC_SEQ_CST);
+    __atomic_or_fetch(&vp->shared.requests, request, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&vp->shared.walking, __ATOMIC_SEQ_CST))
         hv_host_kick(__atomic_load_n(&vp->shared.cpu, __ATOMIC_RELAXED));
-    __atomic_add_fetch(&vp->shared.wake, 1, __ATOMIC_RELEASE);
-    hv_host_wake(&vp->shared.wake);
+    __atomic_add_fetch(&vp->shared.wake, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vp->shared.waiting, __ATOMIC_SEQ_CST))
+        hv_host_wake(&vp->shared.wake);
+}
+
+/* Latched: without a run under way the next one ends at once. */
+void hv_vp_cancel(struct hv_vp *vp)
+{
+    vp_request(vp, VP_REQUEST_CANCEL);
 }
 
 static void nothing(void *arg)
@@ -204,7 +211,8 @@ enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc)
         return st;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
-    vp->vcpu->deadline_tsc = tsc;
+    vp->run_deadline = tsc;
+    vp->todo |= VP_TODO_TIMER;
     vp_release(vp);
     return HV_OK;
 }

@@ -60,7 +60,8 @@ static void reset_control_registers(struct vcpu *v)
     v->dr_wanted = false;
 }
 
-void vcpu_reset(struct vcpu *v)
+/* What reset and INIT have in common. */
+static void start_over(struct vcpu *v)
 {
     struct hv_cpuid_output leaf1;
 
@@ -72,16 +73,33 @@ void vcpu_reset(struct vcpu *v)
     memcpy(v->seg, reset_segments, sizeof(v->seg));
     v->idtr = v->gdtr = (struct hv_table){.limit = 0xffff};
     reset_control_registers(v);
-    v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = 0;
-    v->pat = PAT_RESET;
-    memset(v->msr, 0, sizeof(v->msr));
     v->pending_debug = 0;
     v->interrupt_shadow = v->shadow_by_mov_ss = v->nmi_masked = false;
     v->event = 0;
+    v->flush_guest = true;
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+    start_over(v);
+    v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = 0;
+    v->pat = PAT_RESET;
+    memset(v->msr, 0, sizeof(v->msr));
     v->tsc_offset = 0 - cpu_tsc();
     v->controls = (struct vcpu_controls){.hlt_exit = true};
-    v->flush_guest = true;
     fpu_reset(v);
+    vcpu_changed(v, VCPU_ALL);
+}
+
+/* Caches stay as they are, and so do the FPU and all MSRs but EFER. */
+void vcpu_init(struct vcpu *v)
+{
+    uint64_t caching;
+
+    vcpu_need(v, VCPU_ALL);
+    caching = v->cr0 & (CR0_CD | CR0_NW);
+    start_over(v);
+    v->cr0 = (CR0_RESET & ~(CR0_CD | CR0_NW)) | caching;
     vcpu_changed(v, VCPU_ALL);
 }
 

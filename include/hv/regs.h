@@ -79,6 +79,11 @@ enum hv_reg {
     HV_REG_XSS = 0x208b,
     HV_REG_TSC_ADJUST = 0x2096,
 
+    /* with a local APIC: its registers, number n at offset n * 16 of the page */
+    HV_REG_APIC_BASE_NUMBER = 0x3000,
+    HV_REG_APIC_ID = 0x3002,
+    HV_REG_APIC_SELF_IPI = 0x303f,
+
     HV_REG_PENDING_INTERRUPTION = 0x80000000u,
     HV_REG_INTERRUPT_STATE,
     HV_REG_PENDING_EVENT,

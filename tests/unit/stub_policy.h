@@ -218,7 +218,7 @@ static int stub_setup(void **state)
             .partition = &stub_partition,
             .index = i,
             .vcpu = &stub_vcpus[i],
-            .apic_base = 0xfee00000ull | APIC_BASE_EN,
+            .lapic.base = 0xfee00000ull | APIC_BASE_EN,
         };
         stub_partition.vps[i] = i < 2 ? &stub_vps[i] : NULL;
     }

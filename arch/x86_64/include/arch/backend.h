@@ -124,6 +124,7 @@ static inline void vcpu_changed(struct vcpu *v, uint32_t groups)
 
 struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation);
 void vcpu_destroy(struct vcpu *v);
+void vcpu_init(struct vcpu *v);  /* the INIT signal: SDM 3A table 10-1; not loaded */
 void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state" */
 
 /* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */

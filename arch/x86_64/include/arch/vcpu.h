@@ -133,6 +133,7 @@ struct vcpu {
      */
     volatile uint32_t *apic_page;
     hv_hpa_t apic_access_pa; /* what second-level tables map where xAPIC mode's registers are; HV_HPA_NONE: nothing */
+    hv_gpa_t apic_gpa;       /* the page of xAPIC mode's registers */
     uint8_t rvi, svi;        /* highest requested and in-service vector, as the hardware keeps them */
     uint64_t eoi_exit[4];    /* vectors whose EOI exits, bit n of word n / 64 */
 

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* How a guest reaches its local APIC: by memory in xAPIC mode, by MSRs in x2APIC mode, and what the hardware leaves. */
+#include "exit_apic.h"
+#include "exit.h"
+#include "gpa.h"
+#include "gva.h"
+#include "irq.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/seg.h>
+#include <hv/base/bits.h>
+#include <hv/base/memory.h>
+#include <hv/emulate.h>
+
+/* --------------------------------------------------------------------------------- registers */
+
+/* The clock is read only where a register depends on it. */
+static uint64_t now_for(uint32_t offset)
+{
+    return offset == APIC_TIMER_CUR || offset == APIC_TIMER_INIT || offset == APIC_TIMER_DIV ||
+                   offset == APIC_LVT_TIMER
+               ? hv_host_time_ns()
+               : 0;
+}
+
+static bool read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value)
+{
+    struct lapic_effect effect = {0};
+    bool done = lapic_read(&vp->lapic, offset, now_for(offset), value, &effect);
+
+    if (effect.bits)
+        irq_apply(vp, &effect);
+    return done;
+}
+
+/* What the cache of CR8 and other CPUs' view of this APIC have to follow. */
+static void follow(struct hv_vp *vp, uint32_t offset)
+{
+    if (offset == APIC_TPR) {
+        vp->vcpu->cr8 = lapic_get(&vp->lapic, APIC_TPR) >> 4 & 0xf;
+        vp->vcpu->valid |= VCPU_CR8;
+    } else if (offset == APIC_LDR || offset == APIC_DFR) {
+        irq_address_changed(vp);
+    }
+}
+
+static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
+{
+    struct lapic_effect effect = {0};
+    bool done = lapic_write(&vp->lapic, offset, value, now_for(offset), &effect);
+
+    follow(vp, offset);
+    irq_apply(vp, &effect);
+    return done;
+}
+
+/* ------------------------------------------------------------------------------- x2APIC mode */
+
+static uint32_t offset_of_msr(uint32_t index)
+{
+    return (index - MSR_IA32_X2APIC_BASE) << 4;
+}
+
+bool exit_apic_read_msr(struct hv_vp *vp, uint32_t index, uint64_t *value)
+{
+    return vp->has_apic && lapic_is_x2apic(&vp->lapic) && read_register(vp, offset_of_msr(index), value);
+}
+
+bool exit_apic_write_msr(struct hv_vp *vp, uint32_t index, uint64_t value)
+{
+    return vp->has_apic && lapic_is_x2apic(&vp->lapic) && write_register(vp, offset_of_msr(index), value);
+}
+
+bool exit_apic_read_deadline(struct hv_vp *vp, uint64_t *value)
+{
+    *value = vp->has_apic ? lapic_read_tsc_deadline(&vp->lapic) : 0;
+    return vp->has_apic;
+}
+
+bool exit_apic_write_deadline(struct hv_vp *vp, uint64_t value)
+{
+    struct lapic_effect effect = {0};
+
+    if (!vp->has_apic)
+        return false;
+    lapic_write_tsc_deadline(&vp->lapic, value, &effect);
+    irq_apply(vp, &effect);
+    return true;
+}
+
+bool exit_apic_write_base(struct hv_vp *vp, uint64_t value, uint64_t physical_mask)
+{
+    uint64_t before = vp->lapic.base;
+
+    if (!lapic_write_base(&vp->lapic, value, physical_mask))
+        return false;
+    if (vp->lapic.base != before)
+        irq_mode_changed(vp);
+    return true;
+}
+
+/* -------------------------------------------------------------------------------- xAPIC mode */
+
+static bool is_register_page(const struct hv_vp *vp, hv_gpa_t gpa)
+{
+    return lapic_is_enabled(&vp->lapic) && !lapic_is_x2apic(&vp->lapic) &&
+           (gpa & ~HV_PAGE_MASK) == (vp->lapic.base & APIC_BASE_ADDR);
+}
+
+bool exit_apic_is_here(const struct hv_vp *vp, hv_gpa_t gpa)
+{
+    return vp->has_apic && is_register_page(vp, gpa);
+}
+
+/*
+ * Registers are 32 bits wide, at multiples of 16; an access of another kind is not defined (SDM 3A 10.4.1). As on many
+ * CPUs, narrower reads give that part of a register, and between registers there are zeros.
+ */
+static void read_page(struct hv_vp *vp, uint32_t offset, uint32_t size, void *data)
+{
+    uint64_t value = 0;
+
+    if (offset % 16 < 4 && read_register(vp, offset & ~15u, &value))
+        value = (uint32_t)value >> 8 * (offset % 4);
+    memcpy(data, &value, size);
+}
+
+static void write_page(struct hv_vp *vp, uint32_t offset, uint32_t size, const void *data)
+{
+    uint32_t value;
+
+    if (offset % 16 || size < 4)
+        return;
+    memcpy(&value, data, sizeof(value));
+    (void)write_register(vp, offset, value);
+}
+
+static bool emulate_memory(void *context, hv_gpa_t gpa, bool is_write, uint32_t size, void *data)
+{
+    struct hv_vp *vp = context;
+
+    if (!is_register_page(vp, gpa))
+        return (is_write ? gpa_write(vp, gpa, data, size) : gpa_read(vp, gpa, data, size)) == HV_OK;
+    if (is_write)
+        write_page(vp, gpa & HV_PAGE_MASK, size, data);
+    else
+        read_page(vp, gpa & HV_PAGE_MASK, size, data);
+    return true;
+}
+
+static bool emulate_translate(void *context, hv_gva_t page, uint32_t flags, enum hv_translate_result *result,
+                              hv_gpa_t *gpa)
+{
+    *result = gva_translate(context, page, flags | HV_TRANSLATE_SET_BITS, gpa);
+    return true;
+}
+
+static const struct hv_emulate_ops emulate_ops = {.memory = emulate_memory, .translate = emulate_translate};
+
+static void get_state(struct hv_vp *vp, struct hv_emulate_state *s)
+{
+    struct vcpu *v = vp->vcpu;
+
+    vcpu_need(v, VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR0 | VCPU_CR4 | VCPU_EFER | VCPU_SEGS);
+    memcpy(s->gpr, v->gpr, sizeof(s->gpr));
+    memcpy(s->seg, v->seg, sizeof(s->seg));
+    s->rip = v->rip;
+    s->rflags = v->rflags;
+    s->cr0 = v->cr0;
+    s->cr4 = v->cr4;
+    s->efer = v->efer;
+    s->cpl = (uint8_t)FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes);
+    s->gpr_changed = false;
+}
+
+static void put_state(struct hv_vp *vp, const struct hv_emulate_state *s)
+{
+    struct vcpu *v = vp->vcpu;
+    uint32_t changed = VCPU_RIP;
+
+    if (s->gpr_changed) {
+        if (v->gpr[GPR_RSP] != s->gpr[GPR_RSP])
+            changed |= VCPU_RSP;
+        memcpy(v->gpr, s->gpr, sizeof(v->gpr));
+    }
+    if (v->rflags != s->rflags)
+        changed |= VCPU_RFLAGS;
+    v->rflags = s->rflags;
+    v->rip = s->rip;
+    vcpu_changed(v, changed);
+}
+
+static void take_fault(struct hv_vp *vp, const struct hv_emulate_fault *fault)
+{
+    if (fault->vector == VEC_PF)
+        vp->vcpu->cr2 = fault->address;
+    if (fault->has_error_code)
+        exit_inject_error(vp, fault->vector, fault->error_code);
+    else
+        exit_inject(vp, fault->vector);
+}
+
+/* Accesses of a page walk, and instructions that nobody uses on these registers, are the client's to think about. */
+enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct hv_emulate_hint hint = {
+        .valid = exit->memory.gva_valid, .gva = exit->memory.gva, .gpa = exit->memory.gpa};
+    struct hv_emulate_state state;
+    struct hv_emulate_fault fault;
+
+    gva_fetch_instruction(vp, &exit->instruction);
+    if (exit->memory.page_walk || exit->memory.access == HV_ACCESS_EXECUTE)
+        return EXIT_TO_CLIENT;
+    get_state(vp, &state);
+    switch (hv_emulate(&state, &exit->instruction, &hint, &emulate_ops, vp, &fault)) {
+    case HV_EMULATE_OK:
+        put_state(vp, &state);
+        exit_retire_instruction(vp);
+        return EXIT_HANDLED;
+    case HV_EMULATE_AGAIN:
+        put_state(vp, &state);
+        return EXIT_HANDLED;
+    case HV_EMULATE_FAULT:
+        take_fault(vp, &fault);
+        return EXIT_HANDLED;
+    default:
+        return EXIT_TO_CLIENT;
+    }
+}
+
+/* ------------------------------------------------------------- what the hardware has done already */
+
+enum exit_outcome exit_apic_write(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct lapic_effect effect = {0};
+
+    lapic_written(&vp->lapic, exit->apic.offset, now_for(exit->apic.offset), &effect);
+    follow(vp, exit->apic.offset);
+    irq_apply(vp, &effect);
+    return EXIT_HANDLED;
+}
+
+enum exit_outcome exit_apic_eoi_done(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct lapic_effect effect = {.bits = LAPIC_EFFECT_EOI, .vector = exit->apic.vector};
+
+    if (!(lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED))
+        irq_apply(vp, &effect);
+    return EXIT_HANDLED;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Interrupts of a VP with a local APIC: sending them, taking them in, and what of them goes in with the next entry.
+ *
+ * Senders, on any CPU, put an interrupt into the target's inbox and set a request. The target's owner takes both in
+ * before its next entry (irq_take_requests) and decides there, only when something has changed (vp->todo), which event
+ * is next (irq_prepare).
+ */
+#ifndef VIRT_IRQ_H
+#define VIRT_IRQ_H
+
+#include "partition.h"
+
+void irq_reset(struct hv_vp *vp); /* with the VP: as after power-up. Claimed */
+
+/* Owner, pinned, not loaded. INIT and SIPI: the VP starts over, or starts. */
+void irq_take_restart(struct hv_vp *vp);
+
+/* Owner, pinned: everything of the requests but cancel, INIT and SIPI. */
+void irq_take_requests(struct hv_vp *vp);
+
+/* Owner, pinned, with vp->todo: chooses the next event, sets the timer. False: the client has to hear of an EOI first. */
+bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit);
+
+/* Owner, pinned: this CPU need not be interrupted for the VP's timer any more. */
+void irq_stop_timer(struct hv_vp *vp);
+
+/* Owner, pinned: the timer may have fired. */
+void irq_poll_timer(struct hv_vp *vp);
+
+/* Owner, pinned: would a halted VP go on, with what has arrived so far? */
+bool irq_wakes(struct hv_vp *vp);
+
+/* Owner: when a halted VP has to look at its timer again, in hv_host_time_ns time; 0: never. */
+uint64_t irq_wake_time(struct hv_vp *vp);
+
+/* Owner: does what a write to a register has led to. */
+void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect);
+
+/* Owner: IA32_APIC_BASE has a new value. */
+void irq_mode_changed(struct hv_vp *vp);
+
+/* Owner: LDR or DFR has a new value, which senders have to know. */
+void irq_address_changed(struct hv_vp *vp);
+
+/* Owner: registers were changed as a whole. */
+void irq_registers_changed(struct hv_vp *vp);
+
+#endif
