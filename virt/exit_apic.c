@@ -16,8 +16,7 @@
 /* The clock is read only where a register depends on it. */
 static uint64_t now_for(uint32_t offset)
 {
-    return offset == APIC_TIMER_CUR || offset == APIC_TIMER_INIT || offset == APIC_TIMER_DIV ||
-                   offset == APIC_LVT_TIMER
+    return offset == APIC_TIMER_CUR || offset == APIC_TIMER_INIT || offset == APIC_TIMER_DIV || offset == APIC_LVT_TIMER
                ? hv_host_time_ns()
                : 0;
 }
@@ -32,15 +31,13 @@ static bool read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value)
     return done;
 }
 
-/* What the cache of CR8 and other CPUs' view of this APIC have to follow. */
+/* The cache of CR8 follows the task priority. */
 static void follow(struct hv_vp *vp, uint32_t offset)
 {
-    if (offset == APIC_TPR) {
-        vp->vcpu->cr8 = lapic_get(&vp->lapic, APIC_TPR) >> 4 & 0xf;
-        vp->vcpu->valid |= VCPU_CR8;
-    } else if (offset == APIC_LDR || offset == APIC_DFR) {
-        irq_address_changed(vp);
-    }
+    if (offset != APIC_TPR)
+        return;
+    vp->vcpu->cr8 = lapic_get(&vp->lapic, APIC_TPR) >> 4 & 0xf;
+    vp->vcpu->valid |= VCPU_CR8;
 }
 
 static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
@@ -82,6 +79,7 @@ bool exit_apic_write_deadline(struct hv_vp *vp, uint64_t value)
 
     if (!vp->has_apic)
         return false;
+    irq_poll_timer(vp); /* the deadline that is replaced may have passed */
     lapic_write_tsc_deadline(&vp->lapic, value, &effect);
     irq_apply(vp, &effect);
     return true;

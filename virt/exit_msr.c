@@ -19,12 +19,12 @@ struct msr {
     bool (*write)(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value);
     uint64_t argument;    /* a constant value, or an offset in struct vcpu */
     uint32_t groups;      /* of that field */
-    uint8_t only;         /* ONLY_*: not there on CPUs of the other vendor */
+    uint8_t only;         /* ONLY_*: not there on CPUs of the other vendor, or without a local APIC */
     uint8_t exit_on_read; /* HV_MSR_EXIT_*: this bit of X64MsrExitBitmap gives the access to the client */
     uint8_t exit_on_write;
 };
 
-enum { ONLY_INTEL = 1, ONLY_AMD };
+enum { ONLY_INTEL = 1, ONLY_AMD, ONLY_APIC };
 
 /* -------------------------------------------------------------------------- kinds of values */
 
@@ -450,8 +450,8 @@ static const struct msr msrs[] = {
     {ONE(MSR_IA32_PAT),               read_vcpu, write_pat, IN_VCPU(pat, VCPU_PAT), 0, 0, 0},
     {ONE(MSR_IA32_MTRR_DEF_TYPE),     read_mtrr_def_type, write_mtrr_def_type, 0, 0, 0, 0, 0},
     {MSR_IA32_VMX_BASIC, MSR_IA32_VMX_EXIT_CTLS2, NULL, NULL, 0, 0, 0, 0, 0},
-    {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, 0, 0, 0},
-    {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, 0, 0, 0},
+    {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, ONLY_APIC, 0, 0},
+    {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, ONLY_APIC, 0, 0},
     {ONE(MSR_IA32_XSS),               read_xss, write_xss, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_EFER),              read_vcpu, write_efer, IN_VCPU(efer, VCPU_EFER), 0, 0, 0},
     {MSR_IA32_STAR, MSR_IA32_FMASK,             read_switched, write_switched, 0, 0, 0, 0, 0},
@@ -468,12 +468,14 @@ static const struct msr msrs[] = {
 };
 /* clang-format on */
 
-static bool is_of_this_cpu(const struct msr *msr)
+static bool is_there(const struct hv_vp *vp, const struct msr *msr)
 {
+    if (msr->only == ONLY_APIC)
+        return vp->has_apic; /* else a client may have an APIC of its own there */
     return !msr->only || (backend()->vendor == HV_VENDOR_AMD) == (msr->only == ONLY_AMD);
 }
 
-static const struct msr *find_msr(uint32_t index)
+static const struct msr *find_msr(const struct hv_vp *vp, uint32_t index)
 {
     size_t low = 0, high = ARRAY_COUNT(msrs); /* the first row that begins above index is in [low, high] */
 
@@ -485,7 +487,7 @@ static const struct msr *find_msr(uint32_t index)
         else
             low = middle + 1;
     }
-    return low && index <= msrs[low - 1].last && is_of_this_cpu(&msrs[low - 1]) ? &msrs[low - 1] : NULL;
+    return low && index <= msrs[low - 1].last && is_there(vp, &msrs[low - 1]) ? &msrs[low - 1] : NULL;
 }
 
 /* ---------------------------------------------------------------------------------- the exit */
@@ -566,7 +568,7 @@ enum exit_outcome exit_msr(struct hv_vp *vp, struct hv_exit *exit)
         return EXIT_TO_CLIENT;
     if (action == HV_MSR_ACTION_IGNORE)
         return complete(vp, exit, 0);
-    msr = find_msr(exit->msr.index);
+    msr = find_msr(vp, exit->msr.index);
     if (!msr)
         return unhandled(vp, exit);
     return client_wants(props, msr, exit->msr.is_write) ? EXIT_TO_CLIENT : access_msr(vp, msr, exit);

@@ -107,8 +107,7 @@ static void take_sipi(struct hv_vp *vp)
     if (!(vp->activity & HV_ACTIVITY_STARTUP_SUSPEND))
         return;
     vcpu_need(v, VCPU_CS | VCPU_RIP);
-    v->seg[SEG_CS] =
-        (struct hv_segment){vector << 12, 0xffff, (uint16_t)(vector << 8), SEG_ATTR_REAL_CODE};
+    v->seg[SEG_CS] = (struct hv_segment){vector << 12, 0xffff, (uint16_t)(vector << 8), SEG_ATTR_REAL_CODE};
     v->rip = 0;
     vcpu_changed(v, VCPU_CS | VCPU_RIP);
     vp->activity = 0;
@@ -253,9 +252,9 @@ void irq_poll_timer(struct hv_vp *vp)
     struct lapic_effect effect = {0};
     struct lapic *l = &vp->lapic;
 
-    if (!vp->has_apic || !(l->timer_tsc || l->timer_start_ns))
+    if (!vp->has_apic || !(l->timer_tsc || l->timer_due_ns))
         return;
-    if (lapic_timer_poll(l, l->timer_start_ns ? hv_host_time_ns() : 0, l->timer_tsc ? guest_tsc(vp) : 0, &effect)) {
+    if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? guest_tsc(vp) : 0, &effect)) {
         if (hardware_delivers(vp))
             set_eoi_exit(vp, (uint8_t)FIELD_GET(APIC_LVT_VECTOR, lapic_get(l, APIC_LVT_TIMER)), false);
         vp->todo |= VP_TODO_INTERRUPTS | VP_TODO_TIMER;
@@ -538,7 +537,7 @@ enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_in
 
 /* ------------------------------------------------------------------------------ consequences */
 
-void irq_address_changed(struct hv_vp *vp)
+static void publish_address(struct hv_vp *vp)
 {
     struct lapic_address a = lapic_address(&vp->lapic);
 
@@ -560,8 +559,14 @@ void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect)
         vp->todo |= VP_TODO_TIMER;
     if (effect->bits & LAPIC_EFFECT_PRIORITY)
         vp->todo |= VP_TODO_INTERRUPTS;
-    if (effect->bits & LAPIC_EFFECT_ERROR && effect->vector >= 16)
+    if (effect->bits & LAPIC_EFFECT_ERROR)
         accept(vp, effect->vector, false);
+    if (effect->bits & LAPIC_EFFECT_ADDRESS)
+        publish_address(vp);
+    if (effect->bits & LAPIC_EFFECT_NMI) {
+        vp->nmi_pending = true;
+        vp->todo |= VP_TODO_INTERRUPTS;
+    }
 }
 
 static uint8_t mode_of(const struct hv_vp *vp)
@@ -606,7 +611,7 @@ void irq_registers_changed(struct hv_vp *vp)
     vcpu_changed(v, VCPU_EOI_EXIT);
     v->cr8 = lapic_get(&vp->lapic, APIC_TPR) >> 4 & 0xf;
     vcpu_changed(v, VCPU_CR8);
-    irq_address_changed(vp);
+    publish_address(vp);
     vp->todo |= VP_TODO_INTERRUPTS | VP_TODO_TIMER;
 }
 
@@ -643,6 +648,16 @@ static bool claim_apic(struct hv_vp *vp, enum hv_status *st)
     return false;
 }
 
+/* As Hyper-V does it: in the place of a vector that no interrupt can have. */
+static void put_nmi(void *page)
+{
+    uint32_t irr;
+
+    memcpy(&irr, (char *)page + APIC_IRR, sizeof(irr));
+    irr |= LAPIC_PAGE_NMI;
+    memcpy((char *)page + APIC_IRR, &irr, sizeof(irr));
+}
+
 enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
 {
     enum hv_status st;
@@ -656,6 +671,8 @@ enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uin
     vp_pin(vp);
     irq_take_requests(vp);
     lapic_get_page(&vp->lapic, hv_host_time_ns(), buffer);
+    if (vp->nmi_pending)
+        put_nmi(buffer);
     vp_unpin(vp);
     vp_release(vp);
     return HV_OK;

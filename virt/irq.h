@@ -40,9 +40,6 @@ void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect);
 /* Owner: IA32_APIC_BASE has a new value. */
 void irq_mode_changed(struct hv_vp *vp);
 
-/* Owner: LDR or DFR has a new value, which senders have to know. */
-void irq_address_changed(struct hv_vp *vp);
-
 /* Owner: registers were changed as a whole. */
 void irq_registers_changed(struct hv_vp *vp);
 

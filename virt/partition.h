@@ -94,9 +94,9 @@ struct hv_vp {
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
-    struct lapic lapic;             /* (o) without has_apic only its base counts */
-    uint64_t run_deadline;          /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
-    uint64_t tsc_adjust;            /* (o) */
+    struct lapic lapic;    /* (o) without has_apic only its base counts */
+    uint64_t run_deadline; /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
+    uint64_t tsc_adjust;   /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
     } mtrr;                                 /* (o) */
@@ -119,9 +119,9 @@ bool partition_claim_all(struct hv_partition *p);
 void partition_release_all(struct hv_partition *p);
 
 /* ----- partition.c, vp.c */
-void vp_reset(struct hv_vp *vp); /* claimed */
+void vp_reset(struct hv_vp *vp);                     /* claimed */
 void vp_request(struct hv_vp *vp, uint32_t request); /* VP_REQUEST_*; seen before the next entry. Any context */
-void vp_free(struct hv_vp *vp);  /* claimed, as the partition goes */
+void vp_free(struct hv_vp *vp);                      /* claimed, as the partition goes */
 
 /*
  * After this no CPU uses translations from before. Takes effect on running VPs. Under partition.mutex; thread

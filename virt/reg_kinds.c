@@ -261,23 +261,11 @@ static bool apic_base_is_valid(uint64_t value)
     return !(value & ~allowed) && (!(value & APIC_BASE_EXTD) || (value & APIC_BASE_EN));
 }
 
-#define APIC_BASE_MODE (APIC_BASE_EN | APIC_BASE_EXTD)
-
-/* Clients restore any mode from any other: by way of those between, as a guest would have come there. */
-static bool write_apic_base(struct lapic *l, uint64_t value)
-{
-    if (lapic_write_base(l, value, physical_mask()))
-        return true;
-    return lapic_write_base(l, value & ~APIC_BASE_MODE, physical_mask()) &&
-           lapic_write_base(l, (value & ~APIC_BASE_MODE) | APIC_BASE_EN, physical_mask()) &&
-           lapic_write_base(l, value, physical_mask());
-}
-
 static bool set_apic_base(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
 {
     if (!vp->has_apic)
         return set_word(vp, reg, name, value);
-    if ((value->u64 & APIC_BASE_EXTD && !vp->lapic.x2apic_allowed) || !write_apic_base(&vp->lapic, value->u64))
+    if (!lapic_set_base(&vp->lapic, value->u64, physical_mask()))
         return false;
     irq_mode_changed(vp);
     return true;

@@ -163,7 +163,7 @@ static bool set_one(struct hv_vp *vp, uint32_t name, const union hv_reg_value *v
 
 /* All names exist here? Collects their groups. */
 __attribute__((noinline)) static enum hv_status check_names(const struct hv_vp *vp, const uint32_t *names,
-                                                           uint32_t count, uint32_t *groups)
+                                                            uint32_t count, uint32_t *groups)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct reg *reg = find(names[i]);

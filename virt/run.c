@@ -172,7 +172,7 @@ void run_apply_windows(struct hv_vp *vp)
     blocked = wanted && priority != 0 && v->cr8 >= priority;
     new.interrupt_window = (wanted && !blocked) || vp->wanted.interrupt_window;
     new.tpr_threshold = HV_MAX(blocked ? (uint8_t)priority : 0, vp->wanted.tpr_threshold);
-    new.nmi_window = vp->notifications & HV_NOTIFY_NMI || vp->wanted.nmi_window;
+    new.nmi_window = vp->notifications &HV_NOTIFY_NMI || vp->wanted.nmi_window;
     if (new.interrupt_window != v->controls.interrupt_window || new.tpr_threshold != v->controls.tpr_threshold ||
         new.nmi_window != v->controls.nmi_window) {
         v->controls = new;

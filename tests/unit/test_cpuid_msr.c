@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What guests see of CPUID and MSRs (virt/features.c, cpuid_policy.c, exit_cpuid.c, exit_msr.c). */
+#include "stub_irq.h"
 #include "stub_policy.h"
 #include "virt/exit.h"
 #include "virt/exit_msr.h"
@@ -314,7 +315,7 @@ static void leaf_1_knows_the_vp(void **state)
     assert_true(ask(1, 0).ecx & CPUID_1_ECX_OSXSAVE);
     assert_false(ask_vp(1, 1, 0).ecx & CPUID_1_ECX_OSXSAVE);
     assert_true(ask(1, 0).edx & CPUID_1_EDX_APIC);
-    stub_vps[0].apic_base &= ~APIC_BASE_EN;
+    stub_vps[0].lapic.base &= ~APIC_BASE_EN;
     assert_false(ask(1, 0).edx & CPUID_1_EDX_APIC);
 }
 

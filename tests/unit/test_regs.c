@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers by name (virt/regs.c). */
+#include "stub_irq.h"
 #include "stub_vp.h"
 #include "virt/exit_msr.h"
 

@@ -349,6 +349,7 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
         return NULL;
     }
     bitmap_init(vmx->msr_bitmap);
+    vmx->v.apic_page = vmx->virtual_apic;
     vmx->vmcs_pa = hv_host_virt_to_phys(vmx->vmcs, NULL);
     vmx->active_cpu = HV_CPU_NONE;
     vmx->eptp = ept_pointer(npt);
