@@ -148,7 +148,7 @@ static bool emulate_memory(void *context, hv_gpa_t gpa, bool is_write, uint32_t 
 static bool emulate_translate(void *context, hv_gva_t page, uint32_t flags, enum hv_translate_result *result,
                               hv_gpa_t *gpa)
 {
-    *result = gva_translate(context, page, flags | HV_TRANSLATE_SET_BITS, gpa);
+    *result = gva_translate(context, page, flags, gpa);
     return true;
 }
 
@@ -201,7 +201,11 @@ static void take_fault(struct hv_vp *vp, const struct hv_emulate_fault *fault)
 enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct hv_emulate_hint hint = {
-        .valid = exit->memory.gva_valid, .gva = exit->memory.gva, .gpa = exit->memory.gpa};
+        .valid = exit->memory.gva_valid,
+        .is_write = exit->memory.access == HV_ACCESS_WRITE,
+        .gva = exit->memory.gva,
+        .gpa = exit->memory.gpa,
+    };
     struct hv_emulate_state state;
     struct hv_emulate_fault fault;
 

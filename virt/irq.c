@@ -216,16 +216,23 @@ static uint64_t guest_tsc(const struct hv_vp *vp)
     return cpu_tsc() + vp->vcpu->tsc_offset;
 }
 
+/* Whole seconds apart from the rest: neither product overflows, for rates up to 16 GHz and times up to centuries. */
 static uint64_t ns_to_tsc(uint64_t ns)
 {
-    return (uint64_t)((unsigned __int128)ns * cpu_facts()->tsc_hz / NS_PER_S) + 1;
+    uint64_t hz = cpu_facts()->tsc_hz;
+
+    return ns / NS_PER_S * hz + ns % NS_PER_S * hz / NS_PER_S + 1;
 }
+
+#define FAR_NS (UINT64_MAX / 4) /* later than anybody waits */
 
 static uint64_t tsc_to_ns(uint64_t ticks)
 {
-    unsigned __int128 ns = (unsigned __int128)ticks * NS_PER_S / cpu_facts()->tsc_hz;
+    uint64_t hz = cpu_facts()->tsc_hz, seconds = ticks / hz;
 
-    return ns >= UINT64_MAX ? UINT64_MAX - 1 : (uint64_t)ns + 1;
+    if (seconds >= FAR_NS / NS_PER_S)
+        return FAR_NS;
+    return seconds * NS_PER_S + ticks % hz * NS_PER_S / hz + 1;
 }
 
 /* Ticks of the TSC until the timer is due; UINT64_MAX: it is not running. */
@@ -275,9 +282,7 @@ static void set_deadline(struct hv_vp *vp, uint64_t ticks)
 /* Where the CPU has no timer for guests, the host interrupts it. */
 static void set_host_timer(uint64_t ticks)
 {
-    uint64_t ns = tsc_to_ns(ticks), now = hv_host_time_ns();
-
-    hv_host_timer(ticks == UINT64_MAX ? 0 : ns < UINT64_MAX - now ? now + ns : UINT64_MAX);
+    hv_host_timer(ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks));
 }
 
 static void set_timer(struct hv_vp *vp)
@@ -304,13 +309,9 @@ void irq_stop_timer(struct hv_vp *vp)
 
 uint64_t irq_wake_time(struct hv_vp *vp)
 {
-    uint64_t ticks = ticks_to_timer(vp), now, ns;
+    uint64_t ticks = ticks_to_timer(vp);
 
-    if (ticks == UINT64_MAX)
-        return 0;
-    now = hv_host_time_ns();
-    ns = tsc_to_ns(ticks);
-    return ns < UINT64_MAX - now ? now + ns : 0;
+    return ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks);
 }
 
 /* ----------------------------------------------------------------------------- before an entry */
