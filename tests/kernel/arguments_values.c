@@ -4,6 +4,7 @@
 #include "arguments.h"
 #include <kernel/memory.h>
 #include <whp/WinHvDiagnostics.h>
+#include <whp/WinHvEmulation.h>
 
 #define RWX      ((WHV_MAP_GPA_RANGE_FLAGS)VM_RWX)
 #define FLAGS(n) ((WHV_MAP_GPA_RANGE_FLAGS)(n))
@@ -32,6 +33,10 @@ static const WHV_ACCESS_GPA_CONTROLS other_vtl = {.CacheType = WHvCacheTypeWrite
                                                   .InputVtl = {.TargetVtl = 1, .UseTargetVtl = 1}};
 static const WHV_VIRTUAL_PROCESSOR_PROPERTY bad_vp_property = {.PropertyCode = (WHV_VIRTUAL_PROCESSOR_PROPERTY_CODE)7};
 static const WHV_MSR_ACTION_ENTRY bad_action = {.Index = 1, .ReadAction = 9};
+static const WHV_EMULATOR_CALLBACKS no_callbacks = {.Size = sizeof(no_callbacks)};
+static const WHV_X64_IO_PORT_ACCESS_CONTEXT good_io = {.AccessInfo = {.AccessSize = 1}};
+static WHV_EMULATOR_HANDLE emulator;
+static WHV_EMULATOR_STATUS emulator_status;
 
 /* clang-format off */
 
@@ -147,6 +152,12 @@ static const WHV_MSR_ACTION_ENTRY bad_action = {.Index = 1, .ReadAction = 9};
     X(tr1, "WHvTranslateGva: no result", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, NULL, &gpa)) \
     X(tr2, "WHvTranslateGva: no address", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, &translation, NULL)) \
     X(tr3, "WHvTranslateGva: unknown flag", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, (WHV_TRANSLATE_GVA_FLAGS)0x20, &translation, &gpa)) \
+    X(emu1, "WHvEmulatorCreateEmulator: no callbacks", E_INVALIDARG, WHvEmulatorCreateEmulator(NULL, &emulator)) \
+    X(emu2, "WHvEmulatorCreateEmulator: no place for the handle", E_INVALIDARG, WHvEmulatorCreateEmulator(&no_callbacks, NULL)) \
+    X(emu3, "WHvEmulatorCreateEmulator: callbacks that are NULL", E_INVALIDARG, WHvEmulatorCreateEmulator(&no_callbacks, &emulator)) \
+    X(emu4, "WHvEmulatorDestroyEmulator: the handle of a partition", E_INVALIDARG, WHvEmulatorDestroyEmulator(p)) \
+    X(emu5, "WHvEmulatorTryIoEmulation: the handle of a partition", E_INVALIDARG, WHvEmulatorTryIoEmulation(p, NULL, &exit_context.VpContext, &good_io, &emulator_status)) \
+    X(emu6, "WHvEmulatorTryMmioEmulation: the handle of a partition", E_INVALIDARG, WHvEmulatorTryMmioEmulation(p, NULL, &exit_context.VpContext, &exit_context.MemoryAccess, &emulator_status)) \
     X(x1, "WHvxGetAuditFinding: no finding", E_INVALIDARG, WHvxGetAuditFinding(p, 0, NULL)) \
     X(x2, "WHvxGetAuditFinding: no refused run before", WHV_E_INVALID_VP_STATE, WHvxGetAuditFinding(p, 0, (WHVX_AUDIT_FINDING *)b)) \
     X(x3, "WHvxAuditVirtualProcessor: no verdict", E_INVALIDARG, WHvxAuditVirtualProcessor(p, 0, NULL, (WHVX_AUDIT_FINDING *)b)) \
