@@ -127,37 +127,10 @@ static void take_pending_exception(struct hv_vp *vp)
     vp->pending_event[0] = 0;
 }
 
-static bool interrupt_is_deliverable(struct vcpu *v)
+static bool is_ext_int_pending(const struct hv_vp *vp)
 {
-    vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
-    return v->rflags & RFLAGS_IF && !v->interrupt_shadow;
-}
-
-/* An interrupt of the PIC's, acknowledged by the client: it goes in as soon as RFLAGS.IF and the shadow allow. */
-static void take_pending_ext_int(struct hv_vp *vp)
-{
-    struct vcpu *v = vp->vcpu;
-
-    if (!interrupt_is_deliverable(v)) {
-        if (!v->controls.interrupt_window)
-            vcpu_changed(v, VCPU_CONTROLS);
-        v->controls.interrupt_window = true;
-        return;
-    }
-    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
-               FIELD_PUT(HV_PENDING_INT_VECTOR, FIELD_GET(HV_PENDING_EVENT_EXT_VECTOR, vp->pending_event[0]));
-    vp->pending_event[0] = 0;
-}
-
-/* One event goes in with an entry: what is being delivered already comes first. */
-static void take_pending_event(struct hv_vp *vp)
-{
-    if (vp->vcpu->event & HV_PENDING_INT_VALID)
-        return;
-    if (FIELD_GET(HV_PENDING_EVENT_TYPE, vp->pending_event[0]) == HV_EVENT_TYPE_EXT_INT)
-        take_pending_ext_int(vp);
-    else
-        take_pending_exception(vp);
+    return vp->pending_event[0] & HV_PENDING_EVENT_VALID &&
+           FIELD_GET(HV_PENDING_EVENT_TYPE, vp->pending_event[0]) == HV_EVENT_TYPE_EXT_INT;
 }
 
 /* The windows that the client and the local APIC want to hear of, in terms of exits. */
@@ -170,7 +143,7 @@ void run_apply_windows(struct hv_vp *vp)
 
     vcpu_need(v, VCPU_CR8);
     blocked = wanted && priority != 0 && v->cr8 >= priority;
-    new.interrupt_window = (wanted && !blocked) || vp->wanted.interrupt_window;
+    new.interrupt_window = (wanted && !blocked) || vp->wanted.interrupt_window || is_ext_int_pending(vp);
     new.tpr_threshold = HV_MAX(blocked ? (uint8_t)priority : 0, vp->wanted.tpr_threshold);
     new.nmi_window = vp->notifications &HV_NOTIFY_NMI || vp->wanted.nmi_window;
     if (new.interrupt_window != v->controls.interrupt_window || new.tpr_threshold != v->controls.tpr_threshold ||
@@ -178,6 +151,36 @@ void run_apply_windows(struct hv_vp *vp)
         v->controls = new;
         vcpu_changed(v, VCPU_CONTROLS);
     }
+}
+
+static bool interrupt_is_deliverable(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
+    return v->rflags & RFLAGS_IF && !v->interrupt_shadow;
+}
+
+/*
+ * An interrupt of the PIC's, acknowledged by the client: it goes in as soon as RFLAGS.IF, the shadow and what is being
+ * delivered already allow.
+ */
+static void take_pending_ext_int(struct hv_vp *vp)
+{
+    struct vcpu *v = vp->vcpu;
+
+    if (!(v->event & HV_PENDING_INT_VALID) && interrupt_is_deliverable(v)) {
+        v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
+                   FIELD_PUT(HV_PENDING_INT_VECTOR, FIELD_GET(HV_PENDING_EVENT_EXT_VECTOR, vp->pending_event[0]));
+        vp->pending_event[0] = 0;
+    }
+    run_apply_windows(vp);
+}
+
+static void take_pending_event(struct hv_vp *vp)
+{
+    if (is_ext_int_pending(vp))
+        take_pending_ext_int(vp);
+    else if (!(vp->vcpu->event & HV_PENDING_INT_VALID))
+        take_pending_exception(vp);
 }
 
 /* Once per run, pinned. */
