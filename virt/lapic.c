@@ -415,9 +415,7 @@ void lapic_reset(struct lapic *l, bool is_init)
 static void enter_x2apic(struct lapic *l)
 {
     put_identity(l);
-    lapic_put(l, APIC_DFR, 0);
     lapic_put(l, APIC_ICR_HIGH, 0);
-    lapic_put(l, ICR_X2_HIGH, 0);
 }
 
 /* The modes, as the two bits of base number them */

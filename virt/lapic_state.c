@@ -126,7 +126,7 @@ static void load_register(struct lapic *l, uint32_t offset, uint32_t value)
     const struct lapic_reg *reg = lapic_reg(offset);
 
     if (is_vectors(offset))
-        lapic_put(l, offset, offset % 0x80 ? value : value & BITS32(31, 16));
+        lapic_put(l, offset, offset == APIC_IRR ? value & ~LAPIC_PAGE_NMI : value);
     else if (offset == APIC_ESR)
         lapic_put(l, offset, value);
     else if (reg->access & (lapic_is_x2apic(l) ? REG_X2_WRITE : REG_WRITE))

@@ -116,6 +116,14 @@ static void test_xapic_masks(void **state)
         }
 }
 
+static void test_write_only_register(void **state)
+{
+    (void)state;
+    fresh(XAPIC);
+    page[APIC_EOI / 4] = 1; /* what hardware that does EOIs leaves there */
+    assert_int_equal(get(APIC_EOI), 0);
+}
+
 /* What the hardware has written into the page comes out as a write would have had it. */
 static void test_written_masks(void **state)
 {
@@ -269,8 +277,10 @@ static void test_life_of_an_interrupt(void **state)
     assert_int_equal(lapic_next(&apic), 0x82);
     lapic_deliver(&apic, 0x82);
     accept_vector(0x61, true); /* again, while it is in service */
+    assert_int_equal(page[APIC_PPR / 4], 0x80);
     put(APIC_EOI, 0xdeadbeef); /* any value in xAPIC mode */
     assert_int_equal(effect.bits, LAPIC_EFFECT_PRIORITY);
+    assert_int_equal(page[APIC_PPR / 4], 0x60); /* for a guest that reads it without an exit */
     assert_false(has(APIC_ISR, 0x82));
     assert_int_equal(lapic_next(&apic), -1);
     put(APIC_EOI, 0);
@@ -525,6 +535,16 @@ static void test_self_ipi(void **state)
 
 /* --------------------------------------------------------------------------------- modes */
 
+static uint8_t saved[4096], again[4096];
+
+static uint32_t saved_word(uint32_t offset)
+{
+    uint32_t value;
+
+    memcpy(&value, saved + offset, sizeof(value));
+    return value;
+}
+
 #define DISABLED 0u
 #define INVALID  APIC_BASE_EXTD
 
@@ -579,6 +599,19 @@ static void test_base_bits(void **state)
     assert_false(lapic_set_base(&apic, apic.base | X2APIC, PHYSICAL));
 }
 
+static void test_moving_keeps_state(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        fresh(i ? X2APIC : XAPIC);
+        put(APIC_TPR, 0x25);
+        accept_vector(0x77, true);
+        assert_true(lapic_write_base(&apic, (apic.base & 0xfff) | 0x12345000, PHYSICAL));
+        assert_int_equal(get(APIC_TPR), 0x25);
+        assert_int_equal(lapic_next(&apic), 0x77);
+    }
+}
+
 static void test_xapic_to_x2apic_keeps_state(void **state)
 {
     (void)state;
@@ -593,6 +626,8 @@ static void test_xapic_to_x2apic_keeps_state(void **state)
     assert_int_equal(get(APIC_ID), 5);
     assert_int_equal(get(APIC_LDR), 0x20);
     assert_int_equal(get(APIC_ICR_LOW), 0);
+    lapic_get_page(&apic, now, saved);
+    assert_int_equal(saved_word(APIC_ICR_HIGH), 0);
     assert_int_equal(lapic_next(&apic), 0x77);
 }
 
@@ -726,19 +761,9 @@ static void test_address(void **state)
 
 /* ---------------------------------------------------------------------------- saved pages */
 
-static uint8_t saved[4096], again[4096];
-
 static void save_word(uint32_t offset, uint32_t value)
 {
     memcpy(saved + offset, &value, sizeof(value));
-}
-
-static uint32_t saved_word(uint32_t offset)
-{
-    uint32_t value;
-
-    memcpy(&value, saved + offset, sizeof(value));
-    return value;
 }
 
 static void fill(uint64_t mode)
@@ -882,6 +907,7 @@ int main(void)
         UNIT_TEST(test_reset_values),
         UNIT_TEST(test_xapic_access),
         UNIT_TEST(test_xapic_masks),
+        UNIT_TEST(test_write_only_register),
         UNIT_TEST(test_written_masks),
         UNIT_TEST(test_x2apic_access),
         UNIT_TEST(test_x2apic_reserved_bits),
@@ -900,6 +926,7 @@ int main(void)
         UNIT_TEST(test_self_ipi),
         UNIT_TEST(test_base_transitions),
         UNIT_TEST(test_base_bits),
+        UNIT_TEST(test_moving_keeps_state),
         UNIT_TEST(test_xapic_to_x2apic_keeps_state),
         UNIT_TEST(test_disabled),
         UNIT_TEST(test_destinations),

@@ -363,7 +363,7 @@ static void test_restored(void **state)
     lapic_get_page(&apic, now, saved); /* the deadline is not in the page: it stays */
     assert_true(lapic_set_page(&apic, now, saved, &effect));
     assert_int_equal(lapic_read_tsc_deadline(&apic), 6000);
-    save_word(APIC_LVT_TIMER, ONE_SHOT);
+    save_word(APIC_LVT_TIMER, RESERVED);
     assert_true(lapic_set_page(&apic, now, saved, &effect));
     assert_int_equal(lapic_read_tsc_deadline(&apic), 0);
 }
