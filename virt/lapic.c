@@ -254,13 +254,19 @@ static void self_ipi_written(struct lapic *l, uint32_t offset, uint64_t now_ns, 
 
 /* ----------------------------------------------------------------- SDM 3A tables 10-1, 10-6 */
 
-#define READ_ALL   (REG_READ | REG_X2_READ)
-#define WRITE_ALL  (REG_WRITE | REG_X2_WRITE)
-#define ALL        (READ_ALL | WRITE_ALL)
-#define LVT_COMMON ((uint32_t)(APIC_LVT_VECTOR | APIC_LVT_MASKED))
-#define LVT_INPUT  ((uint32_t)(APIC_LVT_VECTOR | APIC_LVT_MODE | APIC_LVT_LOW | APIC_LVT_LEVEL | APIC_LVT_MASKED))
-#define LVT_STATUS ((uint32_t)APIC_LVT_PENDING)
-#define SVR_BITS   ((uint32_t)(APIC_SVR_VECTOR | APIC_SVR_ENABLE | APIC_SVR_EOI_SUPPRESSED))
+#define READ_ALL     (REG_READ | REG_X2_READ)
+#define WRITE_ALL    (REG_WRITE | REG_X2_WRITE)
+#define ALL          (READ_ALL | WRITE_ALL)
+#define XAPIC_ONLY   (REG_READ | REG_WRITE)
+#define X2_READ_ONLY (READ_ALL | REG_WRITE)
+#define LVT_COMMON   ((uint32_t)(APIC_LVT_VECTOR | APIC_LVT_MASKED))
+#define LVT_TIMED    (LVT_COMMON | (uint32_t)APIC_LVT_TIMER_MODE)
+#define LVT_MESSAGE  (LVT_COMMON | (uint32_t)APIC_LVT_MODE)
+#define LVT_INPUT    (LVT_MESSAGE | (uint32_t)(APIC_LVT_LOW | APIC_LVT_LEVEL))
+#define LVT_STATUS   ((uint32_t)APIC_LVT_PENDING)
+#define INPUT_STATUS ((uint32_t)(APIC_LVT_PENDING | APIC_LVT_REMOTE_IRR))
+#define SVR_BITS     ((uint32_t)(APIC_SVR_VECTOR | APIC_SVR_ENABLE | APIC_SVR_EOI_SUPPRESSED))
+#define ICR_STATUS   ((uint32_t)APIC_ICR_PENDING)
 #define ICR_BITS                                                                                        \
     ((uint32_t)(APIC_ICR_VECTOR | APIC_ICR_MODE | APIC_ICR_LOGICAL | APIC_ICR_ASSERT | APIC_ICR_LEVEL | \
                 APIC_ICR_SHORTHAND))
@@ -274,33 +280,33 @@ static void self_ipi_written(struct lapic *l, uint32_t offset, uint64_t now_ns, 
     REG((set) + 0x60) = {.access = READ_ALL}, REG((set) + 0x70) = {.access = READ_ALL}
 
 static const struct lapic_reg registers[LAPIC_REGS] = {
-    /*                       access                bits            ignored           read               written */
+    /*                       access        bits            ignored        read               written */
     REG(APIC_ID)          = {.access = READ_ALL},
     REG(APIC_VERSION)     = {.access = READ_ALL},
-    REG(APIC_TPR)         = {ALL,                  0xff,           0,                NULL,              tpr_written},
+    REG(APIC_TPR)         = {ALL,          0xff,           0,             NULL,              tpr_written},
     REG(APIC_APR)         = {.access = REG_READ},
-    REG(APIC_PPR)         = {READ_ALL,             0,              0,                read_ppr,          NULL},
-    REG(APIC_EOI)         = {WRITE_ALL,            0,              0,                NULL,              eoi_written},
+    REG(APIC_PPR)         = {READ_ALL,     0,              0,             read_ppr,          NULL},
+    REG(APIC_EOI)         = {WRITE_ALL,    0,              0,             NULL,              eoi_written},
     REG(APIC_RRD)         = {.access = REG_READ},
-    REG(APIC_LDR)         = {READ_ALL | REG_WRITE, BITS32(31, 24), 0,                NULL,              ldr_written},
-    REG(APIC_DFR)         = {REG_READ | REG_WRITE, BITS32(31, 28), BITS32(27, 0),    NULL,              dfr_written},
-    REG(APIC_SVR)         = {ALL,                  SVR_BITS,       0,                NULL,              svr_written},
+    REG(APIC_LDR)         = {X2_READ_ONLY, BITS32(31, 24), 0,             NULL,              ldr_written},
+    REG(APIC_DFR)         = {XAPIC_ONLY,   BITS32(31, 28), BITS32(27, 0), NULL,              dfr_written},
+    REG(APIC_SVR)         = {ALL,          SVR_BITS,       0,             NULL,              svr_written},
     VECTORS(APIC_ISR),
     VECTORS(APIC_TMR),
     VECTORS(APIC_IRR),
-    REG(APIC_ESR)         = {ALL,                  0,              0,                NULL,              esr_written},
-    REG(APIC_ICR_LOW)     = {ALL,                  ICR_BITS,       APIC_ICR_PENDING, NULL,              icr_written},
-    REG(APIC_ICR_HIGH)    = {REG_READ | REG_WRITE, BITS32(31, 24), 0,                NULL,              NULL},
-    REG(APIC_LVT_TIMER)   = {ALL, LVT_COMMON | (uint32_t)APIC_LVT_TIMER_MODE, LVT_STATUS, NULL,         lvt_written},
-    REG(APIC_LVT_THERMAL) = {ALL, LVT_COMMON | (uint32_t)APIC_LVT_MODE,       LVT_STATUS, NULL,         lvt_written},
-    REG(APIC_LVT_PMI)     = {ALL, LVT_COMMON | (uint32_t)APIC_LVT_MODE,       LVT_STATUS, NULL,         lvt_written},
-    REG(APIC_LVT_LINT0)   = {ALL, LVT_INPUT, LVT_STATUS | (uint32_t)APIC_LVT_REMOTE_IRR,  NULL,         lvt_written},
-    REG(APIC_LVT_LINT1)   = {ALL, LVT_INPUT, LVT_STATUS | (uint32_t)APIC_LVT_REMOTE_IRR,  NULL,         lvt_written},
-    REG(APIC_LVT_ERROR)   = {ALL,                  LVT_COMMON,     LVT_STATUS,       NULL,              lvt_written},
-    REG(APIC_TIMER_INIT)  = {ALL,                  UINT32_MAX,     0,                NULL, lapic_timer_init_written},
-    REG(APIC_TIMER_CUR)   = {READ_ALL,             0,              0,                lapic_timer_count, NULL},
-    REG(APIC_TIMER_DIV)   = {ALL,                  0xb,            0,                NULL, lapic_timer_div_written},
-    REG(APIC_SELF_IPI)    = {REG_X2_WRITE,         0xff,           0,                NULL,              self_ipi_written},
+    REG(APIC_ESR)         = {ALL,          0,              0,             NULL,              esr_written},
+    REG(APIC_ICR_LOW)     = {ALL,          ICR_BITS,       ICR_STATUS,    NULL,              icr_written},
+    REG(APIC_ICR_HIGH)    = {XAPIC_ONLY,   BITS32(31, 24), 0,             NULL,              NULL},
+    REG(APIC_LVT_TIMER)   = {ALL,          LVT_TIMED,      LVT_STATUS,    NULL,              lvt_written},
+    REG(APIC_LVT_THERMAL) = {ALL,          LVT_MESSAGE,    LVT_STATUS,    NULL,              lvt_written},
+    REG(APIC_LVT_PMI)     = {ALL,          LVT_MESSAGE,    LVT_STATUS,    NULL,              lvt_written},
+    REG(APIC_LVT_LINT0)   = {ALL,          LVT_INPUT,      INPUT_STATUS,  NULL,              lvt_written},
+    REG(APIC_LVT_LINT1)   = {ALL,          LVT_INPUT,      INPUT_STATUS,  NULL,              lvt_written},
+    REG(APIC_LVT_ERROR)   = {ALL,          LVT_COMMON,     LVT_STATUS,    NULL,              lvt_written},
+    REG(APIC_TIMER_INIT)  = {ALL,          UINT32_MAX,     0,             NULL,              lapic_timer_init_written},
+    REG(APIC_TIMER_CUR)   = {READ_ALL,     0,              0,             lapic_timer_count, NULL},
+    REG(APIC_TIMER_DIV)   = {ALL,          0xb,            0,             NULL,              lapic_timer_div_written},
+    REG(APIC_SELF_IPI)    = {REG_X2_WRITE, 0xff,           0,             NULL,              self_ipi_written},
 };
 /* clang-format on */
 

@@ -62,12 +62,23 @@ bool lapic_is_addressed(const struct lapic_address *a, uint32_t destination, boo
 
 #define ESR_BITS 0xffu
 
-static uint32_t page_get(const uint8_t *page, uint32_t offset)
-{
-    uint32_t value;
+/* A copy of a saved page's registers: the caller's memory is read once. */
+struct saved {
+    uint32_t regs[LAPIC_REGS];
+};
 
-    memcpy(&value, page + offset, sizeof(value));
-    return value;
+static uint32_t saved_get(const struct saved *saved, uint32_t offset)
+{
+    return saved->regs[offset / 16];
+}
+
+static struct saved copy_page(const uint8_t *page)
+{
+    struct saved saved;
+
+    for (size_t i = 0; i < LAPIC_REGS; i++)
+        memcpy(&saved.regs[i], page + i * 16, sizeof(saved.regs[i]));
+    return saved;
 }
 
 static void page_put(uint8_t *page, uint32_t offset, uint32_t value)
@@ -113,12 +124,12 @@ static uint32_t savable(const struct lapic *l, uint32_t offset)
     return reg->access & (lapic_is_x2apic(l) ? REG_X2_WRITE : REG_WRITE) ? reg->bits | reg->ignored : UINT32_MAX;
 }
 
-static bool page_is_valid(const struct lapic *l, const uint8_t *page)
+static bool is_valid(const struct lapic *l, const struct saved *saved)
 {
     for (uint32_t offset = 0; offset < LAPIC_REGS * 16; offset += 16)
-        if (page_get(page, offset) & ~savable(l, offset))
+        if (saved_get(saved, offset) & ~savable(l, offset))
             return false;
-    return page_get(page, APIC_TIMER_CUR) <= page_get(page, APIC_TIMER_INIT);
+    return saved_get(saved, APIC_TIMER_CUR) <= saved_get(saved, APIC_TIMER_INIT);
 }
 
 static void load_register(struct lapic *l, uint32_t offset, uint32_t value)
@@ -134,30 +145,32 @@ static void load_register(struct lapic *l, uint32_t offset, uint32_t value)
 }
 
 /* What the loaded registers imply. Nothing of it comes from a write: no EOI, no IPI, no masks by SVR. */
-static void complete_load(struct lapic *l, const uint8_t *page, uint64_t now_ns)
+static void complete_load(struct lapic *l, const struct saved *saved, uint64_t now_ns)
 {
     if (lapic_is_x2apic(l)) {
-        lapic_put(l, APIC_ICR_HIGH, page_get(page, APIC_ICR_HIGH));
-        lapic_put(l, APIC_ICR_LOW + 4, page_get(page, APIC_ICR_HIGH));
+        lapic_put(l, APIC_ICR_HIGH, saved_get(saved, APIC_ICR_HIGH));
+        lapic_put(l, APIC_ICR_LOW + 4, saved_get(saved, APIC_ICR_HIGH));
     } else {
         lapic_put(l, APIC_DFR, lapic_get(l, APIC_DFR) | BITS32(27, 0));
     }
     l->esr_pending = 0;
     lapic_update_ppr(l);
-    lapic_timer_resume(l, page_get(page, APIC_TIMER_CUR), now_ns);
+    lapic_timer_resume(l, saved_get(saved, APIC_TIMER_CUR), now_ns);
 }
 
 bool lapic_set_page(struct lapic *l, uint64_t now_ns, const uint8_t page[4096], struct lapic_effect *effect)
 {
-    if (!page_is_valid(l, page))
+    const struct saved saved = copy_page(page);
+
+    if (!is_valid(l, &saved))
         return false;
-    if (page_get(page, APIC_IRR) & LAPIC_PAGE_NMI)
+    if (saved_get(&saved, APIC_IRR) & LAPIC_PAGE_NMI)
         effect->bits |= LAPIC_EFFECT_NMI;
     if (!lapic_is_enabled(l))
         return true;
     for (uint32_t offset = 0; offset < LAPIC_REGS * 16; offset += 16)
-        load_register(l, offset, page_get(page, offset));
-    complete_load(l, page, now_ns);
+        load_register(l, offset, saved_get(&saved, offset));
+    complete_load(l, &saved, now_ns);
     effect->bits |= LAPIC_EFFECT_PRIORITY | LAPIC_EFFECT_TIMER | LAPIC_EFFECT_ADDRESS;
     return true;
 }

@@ -316,11 +316,16 @@ static void test_written_eoi_and_tpr(void **state)
     assert_true(effect.bits & LAPIC_EFFECT_EOI);
     assert_int_equal(effect.vector, 0x61);
     accept_vector(0x61, true);
+    memset(&effect, 0, sizeof(effect));
     page[APIC_TPR / 4] = 0x60;
     lapic_written(&apic, APIC_TPR, now, &effect);
-    assert_true(effect.bits & LAPIC_EFFECT_PRIORITY);
-    assert_int_equal(lapic_next(&apic), -1);
+    assert_int_equal(effect.bits, LAPIC_EFFECT_PRIORITY);
     assert_int_equal(page[APIC_PPR / 4], 0x60);
+    assert_int_equal(lapic_next(&apic), -1);
+    put(APIC_TPR, 0x50);
+    assert_int_equal(effect.bits, LAPIC_EFFECT_PRIORITY);
+    assert_int_equal(page[APIC_PPR / 4], 0x50);
+    assert_int_equal(lapic_next(&apic), 0x61);
 }
 
 /* The same by arrays of bools. */
@@ -805,8 +810,10 @@ static void test_round_trip(void **state)
             if (at % 16 || at >= 1024)
                 assert_int_equal(saved_word(at), 0);
         fresh(i ? X2APIC : XAPIC);
+        accept_vector(3, false); /* an error that the saved state does not have */
         memset(&effect, 0, sizeof(effect));
         assert_true(lapic_set_page(&apic, 1u << 20, saved, &effect));
+        assert_int_equal(apic.esr_pending, 0);
         assert_int_equal(effect.bits, LAPIC_EFFECT_PRIORITY | LAPIC_EFFECT_TIMER | LAPIC_EFFECT_ADDRESS);
         lapic_get_page(&apic, 1u << 20, again);
         assert_memory_equal(saved, again, sizeof(saved));
