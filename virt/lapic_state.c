@@ -106,6 +106,9 @@ void lapic_get_page(struct lapic *l, uint64_t now_ns, uint8_t page[4096])
         if (is_readable(l, offset))
             page_put(page, offset, reg->read ? reg->read(l, now_ns) : lapic_get(l, offset));
     }
+    /* A timer that is due, but not polled yet, is still to fire where the page goes. */
+    if (l->timer_due_ns && !lapic_timer_count(l, now_ns))
+        page_put(page, APIC_TIMER_CUR, HV_MIN(lapic_get(l, APIC_TIMER_INIT), 1u));
 }
 
 /* The bits that a saved register may have; all of them for one that is not taken over. */

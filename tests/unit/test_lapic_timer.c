@@ -368,6 +368,20 @@ static void test_restored(void **state)
     assert_int_equal(lapic_read_tsc_deadline(&apic), 0);
 }
 
+/* Due, but nobody polled before it was saved: the interrupt comes in the new place. */
+static void test_saved_when_due(void **state)
+{
+    (void)state;
+    start(ONE_SHOT, BY_ONE, 500);
+    lapic_get_page(&apic, 1500, saved);
+    fresh(XAPIC);
+    assert_true(lapic_set_page(&apic, 9000, saved, &effect));
+    assert_true(fires_at(9001));
+    lapic_get_page(&apic, 9002, saved); /* it has fired */
+    assert_true(lapic_set_page(&apic, 9002, saved, &effect));
+    assert_false(fires_at(1u << 20));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -388,6 +402,7 @@ int main(void)
         UNIT_TEST(test_count_taken_away),
         UNIT_TEST(test_end_of_time),
         UNIT_TEST(test_restored),
+        UNIT_TEST(test_saved_when_due),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
