@@ -202,6 +202,11 @@ static enum hv_status vmx_run_deadline(void)
     return may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? HV_OK : HV_E_UNSUPPORTED;
 }
 
+static uint32_t vmx_apic_features(void)
+{
+    return 0; /* none is used yet */
+}
+
 const struct hv_backend vmx_backend = {
     .name = "VMX",
     .vendor = HV_VENDOR_INTEL,
@@ -219,6 +224,7 @@ const struct hv_backend vmx_backend = {
     .put = vmx_put,
     .enter = vmx_enter,
     .exit_on_msr = vmx_exit_on_msr,
+    .apic_features = vmx_apic_features,
     .run_deadline = vmx_run_deadline,
     .audit = vmx_audit_next,
     .raw_get = vmx_raw_get,
