@@ -17,6 +17,7 @@ UNIT_OBJ    := $(patsubst %.c,$(UNIT_DIR)/%.o,$(LIB_C))
 UNIT_LIB    := $(UNIT_DIR)/libbarewhp-host.a
 # not the demo: its guest is assembly
 UNIT_VMM_OBJ := $(patsubst %.c,$(UNIT_DIR)/%.o,$(filter-out vmm/demo.c,$(sort $(wildcard vmm/*.c))))
+UNIT_VMM_OBJ += $(UNIT_DIR)/vmm/dsdt.o
 UNIT_VMM    := $(UNIT_DIR)/libvmm-host.a
 UNIT        ?= $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 UNIT_TESTS  := $(UNIT:%=$(UNIT_DIR)/%)
@@ -32,6 +33,9 @@ $(UNIT_VMM): $(UNIT_VMM_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(UNIT_DIR)/vmm/%.o: UNIT_CFLAGS += -Ivmm/include
+$(UNIT_DIR)/vmm/dsdt.o: $(DSDT_C)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UNIT_CFLAGS) -c $< -o $@
 
 $(UNIT_DIR)/tests/%.o: tests/%.c
 	$(call say,CC,$<)

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The machine's devices, for the guest's operating system. The numbers are those of vmm/devices.h; tests/unit/
- * test_vmm_acpi.c compares some of them.
- */
+/* The machine's devices, for the guest's operating system. The numbers are those of vmm/devices.h. */
 DefinitionBlock ("", "DSDT", 2, "BareWH", "BareWHP ", 1)
 {
     /* S5: the value for SLP_TYP in the PM1 control register */
