@@ -6,4 +6,6 @@ include tests/abi.mk
 -include tests/unit.mk
 -include tests/kernel.mk
 -include tests/port.mk
+-include tests/linux.mk
+-include tests/multiboot.mk
 -include tests/system.mk

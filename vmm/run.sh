@@ -72,7 +72,9 @@ number() {
     case ${!1} in
     '' | *[!0-9]* | ??????????*) fail "$1=${!1} is no number" ;;
     esac
-    [ "${!1}" -ge "$2" ] && [ "${!1}" -le "$3" ] || fail "$1=${!1} is not between $2 and $3"
+    if [ "${!1}" -lt "$2" ] || [ "${!1}" -gt "$3" ]; then
+        fail "$1=${!1} is not between $2 and $3"
+    fi
 }
 
 file() { # NAME

@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Boots Debian's Linux in guests and turns what they say into TAP on stdout.
+# Usage: run.sh ENGINE KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: check reboot panic two; without: all of them
+# JOBS runs at a time, 2 unless told.
+# shellcheck disable=SC2317 # run_* are called by name
+set -u
+root=$(cd "$(dirname "$0")" && pwd)/../..
+engine=$1 kernel=$2 vmlinuz=$3 initrd=$4 dir=$5
+shift 5
+[ $# -gt 0 ] || set -- check two reboot panic
+
+# Each run_* says how many results it adds to those of its guests.
+
+# result NAME STATUS: one TAP line, without a number
+result() {
+    if [ "$2" -eq 0 ]; then
+        echo "ok - $1"
+    else
+        tail -n 15 "$log" | sed 's/^/# /'
+        echo "not ok - $1"
+    fi
+}
+
+# boot RUN STATUS CMDLINE [NAME=VALUE ...]: one machine, with the guest's own results
+boot() {
+    local run=$1 wanted=$2 words=$3
+    shift 3
+
+    "$root/vmm/run.sh" "$engine" KERNEL="$kernel" TIMEOUT=230 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
+        GUEST_CMDLINE="console=ttyS0 panic=-1 $words" "$@" </dev/null >"$log" 2>&1
+    status=$?
+    grep -E '^(ok|not ok|1\.\.|#) ?' "$log" | grep -v '^# *$'
+}
+
+run_check() {
+    echo 1..1
+    boot check 0 check=all GUEST_SMP=2 GUEST_MEM=256
+    result "linux: poweroff ends the run with status 0" $status
+}
+
+run_reboot() {
+    echo 1..1
+    boot reboot 0 check=reboot GUEST_SMP=1 GUEST_MEM=256
+    result "linux: reboot ends the run with status 0" $status
+}
+
+run_panic() {
+    echo 1..2
+    boot panic 2 check=panic GUEST_SMP=1 GUEST_MEM=256
+    grep -q 'Kernel panic - not syncing: sysrq triggered crash' "$log"
+    result "linux: panics when told to" $?
+    result "linux: a panic ends the run with status 2" $status
+}
+
+run_two() {
+    echo 1..1
+    boot two 0 check=memory CMDLINE=guests=2 GUEST_SMP=1 GUEST_MEM=256 MEM=1024
+    result "linux: two guests, both end" $status
+}
+
+# Each run writes a report of its own, which is shown whole.
+one() { # RUN
+    log=$dir/$1.log
+    "run_$1" >"$dir/$1.tap"
+}
+
+for run; do
+    while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-2}" ]; do
+        wait -n
+    done
+    one "$run" &
+done
+wait
+
+number=0 failed=0 planned=0
+for run; do
+    while read -r line; do
+        case $line in
+        "ok - "* | "not ok - "*)
+            number=$((number + 1))
+            [ "${line%% - *}" = ok ] || failed=1
+            echo "${line%% - *} $number - ${line#* - }"
+            ;;
+        1..*) planned=$((planned + ${line#1..})) ;;
+        *) echo "$line" ;;
+        esac
+    done <"$dir/$run.tap"
+done
+echo "1..$planned"
+exit $failed
