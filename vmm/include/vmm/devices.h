@@ -96,15 +96,17 @@ typedef uint64_t timer_poll(void *device,
 bool timers_add(struct timers *timers, timer_poll *poll, void *device); /* before timers_start */
 bool timers_start(struct timers *timers);
 void timers_kick(struct timers *timers);
-timer_poll pit_poll, rtc_poll;
+timer_poll pit_poll, rtc_poll, pm_poll;
 void pit_set_timers(struct pit *pit, struct timers *timers);
 void rtc_set_timers(struct rtc *rtc, struct timers *timers);
+struct pm;
+void pm_set_timers(struct pm *pm, struct timers *timers);
 
 struct pic; /* both controllers: registers answer, all lines are masked for good */
 struct pic *pic_create(const struct device_buses *buses);
 void pic_destroy(struct pic *pic);
 
-struct pm; /* ACPI: PM1 event and control blocks, PM timer (3.579545 MHz, 32 bits), reset register, i8042's reset */
+/* ACPI: PM1 event and control blocks, PM timer (3.579545 MHz, 32 bits), reset register, i8042's reset */
 struct pm *pm_create(const struct device_buses *buses, const struct machine_services *services, struct irq_line sci);
 void pm_destroy(struct pm *pm);
 
