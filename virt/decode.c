@@ -304,6 +304,8 @@ static void take_operands(struct decoding *d)
     } else if (is_operand(row, OPERAND_SEGMENT)) {
         insn->reg = insn->opcode >> 3 & 7; /* PUSH */
     }
+    if (row->flags & ROW_SREG)
+        insn->reg &= 7; /* SDM 2, 2.2.1.2: REX.R does not count */
     if (row->flags & ROW_SREG && insn->is_memory)
         insn->operand_size = insn->rm_size = 2;
     if (insn->is_memory || is_operand(row, OPERAND_STRING))
@@ -325,6 +327,12 @@ static bool can_lock(const struct insn *insn)
     };
 
     return ops[insn->op] && insn->is_memory && insn->dst == OPERAND_RM;
+}
+
+/* SDM 2, MOV: 6 and 7 are no segment registers. */
+static bool names_no_segment(const struct decoding *d)
+{
+    return d->row.flags & ROW_SREG && d->insn->reg > 5;
 }
 
 static bool is_known(const struct decoding *d)
@@ -351,7 +359,7 @@ enum decode_status decode_insn(struct insn *out, const uint8_t *bytes, unsigned 
         return d.status;
     if (d.row.flags & ROW_MEMORY && !out->is_memory)
         return DECODE_UNKNOWN;
-    if (out->prefixes & INSN_LOCK && !can_lock(out))
+    if ((out->prefixes & INSN_LOCK && !can_lock(out)) || names_no_segment(&d))
         return DECODE_UNDEFINED;
     out->length = (uint8_t)d.at;
     return DECODE_OK;

@@ -15,7 +15,7 @@ enum decode_status {
     DECODE_OK,
     DECODE_MORE,      /* the instruction goes on behind the bytes given */
     DECODE_TOO_LONG,  /* it goes on behind its 15th byte: #GP */
-    DECODE_UNDEFINED, /* LOCK where it is not allowed: #UD */
+    DECODE_UNDEFINED, /* LOCK where it is not allowed, a segment register that there is not: #UD */
     DECODE_UNKNOWN,   /* not in the tables */
 };
 
