@@ -93,7 +93,8 @@ help:
     'make demo [ENGINE=E]    a small guest of our own; E: also qemu, uefi' \
 	    'make test               every test that this machine can run' \
 	    'make test-unit          on the desk, with sanitizers' \
-	    'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \
+	    'make test-oracle        the emulator against libunicorn and libzydis; SEED=n CASES=n' \
+    'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \
 	    'make test-port          the library in a foreign kernel' \
 	    'make test-system        the demo, the boots' \
 	    'make test-abi           the headers against the reference' \

@@ -32,6 +32,8 @@ xorriso              xorriso
 mtools               mformat
 acpica-tools         iasl
 mingw-w64-x86-64-dev /usr/share/mingw-w64/include/winhvplatform.h /usr/x86_64-w64-mingw32/include/winhvplatform.h
+libzydis-dev         /usr/include/Zydis/Zydis.h
+libunicorn-dev       /usr/include/unicorn/unicorn.h
 libcmocka-dev        /usr/include/cmocka.h
 libclang-rt-14-dev   /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-x86_64.a
 END

@@ -19,6 +19,7 @@ kernel-bochs-2  240  test-kernel ENGINE=bochs CPUS=2
 kernel-bochs-1  240  test-kernel ENGINE=bochs CPUS=1
 unit            240  test-unit
 check           240  check
+oracle          240  test-oracle
 abi             120  test-abi
 demo            150  test-demo
 coverage         30  test-coverage
