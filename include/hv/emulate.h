@@ -5,11 +5,15 @@
  * the core's own local APIC, the WinHvEmulation API and the tests on the desk.
  *
  * What it knows: every instruction form with a memory operand that compilers and operating systems use on devices:
- * MOV (moffs, segment registers), MOVZX, MOVSX(D), MOVBE, MOVNTI, the arithmetic and logic group with LOCK, TEST,
- * XCHG, CMPXCHG, CMPXCHG8B/16B, XADD, INC, DEC, NOT, NEG, shifts and rotates, BT/BTS/BTR/BTC, PUSH, POP, SETcc,
+ * MOV (moffs, from segment registers), MOVZX, MOVSX(D), MOVBE, MOVNTI, the arithmetic and logic group, TEST, XCHG,
+ * CMPXCHG, CMPXCHG8B/16B, XADD, INC, DEC, NOT, NEG, shifts and rotates, SHLD, SHRD, BT/BTS/BTR/BTC, PUSH, POP, SETcc,
  * CMOVcc, MUL, IMUL, DIV, IDIV, the string instructions with REP, IN, OUT, INS, OUTS, and the moves of XMM registers
- * (MOVUPS, MOVAPS, MOVDQU, MOVDQA, MOVQ, MOVD, MOVNTDQ and their kin). In 16, 32 and 64-bit code. Everything else is
- * HV_EMULATE_UNSUPPORTED, and nothing has changed.
+ * (MOVUPS, MOVAPS, MOVSS, MOVLPS, MOVHPS, MOVDQU, MOVDQA, MOVQ, MOVD, MOVNTDQ, LDDQU and their kin). In 16, 32 and
+ * 64-bit code. Everything else is HV_EMULATE_UNSUPPORTED, and nothing has changed.
+ *
+ * Left to the caller: the single-step trap when RFLAGS.TF was set (a REP then does one iteration at a time), the end of
+ * an interrupt shadow, the permission to use ports (the CPU has checked it before the exit). LOCK is atomic as far as
+ * the memory callback makes it so: a read is followed by a write.
  */
 #ifndef HV_EMULATE_H
 #define HV_EMULATE_H
@@ -21,7 +25,7 @@
 enum hv_emulate_seg { HV_EMULATE_ES, HV_EMULATE_CS, HV_EMULATE_SS, HV_EMULATE_DS, HV_EMULATE_FS, HV_EMULATE_GS };
 #define HV_EMULATE_SEGS 6
 
-/* The registers before, and when the result is HV_EMULATE_OK, after the instruction. */
+/* The registers before and after the instruction; RFLAGS.RF is clear after it. */
 struct hv_emulate_state {
     uint64_t gpr[16]; /* by their number in instructions: RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 .. R15 */
     uint64_t rip, rflags;
@@ -40,11 +44,11 @@ struct hv_emulate_fault {
 };
 
 enum hv_emulate_result {
-    HV_EMULATE_OK,               /* the instruction is done; the state has moved on */
-    HV_EMULATE_AGAIN,            /* part of a REP is done and in the state; RIP stands on the instruction still */
-    HV_EMULATE_FAULT,            /* the guest has to take *fault; the state is as it was before this iteration */
-    HV_EMULATE_UNSUPPORTED,      /* not an instruction that this emulator knows */
-    HV_EMULATE_MEMORY_FAILED,    /* a callback returned false; the state is as before */
+    HV_EMULATE_OK,            /* the instruction is done; the state has moved on */
+    HV_EMULATE_AGAIN,         /* part of a REP is done and in the state; RIP stands on the instruction still */
+    HV_EMULATE_FAULT,         /* the guest has to take *fault; the state is as it was before this iteration */
+    HV_EMULATE_UNSUPPORTED,   /* not an instruction that this emulator knows */
+    HV_EMULATE_MEMORY_FAILED, /* a callback returned false, or: the state is as with a fault */
     HV_EMULATE_TRANSLATE_FAILED,
     HV_EMULATE_IO_FAILED,
     HV_EMULATE_XMM_FAILED,
@@ -69,8 +73,8 @@ struct hv_emulate_ops {
 };
 
 /*
- * The access that is known already from the exit: saves the translation of that page, for writing only if the access was
- * a write. valid false: nothing is known.
+ * The access that is known already from the exit: saves the translation of that page, for writing only if the access
+ * was a write. valid false: nothing is known.
  */
 struct hv_emulate_hint {
     bool valid;
@@ -81,7 +85,8 @@ struct hv_emulate_hint {
 
 /*
  * Emulates the instruction at CS:RIP. `instruction` holds as many of its bytes as are known (count 0: none); the rest
- * is fetched by translate and memory. A REP does at most 4096 iterations, then HV_EMULATE_AGAIN.
+ * is fetched by translate and memory. A REP does at most 4096 iterations, then HV_EMULATE_AGAIN; RFLAGS.RF is set then,
+ * as by an interrupt between two iterations.
  * Context: any that the callbacks can be called in. Uses about 1 KiB of stack.
  */
 enum hv_emulate_result hv_emulate(struct hv_emulate_state *state, const struct hv_instruction *instruction,

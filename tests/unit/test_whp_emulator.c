@@ -283,6 +283,19 @@ static void an_access_reads_and_writes_registers_once(void **state)
     assert_int_equal(c.translations, 0);
 }
 
+/* That the guest may read a page does not say that it may write to it. */
+static void a_read_is_no_permission_to_write(void **state)
+{
+    (void)state;
+    c.translation = WHvTranslateGvaResultPrivilegeViolation;
+    assert_int_equal(MMIO("\x09\x07", WRITE), SUCCESS);
+    assert_int_equal(c.translations, 0);
+    assert_int_equal(c.writes, 1);
+    assert_int_equal(MMIO("\x09\x07", READ), SUCCESS);
+    assert_int_equal(c.writes, 1);
+    assert_int_equal(reg(WHvRegisterPendingEvent)->ExceptionEvent.Vector, 14);
+}
+
 static void bytes_not_given_are_fetched(void **state)
 {
     (void)state;
@@ -492,6 +505,7 @@ int main(void)
         TEST(out_gives_the_value_and_leaves_rax),
         TEST(string_ports_go_through_the_emulator),
         TEST(an_access_reads_and_writes_registers_once),
+        TEST(a_read_is_no_permission_to_write),
         TEST(bytes_not_given_are_fetched),
         TEST(xmm_registers_are_read_and_written_when_used),
         TEST(a_long_repetition_goes_on_in_the_guest),
