@@ -222,6 +222,7 @@ enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
         put_state(vp, &state);
         return EXIT_HANDLED;
     case HV_EMULATE_FAULT:
+        put_state(vp, &state); /* the iterations of a REP before the one that failed */
         take_fault(vp, &fault);
         return EXIT_HANDLED;
     default:
