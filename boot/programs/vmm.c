@@ -10,6 +10,7 @@
 #include <kernel/string.h>
 #include <kernel/thread.h>
 #include <vmm/demo.h>
+#include <vmm/main.h>
 #include <vmm/system.h>
 
 /* ----------------------------------------------------------------------------- the machine */
@@ -206,3 +207,11 @@ static int demo(const struct boot_info *info)
 }
 
 KERNEL_PROGRAM(demo, "a guest that goes from real through protected to long mode, and the exits it made", demo);
+
+static int vmm(const struct boot_info *info)
+{
+    (void)info;
+    return vmm_main();
+}
+
+KERNEL_PROGRAM(vmm, "a Linux or multiboot kernel in a virtual machine", vmm);

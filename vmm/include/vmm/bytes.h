@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes and strings of files and of the guest's memory: numbers at any alignment, and the few string functions needed.
- */
+/* Bytes and strings of files and of the guest: numbers at any alignment, and the few string functions needed. */
 #ifndef VMM_BYTES_H
 #define VMM_BYTES_H
 
