@@ -46,6 +46,7 @@
 #define KEEP_SEGMENTS  (1u << 6)
 #define TYPE_UNDEFINED 0xff
 #define SECTOR         512u
+#define NAME           "Linux "
 #define ENTRY_64       0x200
 #define CMDLINE_MOST   0xffff /* of this loader: what lies between the command line and the page tables */
 
@@ -159,14 +160,14 @@ static bool place(const struct memory *memory, struct header *h)
     return false;
 }
 
-/* "6.1.0-18-cloud-amd64 (builder) ...": a string in the setup code. Only what can be shown on a terminal. */
+/* The first word of "6.1.0-18-cloud-amd64 (builder) ...", a string in the setup code; printable, whatever is there. */
 static void read_version(const struct header *h, char *version, size_t size)
 {
     uint64_t at = bytes_get16(h->file + HDR_KERNEL_VERSION);
     size_t n = 0;
 
     for (at += HDR_JUMP; at > HDR_JUMP && at < h->setup_size && n + 1 < size; at++) {
-        if (h->file[at] < ' ' || h->file[at] > '~')
+        if (h->file[at] <= ' ' || h->file[at] > '~')
             break;
         version[n++] = (char)h->file[at];
     }
@@ -272,7 +273,8 @@ bool linux_load(const struct memory *memory, const struct loader_input *input, s
     entry->rip = h.load + ENTRY_64;
     entry->rsi = AT_ZERO_PAGE;
     entry->cr3 = AT_PAGE_TABLES;
-    read_version(&h, entry->version, sizeof(entry->version));
+    text_copy(entry->version, sizeof(entry->version), NAME);
+    read_version(&h, entry->version + sizeof(NAME) - 1, sizeof(entry->version) - (sizeof(NAME) - 1));
     if (memory_write(memory, h.load, h.file + h.setup_size, h.kernel_size) &&
         write_zero_page(memory, &h, input, initramfs) && write_page_tables(memory) &&
         loader_write_gdt(memory, AT_GDT, entry))
