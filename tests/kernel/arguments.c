@@ -105,6 +105,7 @@ uint8_t arguments_page[PAGE_SIZE] __attribute__((aligned(4096)));
 
 static const UINT64 no_exits;
 static const WHV_REGISTER_NAME rip = WHvX64RegisterRip;
+static const WHV_INTERRUPT_CONTROL interrupt = {.Vector = 0x40};
 static WHV_REGISTER_VALUE value;
 static WHV_RUN_VP_EXIT_CONTEXT exit_context;
 static uint8_t buffer[PAGE_SIZE] __attribute__((aligned(64)));
@@ -134,6 +135,11 @@ CALL(get_xsave)    { return WHvGetVirtualProcessorXsaveState(p, vp, buffer, size
 CALL(set_xsave)    { return WHvSetVirtualProcessorXsaveState(p, vp, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
 CALL(get_state)    { return WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, buffer, sizeof(buffer), &written); }
 CALL(set_state)    { return WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
+CALL(get_apic)     { return WHvGetVirtualProcessorInterruptControllerState(p, vp, buffer, sizeof(buffer), &written); }
+CALL(set_apic)     { return WHvSetVirtualProcessorInterruptControllerState(p, vp, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
+CALL(get_apic2)    { return WHvGetVirtualProcessorInterruptControllerState2(p, vp, buffer, sizeof(buffer), &written); }
+CALL(set_apic2)    { return WHvSetVirtualProcessorInterruptControllerState2(p, vp, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
+CALL(interrupt)    { (void)vp; return WHvRequestInterrupt(p, &interrupt, sizeof(interrupt)); }
 CALL(cpuid)        { return WHvGetVirtualProcessorCpuidOutput(p, vp, 0, 0, (WHV_CPUID_OUTPUT *)buffer); }
 CALL(read_gpa)     { return WHvReadGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
 CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
@@ -151,6 +157,7 @@ CALL(translate)
 #define NOT_SET_UP  ERROR_HV_INVALID_PARTITION_STATE
 #define WIN32_STATE HRESULT_FROM_WIN32(ERROR_INVALID_STATE)
 #define MISSING     WHV_E_VP_DOES_NOT_EXIST
+#define DENIED      ERROR_HV_OPERATION_DENIED /* this partition has no local APICs */
 #define ALLOWED     S_FALSE /* not a case of this table: the call is right */
 
 static const struct {
@@ -180,6 +187,11 @@ static const struct {
     {"WHvSetVirtualProcessorXsaveState",  0, call_set_xsave,    MISSING,     MISSING,  BUSY},
     {"WHvGetVirtualProcessorState",       0, call_get_state,    MISSING,     MISSING,  BUSY},
     {"WHvSetVirtualProcessorState",       0, call_set_state,    MISSING,     MISSING,  BUSY},
+    {"WHvGetVirtualProcessorInterruptControllerState",  0, call_get_apic,  MISSING, MISSING, DENIED},
+    {"WHvSetVirtualProcessorInterruptControllerState",  0, call_set_apic,  MISSING, MISSING, DENIED},
+    {"WHvGetVirtualProcessorInterruptControllerState2", 0, call_get_apic2, MISSING, MISSING, DENIED},
+    {"WHvSetVirtualProcessorInterruptControllerState2", 0, call_set_apic2, MISSING, MISSING, DENIED},
+    {"WHvRequestInterrupt",               0, call_interrupt,    DENIED,      ALLOWED,  DENIED},
     {"WHvGetVirtualProcessorCpuidOutput", 0, call_cpuid,        MISSING,     MISSING,  BUSY},
     {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
     {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},

@@ -27,6 +27,11 @@ static const WHV_REGISTER_NAME bad_names[] = {WHvX64RegisterRax, NAME(0x7777), W
 static const WHV_REGISTER_VALUE odd_value = {.Reg64 = 0x12345678};
 static const UINT64 all_ones = ~0ull;
 static const UINT32 one = 1;
+static const WHV_INTERRUPT_CONTROL good_interrupt = {.Vector = 0x40};
+static const WHV_INTERRUPT_CONTROL bad_destination = {.DestinationMode = 2, .Vector = 0x40};
+static const WHV_INTERRUPT_CONTROL bad_trigger = {.TriggerMode = 2, .Vector = 0x40};
+static const WHV_INTERRUPT_CONTROL bad_vtl = {.TargetVtl = 1, .Vector = 0x40};
+static const WHV_INTERRUPT_CONTROL bad_reserved = {.Reserved = 1, .Vector = 0x40};
 static const WHV_ACCESS_GPA_CONTROLS write_back = {.CacheType = WHvCacheTypeWriteBack};
 static const WHV_ACCESS_GPA_CONTROLS bad_cache = {.CacheType = (WHV_CACHE_TYPE)3};
 static const WHV_ACCESS_GPA_CONTROLS other_vtl = {.CacheType = WHvCacheTypeWriteBack,
@@ -133,6 +138,19 @@ static WHV_EMULATOR_STATUS emulator_status;
     X(st4, "WHvSetVirtualProcessorState: unknown type", E_INVALIDARG, WHvSetVirtualProcessorState(p, 0, TYPE(0x777), b, sizeof(b))) \
     X(st5, "WHvSetVirtualProcessorState: no buffer", E_INVALIDARG, WHvSetVirtualProcessorState(p, 0, WHvVirtualProcessorStateTypeXsaveState, NULL, sizeof(b))) \
     X(st6, "WHvSetVirtualProcessorState: small buffer", E_INVALIDARG, WHvSetVirtualProcessorState(p, 0, WHvVirtualProcessorStateTypeXsaveState, b, 8)) \
+    X(apic1, "WHvGetVirtualProcessorInterruptControllerState2: no local APIC", ERROR_HV_OPERATION_DENIED, WHvGetVirtualProcessorInterruptControllerState2(p, 0, b, sizeof(b), &count)) \
+    X(apic2, "WHvGetVirtualProcessorInterruptControllerState2: no buffer", E_INVALIDARG, WHvGetVirtualProcessorInterruptControllerState2(p, 0, NULL, sizeof(b), &count)) \
+    X(apic3, "WHvSetVirtualProcessorInterruptControllerState2: no buffer", E_POINTER, WHvSetVirtualProcessorInterruptControllerState2(p, 0, NULL, sizeof(b))) \
+    X(apic4, "WHvSetVirtualProcessorInterruptControllerState2: small buffer", E_POINTER, WHvSetVirtualProcessorInterruptControllerState2(p, 0, b, sizeof(b) - 1)) \
+    X(apic5, "WHvGetVirtualProcessorInterruptControllerState: no buffer", E_INVALIDARG, WHvGetVirtualProcessorInterruptControllerState(p, 0, NULL, sizeof(b), &count)) \
+    X(apic6, "WHvSetVirtualProcessorInterruptControllerState: small buffer", E_POINTER, WHvSetVirtualProcessorInterruptControllerState(p, 0, b, 0)) \
+    X(int1, "WHvRequestInterrupt: no message", E_INVALIDARG, WHvRequestInterrupt(p, NULL, sizeof(good_interrupt))) \
+    X(int2, "WHvRequestInterrupt: small message", E_INVALIDARG, WHvRequestInterrupt(p, &good_interrupt, sizeof(good_interrupt) - 1)) \
+    X(int3, "WHvRequestInterrupt: destination mode", E_INVALIDARG, WHvRequestInterrupt(p, &bad_destination, sizeof(bad_destination))) \
+    X(int4, "WHvRequestInterrupt: trigger mode", E_INVALIDARG, WHvRequestInterrupt(p, &bad_trigger, sizeof(bad_trigger))) \
+    X(int5, "WHvRequestInterrupt: VTL", E_INVALIDARG, WHvRequestInterrupt(p, &bad_vtl, sizeof(bad_vtl))) \
+    X(int6, "WHvRequestInterrupt: reserved bits", E_INVALIDARG, WHvRequestInterrupt(p, &bad_reserved, sizeof(bad_reserved))) \
+    X(int7, "WHvRequestInterrupt: no local APICs", ERROR_HV_OPERATION_DENIED, WHvRequestInterrupt(p, &good_interrupt, sizeof(good_interrupt))) \
     X(cpuid1, "WHvGetVirtualProcessorCpuidOutput: no output", E_POINTER, WHvGetVirtualProcessorCpuidOutput(p, 0, 0, 0, NULL)) \
     X(read1, "WHvReadGpaRange: no buffer", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, NULL, 8)) \
     X(read2, "WHvReadGpaRange: size 0", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, b, 0)) \

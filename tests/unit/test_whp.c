@@ -28,6 +28,7 @@ static struct {
     enum hv_translate_result translation;
     struct hv_exit exit;
     void (*during_run)(void);
+    struct hv_interrupt interrupt;
     struct hv_partition *partition;
     struct hv_vp vps[2];
 } core;
@@ -228,6 +229,26 @@ enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t si
     return called(__func__, buffer, size, 0, 0);
 }
 
+enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
+{
+    assert_is_held(vp);
+    *written = core.written;
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t size)
+{
+    assert_is_held(vp);
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_interrupt *interrupt)
+{
+    assert_is_ours(p);
+    core.interrupt = *interrupt;
+    return called(__func__, interrupt, 0, 0, 0);
+}
+
 enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
 {
     assert_is_held(vp);
@@ -239,6 +260,7 @@ enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, st
 
 #define INVALID_STATE ((HRESULT)0x8007139F)
 #define NOT_SUPPORTED ((HRESULT)0x80070032)
+#define DENIED        ((HRESULT)0xC0350008)
 
 static WHV_PARTITION_HANDLE part;
 
@@ -309,6 +331,11 @@ GOOD_CALL(good_get_state,
           WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, page, sizeof(page), &written))
 GOOD_CALL(good_set_state,
           WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeXsaveState, page, sizeof(page)))
+GOOD_CALL(good_get_apic, WHvGetVirtualProcessorInterruptControllerState2(p, vp, page, sizeof(page), &written))
+GOOD_CALL(good_set_apic, WHvSetVirtualProcessorInterruptControllerState2(p, vp, page, sizeof(page)))
+GOOD_CALL(good_get_apic1, WHvGetVirtualProcessorInterruptControllerState(p, vp, page, sizeof(page), &written))
+GOOD_CALL(good_set_apic1, WHvSetVirtualProcessorInterruptControllerState(p, vp, page, sizeof(page)))
+GOOD_CALL(good_interrupt, WHvRequestInterrupt(p, &(WHV_INTERRUPT_CONTROL){.Destination = vp, .Vector = 0x30}, 16))
 GOOD_CALL(good_cpuid, WHvGetVirtualProcessorCpuidOutput(p, vp, 1, 0, &cpuid))
 
 static const struct good {
@@ -340,6 +367,11 @@ static const struct good {
     {"hv_vp_set_xsave", good_set_xsave, true, true},
     {"hv_vp_get_xsave", good_get_state, true, true},
     {"hv_vp_set_xsave", good_set_state, true, true},
+    {"hv_vp_get_apic", good_get_apic, true, true},
+    {"hv_vp_set_apic", good_set_apic, true, true},
+    {"hv_vp_get_apic", good_get_apic1, true, true},
+    {"hv_vp_set_apic", good_set_apic1, true, true},
+    {"hv_partition_interrupt", good_interrupt, false, true},
     {"hv_vp_cpuid", good_cpuid, true, true},
 };
 
@@ -451,8 +483,12 @@ static HRESULT expected_result(const char *function, enum hv_status st)
 {
     bool setup = !strcmp(function, "hv_partition_setup"), reset = !strcmp(function, "hv_partition_reset");
 
+    bool state = strstr(function, "_apic") || strstr(function, "_xsave");
+
     if ((setup || reset) && st == HV_E_STATE)
         return INVALID_STATE;
+    if ((state || !strcmp(function, "hv_partition_interrupt")) && st == HV_E_STATE)
+        return DENIED;
     if (setup && st == HV_E_UNSUPPORTED)
         return WHV_E_UNSUPPORTED_PROCESSOR_CONFIG;
     return documented[st];
@@ -949,15 +985,11 @@ static void state_types(void **state)
         UINT32 type;
         HRESULT result;
     } others[] = {
-        {0, (HRESULT)0xC0350008},      /* SynIC message page */
-        {1, (HRESULT)0xC0350008},      /* SynIC event flag page */
-        {2, (HRESULT)0xC0350008},      /* SynIC timers */
-        {0x1000, (HRESULT)0xC0350008}, /* local APIC */
-        {0x1002, (HRESULT)0xC0350008}, /* nested */
-        {3, E_INVALIDARG},
-        {0xfff, E_INVALIDARG},
-        {0x1003, E_INVALIDARG},
-        {0xffffffff, E_INVALIDARG},
+        {0, DENIED},      /* SynIC message page */
+        {1, DENIED},      /* SynIC event flag page */
+        {2, DENIED},      /* SynIC timers */
+        {0x1002, DENIED}, /* nested */
+        {3, E_INVALIDARG}, {0xfff, E_INVALIDARG}, {0x1003, E_INVALIDARG}, {0xffffffff, E_INVALIDARG},
     };
     UINT32 written = 77;
 
@@ -969,6 +1001,76 @@ static void state_types(void **state)
         assert_int_equal(WHvSetVirtualProcessorState(part, 0, type, page, 4096), others[i].result);
     }
     assert_int_equal(written, 77);
+    assert_int_equal(core.calls, 0);
+}
+
+static void apic_state(void **state)
+{
+    UINT32 written = 0;
+
+    (void)state;
+    core.written = 4096;
+    core.answer = HV_E_BUFFER_TOO_SMALL;
+    assert_int_equal(WHvGetVirtualProcessorInterruptControllerState2(part, 0, page, 100, &written),
+                     WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(written, 4096);
+    assert_int_equal(core.args[0], 100);
+    core.answer = HV_OK;
+    assert_int_equal(WHvGetVirtualProcessorState(part, 0, (WHV_VIRTUAL_PROCESSOR_STATE_TYPE)0x1000, page, 4096, NULL),
+                     S_OK);
+    assert_string_equal(core.last, "hv_vp_get_apic");
+    assert_ptr_equal(core.memory, page);
+    assert_int_equal(WHvSetVirtualProcessorState(part, 0, (WHV_VIRTUAL_PROCESSOR_STATE_TYPE)0x1000, page, 4096), S_OK);
+    assert_string_equal(core.last, "hv_vp_set_apic");
+    core.calls = 0;
+    assert_int_equal(WHvGetVirtualProcessorInterruptControllerState2(part, 0, NULL, 4096, &written), E_INVALIDARG);
+    assert_int_equal(WHvSetVirtualProcessorInterruptControllerState2(part, 0, NULL, 4096), E_POINTER);
+    assert_int_equal(WHvSetVirtualProcessorInterruptControllerState2(part, 0, page, 4095), E_POINTER);
+    assert_int_equal(WHvSetVirtualProcessorInterruptControllerState(part, 0, page, 1023), E_POINTER);
+    assert_int_equal(core.calls, 0);
+}
+
+/* Bit by bit, as the structure lies in memory. */
+static HRESULT request(uint64_t word, uint32_t destination, uint32_t vector)
+{
+    struct {
+        uint64_t word;
+        uint32_t destination, vector;
+    } control = {word, destination, vector};
+
+    return WHvRequestInterrupt(part, (const WHV_INTERRUPT_CONTROL *)&control, sizeof(control));
+}
+
+static void interrupts(void **state)
+{
+    (void)state;
+    assert_int_equal(request(0x1104, 0x12345678, 0xabcdef01), S_OK);
+    assert_int_equal(core.interrupt.type, 4);
+    assert_true(core.interrupt.is_logical);
+    assert_true(core.interrupt.is_level);
+    assert_int_equal(core.interrupt.destination, 0x12345678);
+    assert_int_equal(core.interrupt.vector, 0xabcdef01);
+    assert_int_equal(request(0x01ff, 0, 0), S_OK); /* types are the core's to judge */
+    assert_int_equal(core.interrupt.type, 0xff);
+    assert_true(core.interrupt.is_logical);
+    assert_false(core.interrupt.is_level);
+    assert_int_equal(request(0x1000, 0, 0), S_OK);
+    assert_false(core.interrupt.is_logical);
+    assert_true(core.interrupt.is_level);
+}
+
+static void interrupt_arguments(void **state)
+{
+    WHV_INTERRUPT_CONTROL control = {.Vector = 0x30};
+
+    (void)state;
+    for (unsigned bit = 9; bit < 64; bit++) /* modes 2, 4, 8, VTLs, reserved ones */
+        if (bit != 12)
+            assert_int_equal(request(BIT64(bit), 0, 0x30), E_INVALIDARG);
+    assert_int_equal(WHvRequestInterrupt(part, NULL, sizeof(control)), E_INVALIDARG);
+    assert_int_equal(WHvRequestInterrupt(part, &control, sizeof(control) - 1), E_INVALIDARG);
+    assert_int_equal(WHvRequestInterrupt(part, &control, sizeof(control) + 1), E_INVALIDARG);
+    assert_int_equal(WHvRequestInterrupt(part, &control, 0), E_INVALIDARG);
     assert_int_equal(core.calls, 0);
 }
 
@@ -1339,6 +1441,9 @@ int main(void)
         WHP_TEST(cpuid_output),
         WHP_TEST(xsave),
         WHP_TEST(state_types),
+        WHP_TEST(apic_state),
+        WHP_TEST(interrupts),
+        WHP_TEST(interrupt_arguments),
         WHP_TEST(exits_without_more),
         WHP_TEST(exit_memory),
         WHP_TEST(exit_io),

@@ -159,30 +159,48 @@ HRESULT WHVAPI WHvGetVirtualProcessorCpuidOutput(WHV_PARTITION_HANDLE Partition,
 
 /* ----------------------------------------------------------------------- state blobs */
 
-/*
- * S_OK for the types that a virtual processor has. It has neither a local APIC nor a SynIC of the core's making, nor
- * nested virtualization: as the API says of the former, the operation is denied.
- */
-static HRESULT check_state_type(WHV_VIRTUAL_PROCESSOR_STATE_TYPE type)
+typedef enum hv_status get_state(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
+typedef enum hv_status set_state(struct hv_vp *vp, const void *buffer, uint32_t size);
+
+/* There is neither a SynIC nor nested virtualization: as the API says of both, the operation is denied. */
+static enum hv_status get_nothing(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
 {
-    switch (type) {
-    case WHvVirtualProcessorStateTypeXsaveState:
-        return S_OK;
-    case WHvVirtualProcessorStateTypeSynicMessagePage:
-    case WHvVirtualProcessorStateTypeSynicEventFlagPage:
-    case WHvVirtualProcessorStateTypeSynicTimerState:
-    case WHvVirtualProcessorStateTypeInterruptControllerState2:
-    case WHvVirtualProcessorStateTypeNestedState:
-        return ERROR_HV_OPERATION_DENIED;
-    default:
-        return E_INVALIDARG;
-    }
+    (void)vp, (void)buffer, (void)size, (void)written;
+    return HV_E_STATE;
+}
+
+static enum hv_status set_nothing(struct hv_vp *vp, const void *buffer, uint32_t size)
+{
+    (void)vp, (void)buffer, (void)size;
+    return HV_E_STATE;
+}
+
+static const struct state_kind {
+    WHV_VIRTUAL_PROCESSOR_STATE_TYPE type;
+    get_state *get;
+    set_state *set;
+} state_kinds[] = {
+    {WHvVirtualProcessorStateTypeXsaveState, hv_vp_get_xsave, hv_vp_set_xsave},
+    {WHvVirtualProcessorStateTypeInterruptControllerState2, hv_vp_get_apic, hv_vp_set_apic},
+    {WHvVirtualProcessorStateTypeSynicMessagePage, get_nothing, set_nothing},
+    {WHvVirtualProcessorStateTypeSynicEventFlagPage, get_nothing, set_nothing},
+    {WHvVirtualProcessorStateTypeSynicTimerState, get_nothing, set_nothing},
+    {WHvVirtualProcessorStateTypeNestedState, get_nothing, set_nothing},
+};
+
+static const struct state_kind *find_state(WHV_VIRTUAL_PROCESSOR_STATE_TYPE type)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(state_kinds); i++)
+        if (state_kinds[i].type == type)
+            return &state_kinds[i];
+    return NULL;
 }
 
 HRESULT WHVAPI WHvGetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
                                            WHV_VIRTUAL_PROCESSOR_STATE_TYPE StateType, VOID *Buffer,
                                            UINT32 BufferSizeInBytes, UINT32 *BytesWritten)
 {
+    const struct state_kind *kind = find_state(StateType);
     uint32_t written = 0;
     enum hv_status st;
     struct vp_use in;
@@ -193,20 +211,18 @@ HRESULT WHVAPI WHvGetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT3
     hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = check_state_type(StateType);
-    if (SUCCEEDED(hr)) {
-        st = hv_vp_get_xsave(in.vp, Buffer, BufferSizeInBytes, &written);
-        put_count(BytesWritten, st, written);
-        hr = whp_result(st);
-    }
+    st = kind ? kind->get(in.vp, Buffer, BufferSizeInBytes, &written) : HV_E_INVALID;
     vp_leave(&in, WHP_USE_CALL);
-    return hr;
+    put_count(BytesWritten, st, written);
+    return whp_result_of(WHP_PROCESSOR_STATE, st);
 }
 
 HRESULT WHVAPI WHvSetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
                                            WHV_VIRTUAL_PROCESSOR_STATE_TYPE StateType, const VOID *Buffer,
                                            UINT32 BufferSizeInBytes)
 {
+    const struct state_kind *kind = find_state(StateType);
+    enum hv_status st;
     struct vp_use in;
     HRESULT hr;
 
@@ -215,11 +231,9 @@ HRESULT WHVAPI WHvSetVirtualProcessorState(WHV_PARTITION_HANDLE Partition, UINT3
     hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = check_state_type(StateType);
-    if (SUCCEEDED(hr))
-        hr = whp_result(hv_vp_set_xsave(in.vp, Buffer, BufferSizeInBytes));
+    st = kind ? kind->set(in.vp, Buffer, BufferSizeInBytes) : HV_E_INVALID;
     vp_leave(&in, WHP_USE_CALL);
-    return hr;
+    return whp_result_of(WHP_PROCESSOR_STATE, st);
 }
 
 HRESULT WHVAPI WHvGetVirtualProcessorXsaveState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, VOID *Buffer,

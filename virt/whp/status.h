@@ -12,6 +12,8 @@ enum whp_function {
     WHP_GET_CAPABILITY,
     WHP_SETUP_PARTITION,
     WHP_RESET_PARTITION,
+    WHP_INTERRUPT_CONTROLLER,
+    WHP_PROCESSOR_STATE,
 };
 
 HRESULT whp_result_of(enum whp_function function, enum hv_status st);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Interrupts: messages to the local APICs, and the local APICs' state. */
+#include "call.h"
+#include <hv/base/bits.h>
+
+/* ------------------------------------------------------------------------- messages */
+
+_Static_assert(sizeof(WHV_INTERRUPT_CONTROL) == 16, "WHV_INTERRUPT_CONTROL");
+
+/* There are no virtual trust levels but 0. Which types and vectors can be sent is the local APIC's to say. */
+static bool is_control_valid(const WHV_INTERRUPT_CONTROL *c)
+{
+    return c->DestinationMode <= WHvX64InterruptDestinationModeLogical &&
+           c->TriggerMode <= WHvX64InterruptTriggerModeLevel && !c->TargetVtl && !c->Reserved;
+}
+
+static struct hv_interrupt to_interrupt(const WHV_INTERRUPT_CONTROL *c)
+{
+    return (struct hv_interrupt){
+        .type = (uint8_t)c->Type,
+        .is_logical = c->DestinationMode == WHvX64InterruptDestinationModeLogical,
+        .is_level = c->TriggerMode == WHvX64InterruptTriggerModeLevel,
+        .destination = c->Destination,
+        .vector = c->Vector,
+    };
+}
+
+HRESULT WHVAPI WHvRequestInterrupt(WHV_PARTITION_HANDLE Partition, const WHV_INTERRUPT_CONTROL *Interrupt,
+                                   UINT32 InterruptControlSize)
+{
+    struct hv_interrupt interrupt;
+    WHV_INTERRUPT_CONTROL control;
+    struct whp_slot *in;
+    HRESULT hr;
+
+    if (!Interrupt || InterruptControlSize != sizeof(control))
+        return E_INVALIDARG;
+    __builtin_memcpy(&control, Interrupt, sizeof(control));
+    if (!is_control_valid(&control))
+        return E_INVALIDARG;
+    interrupt = to_interrupt(&control);
+    in = partition_enter(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    hr = whp_result_of(WHP_INTERRUPT_CONTROLLER, hv_partition_interrupt(in->object, &interrupt));
+    partition_leave(in);
+    return hr;
+}
+
+/* ---------------------------------------------------------------------------- state */
+
+HRESULT WHVAPI WHvGetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                                               VOID *State, UINT32 StateSize, UINT32 *WrittenSize)
+{
+    return WHvGetVirtualProcessorState(Partition, VpIndex, WHvVirtualProcessorStateTypeInterruptControllerState2, State,
+                                       StateSize, WrittenSize);
+}
+
+HRESULT WHVAPI WHvSetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                                               const VOID *State, UINT32 StateSize)
+{
+    if (!State || StateSize < HV_APIC_STATE_SIZE)
+        return E_POINTER;
+    return WHvSetVirtualProcessorState(Partition, VpIndex, WHvVirtualProcessorStateTypeInterruptControllerState2, State,
+                                       StateSize);
+}
+
+/*
+ * The API keeps the first form's layout to itself: clients give back what they got, and nothing else would be right. So
+ * it may be the same page.
+ */
+HRESULT WHVAPI WHvGetVirtualProcessorInterruptControllerState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                                              VOID *State, UINT32 StateSize, UINT32 *WrittenSize)
+{
+    return WHvGetVirtualProcessorInterruptControllerState2(Partition, VpIndex, State, StateSize, WrittenSize);
+}
+
+HRESULT WHVAPI WHvSetVirtualProcessorInterruptControllerState(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
+                                                              const VOID *State, UINT32 StateSize)
+{
+    return WHvSetVirtualProcessorInterruptControllerState2(Partition, VpIndex, State, StateSize);
+}
