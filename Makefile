@@ -94,6 +94,7 @@ help:
 	    'make test               every test that this machine can run' \
 	    'make test-unit          on the desk, with sanitizers' \
 	    'make test-oracle        the emulator against libunicorn and libzydis; SEED=n CASES=n' \
+    'make fuzz SECONDS=60    fuzzers of the emulator; FUZZ=name for one of them' \
     'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \
 	    'make test-port          the library in a foreign kernel' \
 	    'make test-system        the demo, the boots' \

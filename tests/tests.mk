@@ -5,6 +5,7 @@ include tests/check.mk
 include tests/abi.mk
 -include tests/unit.mk
 -include tests/oracle.mk
+-include tests/fuzz.mk
 -include tests/kernel.mk
 -include tests/port.mk
 -include tests/linux.mk
