@@ -185,6 +185,7 @@ void oracle_generate_bytes(struct oracle_case *c, enum oracle_mode mode)
     const struct form *form;
 
     c->mode = mode;
+    c->skipped = 0;
     for (unsigned i = 0; i < sizeof c->bytes; i++)
         c->bytes[i] = (uint8_t)oracle_random();
     c->random_bytes = oracle_percent(10);

@@ -27,6 +27,8 @@ struct oracle_case {
     struct hv_emulate_state state;
     uint64_t xmm[16][2];
 
+    uint8_t skipped; /* bytes at the begin that rewriting has dropped */
+
     /* as libzydis sees the bytes */
     bool decoded;
     ZydisDecodedInstruction insn;
@@ -82,6 +84,10 @@ void oracle_zydis_correct(struct oracle_case *c);
 /* generate.c: the bytes of the next case; all of it, its bytes in the code at that slot */
 void oracle_generate_bytes(struct oracle_case *c, enum oracle_mode mode);
 void oracle_generate(struct oracle_case *c, enum oracle_mode mode, unsigned slot);
+
+/* rewrite.c: for libunicorn, after the emulator has run; what was rewritten, and why */
+void oracle_rewrite(struct oracle_case *c);
+void oracle_print_rewritings(void);
 
 /* unicorn.c, emulator.c: the two sides */
 void oracle_unicorn_open(enum oracle_mode mode);

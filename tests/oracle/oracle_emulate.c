@@ -225,6 +225,7 @@ static void show(const struct oracle_case *c, unsigned long number, const struct
 static bool judge(const struct oracle_case *c, struct finding *finding)
 {
     static struct oracle_outcome ours, theirs;
+    static struct oracle_case plain;
     bool promised = oracle_is_promised(c);
 
     oracle_emulator_run(c, &ours);
@@ -239,7 +240,9 @@ static bool judge(const struct oracle_case *c, struct finding *finding)
                  "neither refused nor undefined, though libzydis does not know it");
         return ours.end == ORACLE_FAULT && (ours.fault.vector == 6 || ours.fault.vector == 13);
     }
-    oracle_unicorn_run(c, &theirs);
+    plain = *c;
+    oracle_rewrite(&plain);
+    oracle_unicorn_run(&plain, &theirs);
     tally.compared++;
     if (oracle_undefined_result(c)) {
         tally.undefined++;
@@ -314,6 +317,7 @@ static void run_mode(enum oracle_mode mode, unsigned long cases)
            mode_names[mode], tally.cases, tally.compared, tally.done, tally.faults, tally.explained, tally.undefined,
            tally.refused, tally.invalid);
     oracle_print_explanations();
+    oracle_print_rewritings();
     report(!tally.wrong, "%s: the emulator agrees with libunicorn (%lu disagreements)", mode_names[mode], tally.wrong);
     report(!unclean, "%s: every write was seen (%lu times not)", mode_names[mode], unclean);
     report(!count_missed(), "%s: all promised instructions have run (%lu cases)", mode_names[mode], tally.cases);

@@ -194,7 +194,7 @@ static void read_registers(const struct oracle_case *c, struct oracle_outcome *o
 void oracle_unicorn_run(const struct oracle_case *c, struct oracle_outcome *outcome)
 {
     uint64_t base = c->mode == ORACLE_LONG64 ? 0 : c->state.seg[HV_EMULATE_CS].base;
-    uint64_t begin = c->state.rip, end = base + begin + c->insn.length;
+    uint64_t begin = c->state.rip + c->skipped, end = base + c->state.rip + c->insn.length;
     uc_err err;
 
     *outcome = (struct oracle_outcome){.end = ORACLE_DONE};
