@@ -145,18 +145,24 @@ static bool fits(const struct memory *memory, uint64_t load, uint64_t size)
     return load >= MEMORY_EXTENDED && load < memory->low_end && memory->low_end - load >= size;
 }
 
-/* Where it prefers to be, else as low as it goes. */
+/*
+ * Where it prefers to be. A relocatable kernel may be put elsewhere, but x86's moves itself up to that address when it
+ * finds itself below: lower is of no use.
+ */
 static bool place(const struct memory *memory, struct header *h)
 {
+    uint64_t needed;
+
     h->load = h->preferred;
-    if (!fits(memory, h->load, h->size) && h->relocatable)
+    if (h->relocatable && h->load < MEMORY_EXTENDED)
         h->load = bytes_align_up(MEMORY_EXTENDED, h->alignment);
     if (fits(memory, h->load, h->size))
         return true;
-    system_print("vmm: this kernel needs %llu MiB at 0x%llx, more than the guest has there (%llu MiB in all): make "
-                 "guest_mem larger\n",
-                 (unsigned long long)(bytes_align_up(h->size, MEMORY_MIB) / MEMORY_MIB), (unsigned long long)h->load,
-                 (unsigned long long)(memory->low_end / MEMORY_MIB));
+    if (h->load < MEMORY_EXTENDED || h->load >= MEMORY_LOW_END || h->size > MEMORY_LOW_END - h->load)
+        return fail("it wants to be where no memory can be");
+    needed = bytes_align_up(h->load + h->size, MEMORY_MIB) / MEMORY_MIB;
+    system_print("vmm: this kernel needs %llu MiB to begin with, and the guest has %llu: make guest_mem larger\n",
+                 (unsigned long long)needed, (unsigned long long)(memory->low_end / MEMORY_MIB));
     return false;
 }
 
