@@ -113,7 +113,7 @@ static bool read_sizes(const struct system_file *file, struct header *h)
 
     h->end = HDR_MAGIC + file->data[HDR_JUMP + 1];
     h->end = h->end < HDR_MOST_END ? h->end : HDR_MOST_END;
-    h->setup_size = ((sectors ? sectors : 4) + 1) * SECTOR;
+    h->setup_size = (uint64_t)SECTOR * ((sectors ? sectors : 4) + 1);
     if (h->end < HDR_LEAST_END || h->end > h->setup_size)
         return fail("its setup header has an impossible length");
     if (file->size <= h->setup_size || file->size - h->setup_size < claimed) {
