@@ -110,7 +110,7 @@ guest() {
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-guest.XXXXXX") || exit 126
     trap 'rm -rf "$scratch"' EXIT
     # the command line is a file: it may hold any character
-    printf %s "$GUEST_CMDLINE" >"$scratch/cmdline"
+    printf '%s\n' "$GUEST_CMDLINE" >"$scratch/cmdline"
     modules="$GUEST_KERNEL:kernel $scratch/cmdline:cmdline${GUEST_INITRD:+ $GUEST_INITRD:initrd}"
     CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM${CMDLINE:+ $CMDLINE}"
     options=(TIMEOUT="$([ -t 0 ] && echo 0 || echo 600)" INPUT=1 "AFTER=$GUEST_READY" "MODULES=$modules" "${options[@]}")
