@@ -97,6 +97,8 @@ help:
     'make fuzz SECONDS=60    fuzzers of the emulator; FUZZ=name for one of them' \
     'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \
 	    'make test-port          the library in a foreign kernel' \
+    'make test-linux         Debian kernel in guests, checked from inside; RUN=check|two|reboot|panic' \
+    'make test-multiboot     a multiboot kernel of our own in a guest' \
 	    'make test-system        the demo, the boots' \
 	    'make test-abi           the headers against the reference' \
 	    'make check              layers, headers, sources, symbols' \

@@ -15,12 +15,14 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # name, seconds it may take, make's target and variables; the longest first
 suites='
+linux-bochs     420  test-linux ENGINE=bochs
 kernel-bochs-2  240  test-kernel ENGINE=bochs CPUS=2
 kernel-bochs-1  240  test-kernel ENGINE=bochs CPUS=1
 unit            240  test-unit
 check           240  check
 oracle          240  test-oracle
 abi             120  test-abi
+multiboot-bochs 200  test-multiboot ENGINE=bochs
 demo            150  test-demo
 coverage         30  test-coverage
 port-bochs       90  test-port ENGINE=bochs

@@ -9,6 +9,7 @@
 #   GUEST_CMDLINE  its command line                                           []
 #   GUEST_SMP      how many processors it has                                 [2]
 #   GUEST_MEM      MiB of its memory                                          [512]
+#   GUESTS         how many guests, all alike, at the same time               [1]
 #   GUEST_READY    what it prints when it takes input; input from a file      [A shell;]
 #                  waits for that
 #   MEM            MiB of the machine around it                               [what the guest needs]
@@ -19,7 +20,7 @@
 set -u
 
 boot=$(dirname "$0")/../boot
-GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUEST_READY='A shell;' MEM='' CMDLINE=''
+GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUESTS=1 GUEST_READY='A shell;' MEM='' CMDLINE=''
 HOST_MEM=256 # MiB for the image itself
 options=()
 engine=${1:-}
@@ -32,7 +33,7 @@ fail() {
 [ $# -eq 0 ] || shift
 for argument; do
     case $argument in
-    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUEST_READY=* | MEM=* | CMDLINE=*)
+    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUESTS=* | GUEST_READY=* | MEM=* | CMDLINE=*)
         declare "${argument%%=*}=${argument#*=}"
         ;;
     *) options+=("$argument") ;;
@@ -91,12 +92,12 @@ size_mib() {
 
 # All of the machine's memory: the guest's, the files that GRUB loads, the image's own.
 choose_memory() {
-    local needed=$((GUEST_MEM + $(size_mib "$GUEST_KERNEL") + HOST_MEM))
+    local needed=$((GUESTS * GUEST_MEM + $(size_mib "$GUEST_KERNEL") + HOST_MEM))
 
     [ -z "$GUEST_INITRD" ] || needed=$((needed + 2 * $(size_mib "$GUEST_INITRD")))
     [ -n "$MEM" ] || MEM=$needed
     number MEM 1 1048576
-    [ "$MEM" -ge "$needed" ] || fail "MEM=$MEM is too little: a guest with GUEST_MEM=$GUEST_MEM needs $needed"
+    [ "$MEM" -ge "$needed" ] || fail "MEM=$MEM is too little: GUEST_MEM=$GUEST_MEM needs $needed"
 }
 
 guest() {
@@ -106,13 +107,14 @@ guest() {
     [ -z "$GUEST_INITRD" ] || file GUEST_INITRD
     number GUEST_SMP 1 64
     number GUEST_MEM 16 1048576
+    number GUESTS 1 8
     choose_memory
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-guest.XXXXXX") || exit 126
     trap 'rm -rf "$scratch"' EXIT
     # the command line is a file: it may hold any character
     printf '%s\n' "$GUEST_CMDLINE" >"$scratch/cmdline"
     modules="$GUEST_KERNEL:kernel $scratch/cmdline:cmdline${GUEST_INITRD:+ $GUEST_INITRD:initrd}"
-    CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM${CMDLINE:+ $CMDLINE}"
+    CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM guests=$GUESTS${CMDLINE:+ $CMDLINE}"
     options=(TIMEOUT="$([ -t 0 ] && echo 0 || echo 600)" INPUT=1 "AFTER=$GUEST_READY" "MODULES=$modules" "${options[@]}")
 }
 

@@ -31,7 +31,7 @@ $(GUEST_DIR)/initrd: $(GUEST_DIR)/vmlinuz vmm/guest/initramfs.sh vmm/guest/init
 
 run_arguments   = $(foreach name,CPUS MEM CPU TIMEOUT LOG,$(if $($(name)),$(name)=$($(name))))
 guest_arguments = GUEST_KERNEL='$(GUEST_KERNEL)' GUEST_INITRD='$(GUEST_INITRD)' GUEST_CMDLINE='$(subst ','\'',$(GUEST_CMDLINE))' \
-                  $(foreach name,GUEST_SMP GUEST_MEM,$(if $($(name)),$(name)='$($(name))'))
+                  $(foreach name,GUEST_SMP GUEST_MEM GUESTS,$(if $($(name)),$(name)='$($(name))'))
 
 .PHONY: run demo debug guest-files
 guest-files: $(GUEST_DIR)/vmlinuz $(GUEST_DIR)/initrd

@@ -30,19 +30,20 @@ boot() {
     "$root/vmm/run.sh" "$engine" KERNEL="$kernel" TIMEOUT=230 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
         GUEST_CMDLINE="console=ttyS0 panic=-1 $words" "$@" </dev/null >"$log" 2>&1
     status=$?
-    grep -E '^(ok|not ok|1\.\.|#) ?' "$log" | grep -v '^# *$'
+    # with several guests each line says whose it is
+    sed -E -n 's/^guest [0-9]+: ((not )?ok |1\.\.|#)/\1/; /^((not )?ok - |1\.\.[0-9]|# )/p' "$log"
 }
 
 run_check() {
     echo 1..1
     boot check 0 check=all GUEST_SMP=2 GUEST_MEM=256
-    result "linux: poweroff ends the run with status 0" $status
+    result "linux: poweroff ends the run with status 0" "$status"
 }
 
 run_reboot() {
     echo 1..1
     boot reboot 0 check=reboot GUEST_SMP=1 GUEST_MEM=256
-    result "linux: reboot ends the run with status 0" $status
+    result "linux: reboot ends the run with status 0" "$status"
 }
 
 run_panic() {
@@ -50,13 +51,15 @@ run_panic() {
     boot panic 2 check=panic GUEST_SMP=1 GUEST_MEM=256
     grep -q 'Kernel panic - not syncing: sysrq triggered crash' "$log"
     result "linux: panics when told to" $?
-    result "linux: a panic ends the run with status 2" $status
+    result "linux: a panic ends the run with status 2" "$status"
 }
 
 run_two() {
-    echo 1..1
-    boot two 0 check=memory CMDLINE=guests=2 GUEST_SMP=1 GUEST_MEM=256 MEM=1024
-    result "linux: two guests, both end" $status
+    echo 1..2
+    boot two 0 check=memory GUEST_SMP=1 GUEST_MEM=256 GUESTS=2
+    [ "$(grep -c ': ok - linux: memory' "$log")" -eq 2 ]
+    result "linux: two guests, each with numbers of its own in its memory" $?
+    result "linux: two guests, both end" "$status"
 }
 
 # Each run writes a report of its own, which is shown whole.
