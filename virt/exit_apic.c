@@ -209,6 +209,7 @@ enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
     struct hv_emulate_state state;
     struct hv_emulate_fault fault;
 
+    exit->memory.unmapped = true; /* as the client sees it, should it be told */
     gva_fetch_instruction(vp, &exit->instruction);
     if (exit->memory.page_walk || exit->memory.access == HV_ACCESS_EXECUTE)
         return EXIT_TO_CLIENT;

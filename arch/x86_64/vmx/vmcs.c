@@ -153,7 +153,7 @@ static const struct {
 };
 
 /* The four kilobytes of the bitmap: reads low, reads high, writes low, writes high (SDM 3C 25.6.9). */
-static void bitmap_allow(uint8_t *bitmap, uint32_t index, bool write, bool allow)
+void vmx_bitmap_allow(uint8_t *bitmap, uint32_t index, bool write, bool allow)
 {
     uint32_t at = (write ? 2048 * 8 : 0) + (index >= 0xc0000000u ? 1024 * 8 : 0) + (index & 0x1fff);
 
@@ -167,18 +167,20 @@ static void bitmap_init(uint8_t *bitmap)
 {
     memset(bitmap, 0xff, HV_PAGE_SIZE);
     for (size_t i = 0; i < ARRAY_COUNT(direct_msrs); i++) {
-        bitmap_allow(bitmap, direct_msrs[i].index, false, true);
-        bitmap_allow(bitmap, direct_msrs[i].index, true, direct_msrs[i].write);
+        vmx_bitmap_allow(bitmap, direct_msrs[i].index, false, true);
+        vmx_bitmap_allow(bitmap, direct_msrs[i].index, true, direct_msrs[i].write);
     }
 }
 
 void vmx_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes)
 {
+    if (vmx_apic_exit_on_msr(to_vmx(v), index, reads, writes))
+        return;
     for (size_t i = 0; i < ARRAY_COUNT(direct_msrs); i++) {
         if (direct_msrs[i].index != index)
             continue;
-        bitmap_allow(to_vmx(v)->msr_bitmap, index, false, !reads);
-        bitmap_allow(to_vmx(v)->msr_bitmap, index, true, direct_msrs[i].write && !writes);
+        vmx_bitmap_allow(to_vmx(v)->msr_bitmap, index, false, !reads);
+        vmx_bitmap_allow(to_vmx(v)->msr_bitmap, index, true, direct_msrs[i].write && !writes);
     }
 }
 
@@ -335,6 +337,7 @@ static void first_load(struct vmx_vcpu *vmx)
     vmx_vmclear(vmx->vmcs_pa);
     vmx_acquire(&vmx->v);
     write_constants(vmx);
+    vmx_apic_init(vmx);
     hv_host_preempt_enable();
 }
 
@@ -349,7 +352,6 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
         return NULL;
     }
     bitmap_init(vmx->msr_bitmap);
-    vmx->v.apic_page = vmx->virtual_apic;
     vmx->vmcs_pa = hv_host_virt_to_phys(vmx->vmcs, NULL);
     vmx->active_cpu = HV_CPU_NONE;
     vmx->eptp = ept_pointer(npt);

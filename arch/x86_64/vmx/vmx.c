@@ -113,12 +113,15 @@ static void describe(struct hv_platform *platform)
 {
     const struct npt_format *ept = ept_format();
 
-    hv_format(platform->features, sizeof(platform->features), "EPT %u levels%s%s%s%s%s%s, unrestricted guest%s",
+    hv_format(platform->features, sizeof(platform->features), "EPT %u levels%s%s%s%s%s%s, unrestricted guest%s%s",
               ept->levels, ept->max_leaf_level >= 2 ? " 2M" : "", ept->max_leaf_level >= 3 ? " 1G" : "",
               ept->dirty ? " A/D" : "", vmx_controls.cpu2 & CPU2_VPID ? ", VPID" : "",
               vmx_controls.pin & PIN_VIRTUAL_NMIS ? ", virtual NMIs" : "",
               vmx_controls.cpu & CPU_TPR_SHADOW ? ", TPR shadow" : "",
-              may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? ", preemption timer" : "");
+              may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? ", preemption timer" : "",
+              vmx_apic_features() & VCPU_APIC_DELIVERY    ? ", APICv"
+              : vmx_apic_features() & VCPU_APIC_REGISTERS ? ", APIC registers"
+                                                          : "");
 }
 
 bool vmx_probe(struct hv_platform *platform)
@@ -200,11 +203,6 @@ void vmx_cpu_off(struct backend_cpu *cpu)
 static enum hv_status vmx_run_deadline(void)
 {
     return may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? HV_OK : HV_E_UNSUPPORTED;
-}
-
-static uint32_t vmx_apic_features(void)
-{
-    return 0; /* none is used yet */
 }
 
 const struct hv_backend vmx_backend = {

@@ -21,6 +21,9 @@ struct vmx_vcpu {
 
     /* control words as they stand in the VMCS */
     uint64_t pin, cpu, cpu2;
+    /* MSRs of x2APIC mode that the client wants to exit, whatever the CPU could do of them: bit n is 0x800 + n */
+#define X2APIC_WORDS 4
+    uint64_t x2apic_read_exits[X2APIC_WORDS], x2apic_write_exits[X2APIC_WORDS];
     bool timer_is_heartbeat; /* the timer field holds the heartbeat: nothing to write */
 
     /* host state as it stands in the VMCS */
@@ -58,6 +61,17 @@ struct vcpu *vmx_vcpu_create(struct npt *npt);
 void vmx_vcpu_destroy(struct vcpu *v);
 void vmx_acquire(struct vcpu *v);
 void vmx_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes);
+
+void vmx_bitmap_allow(uint8_t *bitmap, uint32_t index, bool write, bool allow); /* in an MSR bitmap */
+
+/* vmx_apic.c */
+uint32_t vmx_apic_features(void);
+void vmx_apic_init(struct vmx_vcpu *vmx);          /* its VMCS is current */
+void vmx_apic_sync_controls(struct vmx_vcpu *vmx); /* VCPU_CONTROLS */
+void vmx_apic_fetch(struct vcpu *v);               /* VCPU_APIC */
+void vmx_apic_sync(struct vcpu *v);
+void vmx_apic_sync_eoi_exits(struct vcpu *v);                                             /* VCPU_EOI_EXIT */
+bool vmx_apic_exit_on_msr(struct vmx_vcpu *vmx, uint32_t index, bool reads, bool writes); /* false: not its MSR */
 
 /* ept.c */
 const struct npt_format *ept_format(void);

@@ -336,6 +336,48 @@ static void vmx_exit_ept_misconfig(struct vmx_vcpu *vmx, struct hv_exit *exit)
     exit->reason = HV_EXIT_INTERNAL_ERROR;
 }
 
+/* ------------------------------------------------------------------------------------- local APIC */
+
+/* The CPU translated the address and found the APIC's page there. Accesses of other kinds are no instruction's. */
+static void vmx_exit_apic_access(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t qual = vmx_read(VMCS_EXIT_QUALIFICATION), type = FIELD_GET(QUAL_APIC_TYPE, qual);
+
+    take_vectoring_event(&vmx->v);
+    exit->reason = HV_EXIT_MEMORY;
+    exit->instruction_length = 0;
+    exit->memory.access = type == APIC_ACCESS_WRITE   ? HV_ACCESS_WRITE
+                          : type == APIC_ACCESS_FETCH ? HV_ACCESS_EXECUTE
+                                                      : HV_ACCESS_READ;
+    exit->memory.gpa = vmx->v.apic_gpa + FIELD_GET(QUAL_APIC_OFFSET, qual);
+    exit->memory.page_walk = type > APIC_ACCESS_FETCH;
+    exit->memory.gva_valid = false;
+    exit->memory.gva = 0;
+}
+
+static void vmx_exit_apic_write(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_APIC_WRITE;
+    exit->instruction_length = 0;
+    exit->apic.offset = (uint16_t)(vmx_read(VMCS_EXIT_QUALIFICATION) & 0xff0);
+}
+
+static void vmx_exit_virtual_eoi(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_APIC_EOI_DONE;
+    exit->instruction_length = 0;
+    exit->apic.vector = (uint8_t)FIELD_GET(QUAL_EOI_VECTOR, vmx_read(VMCS_EXIT_QUALIFICATION));
+}
+
+static void vmx_exit_pause(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    exit->reason = HV_EXIT_PAUSE;
+    exit->instruction_length = instruction_length();
+}
+
 /* -------------------------------------------------------------------------------- refused entries */
 
 /* Which checks the CPU was at: it says so, and a rule that it does not enforce must not hide the real cause. */
@@ -457,7 +499,10 @@ static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
     [EXIT_REASON_WRMSR] = vmx_exit_wrmsr,
     [EXIT_REASON_MWAIT] = vmx_exit_undefined,
     [EXIT_REASON_MONITOR] = vmx_exit_undefined,
+    [EXIT_REASON_PAUSE] = vmx_exit_pause,
     [EXIT_REASON_TPR_BELOW] = vmx_exit_tpr_below,
+    [EXIT_REASON_APIC_ACCESS] = vmx_exit_apic_access,
+    [EXIT_REASON_VIRTUAL_EOI] = vmx_exit_virtual_eoi,
     [EXIT_REASON_EPT_VIOLATION] = vmx_exit_ept_violation,
     [EXIT_REASON_EPT_MISCONFIG] = vmx_exit_ept_misconfig,
     [EXIT_REASON_INVEPT] = vmx_exit_undefined,
@@ -466,6 +511,7 @@ static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
     [EXIT_REASON_INVVPID] = vmx_exit_undefined,
     [EXIT_REASON_WBINVD] = vmx_exit_no_op,
     [EXIT_REASON_XSETBV] = vmx_exit_xsetbv,
+    [EXIT_REASON_APIC_WRITE] = vmx_exit_apic_write,
     [EXIT_REASON_VMFUNC] = vmx_exit_undefined,
     [EXIT_REASON_ENCLS] = vmx_exit_undefined,
 };

@@ -182,7 +182,7 @@ static void sync_intr(struct vcpu *v)
 /* With the TPR shadow CR8 is bits 7:4 of the virtual-APIC page's TPR. */
 static volatile uint32_t *virtual_tpr(struct vcpu *v)
 {
-    return (volatile uint32_t *)((char *)to_vmx(v)->virtual_apic + APIC_TPR);
+    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
 }
 
 /* --------------------------------------------------------------------------------- controls */
@@ -206,6 +206,14 @@ static void sync_controls(struct vmx_vcpu *vmx)
     /* machine checks are always the host's */
     vmx_write(VMCS_EXCEPTION_BITMAP, v->controls.exception_bitmap | BIT32(VEC_MC));
     vmx_write(VMCS_TPR_THRESHOLD, v->controls.tpr_threshold);
+    vmx_apic_sync_controls(vmx);
+}
+
+/* The lower half of the TPR stays as it is, unless the upper one changes. */
+static void sync_cr8(struct vcpu *v)
+{
+    if ((*virtual_tpr(v) >> 4 & 0xf) != v->cr8)
+        *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
 }
 
 /* ------------------------------------------------------------------------ the two directions */
@@ -233,6 +241,8 @@ void vmx_fetch(struct vcpu *v, uint32_t groups)
         fetch_intr(v);
     if (groups & VCPU_CR8)
         v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
+    if (groups & VCPU_APIC)
+        vmx_apic_fetch(v);
     v->valid |= groups;
 }
 
@@ -258,7 +268,11 @@ void vmx_sync(struct vmx_vcpu *vmx)
     if (dirty & (VCPU_INTR | VCPU_RFLAGS))
         sync_intr(v);
     if (dirty & VCPU_CR8)
-        *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
+        sync_cr8(v);
+    if (dirty & VCPU_APIC)
+        vmx_apic_sync(v);
+    if (dirty & VCPU_EOI_EXIT)
+        vmx_apic_sync_eoi_exits(v);
     if (dirty & VCPU_CONTROLS)
         sync_controls(vmx);
     v->dirty = 0;
