@@ -504,7 +504,7 @@ static void exits_that_cannot_be(void **state)
     struct hv_exit exit;
 
     (void)state;
-    FAKE_GUEST({.reason = EXIT_REASON_PAUSE});
+    FAKE_GUEST({.reason = EXIT_REASON_PML_FULL});
     exit = run();
     assert_reason(&exit, HV_EXIT_UNSUPPORTED_FEATURE);
     assert_int_equal(exit.unsupported.code, 1);
