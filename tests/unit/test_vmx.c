@@ -650,8 +650,8 @@ static void cr_contents(void **state)
 static void unexpected_exits(void **state)
 {
     (void)state;
-    assert_int_equal(exit_of((struct fake_step){.reason = EXIT_REASON_PAUSE}).reason, HV_EXIT_INTERNAL_ERROR);
-    assert_true(fake_log_contains("exit reason 40"));
+    assert_int_equal(exit_of((struct fake_step){.reason = EXIT_REASON_PML_FULL}).reason, HV_EXIT_INTERNAL_ERROR);
+    assert_true(fake_log_contains("exit reason 62"));
     assert_int_equal(exit_of((struct fake_step){.reason = 999}).reason, HV_EXIT_INTERNAL_ERROR);
     assert_true(fake_log_contains("exit reason 999"));
     assert_int_equal(exit_of((struct fake_step){.reason = EXIT_REASON_EPT_MISCONFIG, .gpa = 0xabc000}).reason,
