@@ -66,6 +66,7 @@ static void inject(struct hv_vp *vp, uint8_t vector, uint64_t error)
     vcpu_changed(v, VCPU_RFLAGS);
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, vector) | error;
+    vp_count_event(vp);
 }
 
 void exit_inject(struct hv_vp *vp, uint8_t vector)

@@ -21,11 +21,18 @@ static uint64_t now_for(uint32_t offset)
                : 0;
 }
 
+static void count_access(struct hv_vp *vp, uint32_t offset)
+{
+    vp->counters.apic.eoi += offset == APIC_EOI;
+    vp->counters.apic.tpr += offset == APIC_TPR;
+}
+
 static bool read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value)
 {
     struct lapic_effect effect = {0};
     bool done = lapic_read(&vp->lapic, offset, now_for(offset), value, &effect);
 
+    count_access(vp, offset);
     if (effect.bits)
         irq_apply(vp, &effect);
     return done;
@@ -45,6 +52,7 @@ static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
     struct lapic_effect effect = {0};
     bool done = lapic_write(&vp->lapic, offset, value, now_for(offset), &effect);
 
+    count_access(vp, offset);
     follow(vp, offset);
     irq_apply(vp, &effect);
     return done;
@@ -138,6 +146,7 @@ static bool emulate_memory(void *context, hv_gpa_t gpa, bool is_write, uint32_t 
 
     if (!is_register_page(vp, gpa))
         return (is_write ? gpa_write(vp, gpa, data, size) : gpa_read(vp, gpa, data, size)) == HV_OK;
+    vp->counters.apic.mmio++;
     if (is_write)
         write_page(vp, gpa & HV_PAGE_MASK, size, data);
     else
@@ -216,6 +225,7 @@ enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
     get_state(vp, &state);
     switch (hv_emulate(&state, &exit->instruction, &hint, &emulate_ops, vp, &fault)) {
     case HV_EMULATE_OK:
+        vp->counters.emulated++;
         put_state(vp, &state);
         exit_retire_instruction(vp);
         return EXIT_HANDLED;
@@ -237,6 +247,8 @@ enum exit_outcome exit_apic_write(struct hv_vp *vp, struct hv_exit *exit)
 {
     struct lapic_effect effect = {0};
 
+    vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
+    count_access(vp, exit->apic.offset);
     lapic_written(&vp->lapic, exit->apic.offset, now_for(exit->apic.offset), &effect);
     follow(vp, exit->apic.offset);
     irq_apply(vp, &effect);
@@ -247,6 +259,8 @@ enum exit_outcome exit_apic_eoi_done(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct lapic_effect effect = {.bits = LAPIC_EFFECT_EOI, .vector = exit->apic.vector};
 
+    vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
+    vp->counters.apic.eoi++;
     if (!(lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED))
         irq_apply(vp, &effect);
     return EXIT_HANDLED;

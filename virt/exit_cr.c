@@ -199,6 +199,7 @@ static bool write_cr8(struct hv_vp *vp, uint64_t value)
         return false;
     vp->vcpu->cr8 = value;
     vcpu_changed(vp->vcpu, VCPU_CR8);
+    vp->counters.apic.tpr++;
     return true;
 }
 

@@ -21,6 +21,7 @@
  */
 enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
 {
+    vp->counters.page_fault_exits += exit->exception.vector == VEC_PF;
     gva_fetch_instruction(vp, &exit->instruction);
     return EXIT_TO_CLIENT;
 }

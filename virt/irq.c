@@ -27,13 +27,21 @@ static void set_eoi_exit(struct hv_vp *vp, uint8_t vector, bool is_level)
     vcpu_changed(v, VCPU_EOI_EXIT);
 }
 
+static bool is_requested(const struct hv_vp *vp, uint8_t vector)
+{
+    return lapic_get(&vp->lapic, APIC_IRR + vector / 32 * 16u) >> vector % 32 & 1;
+}
+
 static void accept(struct hv_vp *vp, uint8_t vector, bool is_level)
 {
+    bool is_new = !is_requested(vp, vector);
     struct lapic_effect effect = {0};
 
     lapic_accept(&vp->lapic, vector, is_level, &effect);
-    if (hardware_delivers(vp))
+    if (hardware_delivers(vp)) {
         set_eoi_exit(vp, vector, is_level);
+        vp->counters.events.interrupts += is_new && effect.bits & LAPIC_EFFECT_PRIORITY;
+    }
     irq_apply(vp, &effect);
 }
 
@@ -147,6 +155,7 @@ static void choose_nmi(struct hv_vp *vp)
     }
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_NMI) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, VEC_NMI);
+    vp_count_event(vp);
     vp->nmi_pending = false;
 }
 
@@ -195,6 +204,7 @@ static void choose_interrupt(struct hv_vp *vp)
     lapic_deliver(&vp->lapic, (uint8_t)next);
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, (uint64_t)next);
+    vp_count_event(vp);
 }
 
 static void choose(struct hv_vp *vp)
@@ -258,12 +268,18 @@ void irq_poll_timer(struct hv_vp *vp)
 {
     struct lapic_effect effect = {0};
     struct lapic *l = &vp->lapic;
+    uint8_t vector;
+    bool is_new;
 
     if (!vp->has_apic || !(l->timer_tsc || l->timer_due_ns))
         return;
+    vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, lapic_get(l, APIC_LVT_TIMER));
+    is_new = !is_requested(vp, vector);
     if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? guest_tsc(vp) : 0, &effect)) {
-        if (hardware_delivers(vp))
-            set_eoi_exit(vp, (uint8_t)FIELD_GET(APIC_LVT_VECTOR, lapic_get(l, APIC_LVT_TIMER)), false);
+        if (hardware_delivers(vp)) {
+            set_eoi_exit(vp, vector, false);
+            vp->counters.events.interrupts += is_new;
+        }
         vp->todo |= VP_TODO_INTERRUPTS | VP_TODO_TIMER;
     }
     irq_apply(vp, &effect);
@@ -466,6 +482,7 @@ static void send(struct hv_partition *p, const struct message *m, const struct h
 /* The sender's own interrupt needs no detour: it has the APIC at hand. */
 static void send_to_self(struct hv_vp *vp, const struct message *m)
 {
+    vp->counters.apic.self_ipis++;
     if (m->mode == APIC_MODE_FIXED)
         accept(vp, m->vector, m->is_level);
     else
@@ -491,16 +508,19 @@ static void send_icr(struct hv_vp *vp, uint64_t icr)
         return;
     case APIC_SHORTHAND_ALL:
     case APIC_SHORTHAND_OTHERS:
+        vp->counters.apic.ipis++;
         m.is_logical = false;
         m.is_x2apic = true;
         m.destination = BROADCAST;
         send(vp->partition, &m, FIELD_GET(APIC_ICR_SHORTHAND, icr) == APIC_SHORTHAND_OTHERS ? vp : NULL);
         return;
     default:
-        if (!m.is_logical && m.destination == vp->index)
+        if (!m.is_logical && m.destination == vp->index) {
             send_to_self(vp, &m);
-        else
-            send(vp->partition, &m, NULL);
+            return;
+        }
+        vp->counters.apic.ipis++;
+        send(vp->partition, &m, NULL);
     }
 }
 

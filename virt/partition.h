@@ -6,6 +6,8 @@
 #include "lapic.h"
 #include "property.h"
 #include <arch/backend.h>
+#include <arch/bits/seg.h>
+#include <hv/base/bits.h>
 #include <hv/base/lock.h>
 #include <hv/hv.h>
 
@@ -105,7 +107,8 @@ struct hv_vp {
     bool properties_seen;                   /* (o) controls are up to date with the partition's properties */
     bool triple_fault_valid, finding_valid; /* (o) the last run ended so */
     struct hv_triple_fault triple_fault;    /* (o) */
-    struct hv_vp_counters counters;         /* (o) */
+    struct hv_vp_counters counters;         /* (o) but for migrations and run_100ns */
+    uint64_t run_ticks;                     /* (o) of the host TSC: counters.run_100ns */
 };
 
 /* ----- claim.c */
@@ -128,6 +131,22 @@ void vp_free(struct hv_vp *vp);                      /* claimed, as the partitio
  * context.
  */
 void partition_flush(struct hv_partition *p);
+
+/*
+ * Owner: vcpu.event has become one that is new to the guest, as opposed to one whose delivery was interrupted. INT n is
+ * the guest's own doing.
+ */
+static inline void vp_count_event(struct hv_vp *vp)
+{
+    uint64_t event = vp->vcpu->event, type = FIELD_GET(HV_PENDING_INT_TYPE, event);
+
+    if (type == HV_INT_TYPE_EXTERNAL || type == HV_INT_TYPE_NMI) {
+        vp->counters.events.interrupts++;
+    } else if (type != HV_INT_TYPE_SOFTWARE) {
+        vp->counters.events.exceptions++;
+        vp->counters.events.page_faults += FIELD_GET(HV_PENDING_INT_VECTOR, event) == VEC_PF;
+    }
+}
 
 /* Pinned access to the registers of a claimed VP outside of a run: pin, vcpu_need, unpin. */
 struct vcpu *vp_pin(struct hv_vp *vp);

@@ -352,6 +352,8 @@ static bool set_interruption(struct hv_vp *vp, const struct reg *reg, uint32_t n
 {
     (void)reg, (void)name;
     vp->vcpu->event = value->u64 & HV_PENDING_INT_VALID ? value->u64 & PENDING_INT_STORED : 0;
+    if (vp->vcpu->event)
+        vp_count_event(vp);
     return true;
 }
 

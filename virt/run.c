@@ -125,6 +125,7 @@ static void take_pending_exception(struct hv_vp *vp)
     if (vector == VEC_DB)
         v->dr6 = (v->dr6 & ~(uint64_t)DR6_BP) | (parameter & (DR6_BP | DR6_BD | DR6_BS | DR6_BT));
     vp->pending_event[0] = 0;
+    vp_count_event(vp);
 }
 
 static bool is_ext_int_pending(const struct hv_vp *vp)
@@ -171,6 +172,7 @@ static void take_pending_ext_int(struct hv_vp *vp)
         v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
                    FIELD_PUT(HV_PENDING_INT_VECTOR, FIELD_GET(HV_PENDING_EVENT_EXT_VECTOR, vp->pending_event[0]));
         vp->pending_event[0] = 0;
+        vp_count_event(vp);
     }
     run_apply_windows(vp);
 }
@@ -271,8 +273,10 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
 static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
 {
     enum run_step step;
+    uint64_t begin;
 
     vp_pin(vp);
+    begin = cpu_tsc();
     run_prepare(vp);
     vcpu_load(vp->vcpu);
     step = run_loaded(vp, exit);
@@ -280,6 +284,7 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
         exit_fill_context(vp, exit);
     vcpu_put(vp->vcpu);
     irq_stop_timer(vp);
+    vp->run_ticks += cpu_tsc() - begin;
     vp_unpin(vp);
     return step;
 }
@@ -307,6 +312,7 @@ enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
         return HV_E_VP_BUSY;
     vp->triple_fault_valid = vp->finding_valid = false;
     run(vp, exit);
+    vp->counters.to_client[exit->reason]++;
     vp_release(vp);
     return HV_OK;
 }

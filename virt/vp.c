@@ -104,6 +104,7 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
     vp->vcpu = vcpu;
     vp->has_apic = p->properties.local_apic_mode != HV_LOCAL_APIC_NONE;
     memset(&vp->counters, 0, sizeof(vp->counters));
+    vp->run_ticks = 0;
     vp_reset(vp);
     __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
     return HV_OK;
@@ -283,9 +284,25 @@ enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value)
     return st;
 }
 
-/* Counters may be read while the VP runs: each is a single word, and they need not be of the same moment. */
+#define TICKS_PER_S_OF_100NS 10000000u
+
+/* Whole seconds apart from the rest: the product does not overflow. */
+static uint64_t ticks_to_100ns(uint64_t ticks)
+{
+    uint64_t hz = cpu_facts()->tsc_hz;
+
+    return ticks / hz * TICKS_PER_S_OF_100NS + ticks % hz * TICKS_PER_S_OF_100NS / hz;
+}
+
+/* Counters may be read while the VP runs: each is a single word, read at once, and they need not be of the same moment.
+ */
 void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out)
 {
-    *out = vp->counters;
+    const uint64_t *from = (const uint64_t *)&vp->counters;
+    uint64_t *to = (uint64_t *)out;
+
+    for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
     out->migrations = vp->vcpu->migrations;
+    out->run_100ns = ticks_to_100ns(__atomic_load_n(&vp->run_ticks, __ATOMIC_RELAXED));
 }

@@ -209,8 +209,8 @@ struct hv_interrupt {
 enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_interrupt *interrupt);
 
 /*
- * The local APIC's registers as WHvGetVirtualProcessorInterruptControllerState2 has them. *written gets the size needed.
- * HV_E_BUFFER_TOO_SMALL, HV_E_STATE: no local APIC. HV_E_INVALID: reserved bits; nothing was changed.
+ * The local APIC's registers as WHvGetVirtualProcessorInterruptControllerState2 has them. *written gets the size
+ * needed. HV_E_BUFFER_TOO_SMALL, HV_E_STATE: no local APIC. HV_E_INVALID: reserved bits; nothing was changed.
  */
 #define HV_APIC_STATE_SIZE 4096u
 enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
@@ -254,10 +254,28 @@ enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out)
 enum hv_status hv_vp_raw_get(struct hv_vp *vp, uint32_t field, uint64_t *value);
 enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value);
 
-/* Counts of VM exits by reason since the VP was created, the internal ones included. */
+/*
+ * What the core counts of a VP, since it was created. What the hardware does without an exit is not seen: accesses to a
+ * virtualized local APIC, and interrupts that the guest sends to itself there.
+ */
 struct hv_vp_counters {
-    uint64_t exits[HV_EXIT_REASON_COUNT];
-    uint64_t migrations; /* times the VP was found on another CPU than before */
+    uint64_t exits[HV_EXIT_REASON_COUNT]; /* VM exits by reason, the internal ones included */
+    uint64_t to_client[HV_EXIT_INTERNAL]; /* runs by the reason they ended with; some have no exit of their own */
+    uint64_t page_fault_exits;            /* of HV_EXIT_EXCEPTION */
+    uint64_t emulated;                    /* instructions of the guest's that the core has emulated */
+    uint64_t migrations;                  /* times the VP was found on another CPU than before */
+    uint64_t
+        run_100ns; /* time on a CPU inside hv_vp_run: the guest's and the core's, up to where it last left the CPU */
+    struct {
+        uint64_t exceptions;  /* injected by the core or the client */
+        uint64_t page_faults; /* of these */
+        uint64_t interrupts;  /* injected, or given to hardware that delivers by itself; NMIs too */
+    } events;
+    struct {
+        uint64_t mmio, eoi, tpr; /* accesses */
+        uint64_t ipis;           /* sent to others, or to several */
+        uint64_t self_ipis;
+    } apic;
 };
 void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out);
 const char *hv_exit_reason_name(enum hv_exit_reason reason);

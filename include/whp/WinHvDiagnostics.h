@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * BareWHP's own addition to the API, for which the Windows Hypervisor Platform has no counterpart: why a virtual
- * processor could not be entered, or could not go on. The same things as in <hv/hv.h>, by handle.
+ * processor could not be entered, or could not go on; how often it came back, and why. The same things as in <hv/hv.h>,
+ * by handle.
  *
- * Words of the comments as in WinHvPlatform.h. All three: E_INVALIDARG for NULL or a handle that is not a live one,
- * WHV_E_VP_DOES_NOT_EXIST, WHV_E_INVALID_VP_STATE while the virtual processor runs. After a failure the memory behind the
- * pointers is as before. Context: thread.
+ * Words of the comments as in WinHvPlatform.h. All: E_INVALIDARG for NULL or a handle that is not a live one,
+ * WHV_E_VP_DOES_NOT_EXIST. All but WHvxGetExitCounters: WHV_E_INVALID_VP_STATE while the virtual processor runs. After a
+ * failure the memory behind the pointers is as before. Context: thread.
  */
 #ifndef WHP_WINHVDIAGNOSTICS_H
 #define WHP_WINHVDIAGNOSTICS_H
@@ -61,6 +62,28 @@ HRESULT WHVAPI WHvxAuditVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 
  * Errors: WHV_E_INVALID_VP_STATE when the last run did not end so.
  */
 HRESULT WHVAPI WHvxGetTripleFault(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, WHVX_TRIPLE_FAULT *TripleFault);
+
+/*
+ * Why the guest was left. The hypervisor answers most exits itself, and then runs the guest on: those are not Returns.
+ * A run may also end without an exit of its own: it was canceled, or has to tell of an EOI. Then there are Returns and
+ * no Exits.
+ */
+typedef struct WHVX_EXIT_COUNTER {
+    const char *Name; /* as in WHV_RUN_VP_EXIT_REASON; "(in brackets)": a reason that clients never see. A constant */
+    UINT64 Exits;     /* VM exits of the CPU */
+    UINT64 Returns;   /* runs that ended with this reason */
+} WHVX_EXIT_COUNTER;
+
+#define WHVX_EXIT_COUNTERS_MAX 64 /* there are never more reasons than this */
+
+/*
+ * The exits of a virtual processor by reason since its creation; it may run. Counters has place for Count elements; all
+ * reasons are there, also those that did not occur, in the same order for every virtual processor. *Written (which may
+ * be NULL) becomes their number, also when there is no place for them; Counters may then be NULL with Count 0.
+ * Errors: WHV_E_INSUFFICIENT_BUFFER.
+ */
+HRESULT WHVAPI WHvxGetExitCounters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, WHVX_EXIT_COUNTER *Counters,
+                                   UINT32 Count, UINT32 *Written);
 
 #ifdef __cplusplus
 }

@@ -598,7 +598,17 @@ HRESULT WHVAPI WHvGetPartitionCounters(WHV_PARTITION_HANDLE Partition, WHV_PARTI
                                        VOID *Buffer, UINT32 BufferSizeInBytes, UINT32 *BytesWritten);
 
 /*
- * Copies one set of counters of a virtual processor, which may run.
+ * Copies one set of counters of a virtual processor, which may run. They count from its creation.
+ *
+ * What is not measured is 0: times of intercepts, HypervisorRuntime100ns, all of the synthetic features. What the CPU
+ * does without an exit is not seen: accesses to a virtualized local APIC and interrupts that a guest sends to itself
+ * there, page faults and exceptions of the guest's own. So
+ * - TotalRuntime100ns is the time that runs have taken of a CPU, the hypervisor's share included and waiting not; it
+ *   grows when a run ends, waits, or gives the CPU away.
+ * - Intercepts count each exit once, but for EmulatedInstructions, which are among the others. OtherIntercepts are those
+ *   without a member of their own. PageInvalidations never exit.
+ * - Events are those injected by the hypervisor or the client; ExceptionCount includes PageFaultCount.
+ * - SentIpiCount does not include SelfIpiCount: IPIs to the sender alone.
  * Errors: WHV_E_UNKNOWN_PROPERTY, WHV_E_INSUFFICIENT_BUFFER.
  * Context: any. WHP: WHvGetVirtualProcessorCounters.
  */

@@ -120,6 +120,7 @@ CALL(delete)       { (void)vp; return WHvDeletePartition(p); }
 CALL(get_property) { (void)vp; return WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, buffer, 4, &written); }
 CALL(set_property) { (void)vp; return WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExtendedVmExits, &no_exits, 8); }
 CALL(counters)     { (void)vp; return WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, buffer, 24, &written); }
+CALL(vp_counters)  { return WHvGetVirtualProcessorCounters(p, vp, WHvProcessorCounterSetRuntime, buffer, 16, &written); }
 CALL(map)          { (void)vp; return WHvMapGpaRange(p, arguments_page, 0x40000000, PAGE_SIZE, WHvMapGpaRangeFlagRead); }
 CALL(map2)         { (void)vp; return WHvMapGpaRange2(p, NULL, arguments_page, 0x40000000, PAGE_SIZE, WHvMapGpaRangeFlagRead); }
 CALL(unmap)        { (void)vp; return WHvUnmapGpaRange(p, VM_FREE, PAGE_SIZE); }
@@ -146,6 +147,7 @@ CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CON
 CALL(finding)      { return WHvxGetAuditFinding(p, vp, (WHVX_AUDIT_FINDING *)buffer); }
 CALL(audit)        { return WHvxAuditVirtualProcessor(p, vp, (BOOL *)(buffer + 512), (WHVX_AUDIT_FINDING *)buffer); }
 CALL(triple_fault) { return WHvxGetTripleFault(p, vp, (WHVX_TRIPLE_FAULT *)buffer); }
+CALL(exits)        { return WHvxGetExitCounters(p, vp, (WHVX_EXIT_COUNTER *)buffer, WHVX_EXIT_COUNTERS_MAX, &written); }
 
 CALL(translate)
 {
@@ -172,6 +174,7 @@ static const struct {
     {"WHvGetPartitionProperty",           0, call_get_property, ALLOWED,     ALLOWED,  ALLOWED},
     {"WHvSetPartitionProperty",           0, call_set_property, ALLOWED,     ALLOWED,  BUSY},
     {"WHvGetPartitionCounters",           0, call_counters,     ALLOWED,     ALLOWED,  ALLOWED},
+    {"WHvGetVirtualProcessorCounters",    0, call_vp_counters,  MISSING,     MISSING,  ALLOWED},
     {"WHvMapGpaRange",                    0, call_map,          NOT_SET_UP,  ALLOWED,  ALLOWED},
     {"WHvMapGpaRange2",                   0, call_map2,         NOT_SET_UP,  ALLOWED,  ALLOWED},
     {"WHvUnmapGpaRange",                  0, call_unmap,        NOT_SET_UP,  ALLOWED,  ALLOWED},
@@ -199,6 +202,7 @@ static const struct {
     {"WHvxGetAuditFinding",               0, call_finding,      MISSING,     MISSING,  BUSY},
     {"WHvxAuditVirtualProcessor",         0, call_audit,        MISSING,     MISSING,  BUSY},
     {"WHvxGetTripleFault",                0, call_triple_fault, MISSING,     MISSING,  BUSY},
+    {"WHvxGetExitCounters",               0, call_exits,        MISSING,     MISSING,  ALLOWED},
 };
 /* clang-format on */
 

@@ -69,6 +69,9 @@ static WHV_EMULATOR_STATUS emulator_status;
     X(count1, "WHvGetPartitionCounters: no such set", WHV_E_UNKNOWN_PROPERTY, WHvGetPartitionCounters(p, (WHV_PARTITION_COUNTER_SET)9, b, sizeof(b), &count)) \
     X(count2, "WHvGetPartitionCounters: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, b, 23, &count)) \
     X(count3, "WHvGetPartitionCounters: no buffer", E_INVALIDARG, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, NULL, 24, &count)) \
+    X(count4, "WHvGetVirtualProcessorCounters: no such set", WHV_E_UNKNOWN_PROPERTY, WHvGetVirtualProcessorCounters(p, 0, (WHV_PROCESSOR_COUNTER_SET)5, b, sizeof(b), &count)) \
+    X(count5, "WHvGetVirtualProcessorCounters: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvGetVirtualProcessorCounters(p, 0, WHvProcessorCounterSetIntercepts, b, 223, &count)) \
+    X(count6, "WHvGetVirtualProcessorCounters: no buffer", E_INVALIDARG, WHvGetVirtualProcessorCounters(p, 0, WHvProcessorCounterSetRuntime, NULL, 16, &count)) \
     X(map1, "WHvMapGpaRange: no memory", E_INVALIDARG, WHvMapGpaRange(p, NULL, VM_FREE, PAGE_SIZE, RWX)) \
     X(map2, "WHvMapGpaRange: source not aligned", E_INVALIDARG, WHvMapGpaRange(p, arguments_page + 8, VM_FREE, PAGE_SIZE, RWX)) \
     X(map3, "WHvMapGpaRange: guest address not aligned", E_INVALIDARG, WHvMapGpaRange(p, arguments_page, VM_FREE + 8, PAGE_SIZE, RWX)) \
@@ -181,7 +184,9 @@ static WHV_EMULATOR_STATUS emulator_status;
     X(x3, "WHvxAuditVirtualProcessor: no verdict", E_INVALIDARG, WHvxAuditVirtualProcessor(p, 0, NULL, (WHVX_AUDIT_FINDING *)b)) \
     X(x4, "WHvxAuditVirtualProcessor: no finding", E_INVALIDARG, WHvxAuditVirtualProcessor(p, 0, (BOOL *)b, NULL)) \
     X(x5, "WHvxGetTripleFault: no buffer", E_INVALIDARG, WHvxGetTripleFault(p, 0, NULL)) \
-    X(x6, "WHvxGetTripleFault: no triple fault before", WHV_E_INVALID_VP_STATE, WHvxGetTripleFault(p, 0, (WHVX_TRIPLE_FAULT *)b))
+    X(x6, "WHvxGetTripleFault: no triple fault before", WHV_E_INVALID_VP_STATE, WHvxGetTripleFault(p, 0, (WHVX_TRIPLE_FAULT *)b)) \
+    X(x7, "WHvxGetExitCounters: no buffer", E_INVALIDARG, WHvxGetExitCounters(p, 0, NULL, 1, &count)) \
+    X(x8, "WHvxGetExitCounters: small buffer", WHV_E_INSUFFICIENT_BUFFER, WHvxGetExitCounters(p, 0, (WHVX_EXIT_COUNTER *)b, 1, &count))
 
 #define BAD_FUNCTION(id, text, wanted_, call_) \
     static HRESULT bad_##id(WHV_PARTITION_HANDLE p) \
