@@ -263,12 +263,6 @@ static const struct {
     {WHvRunVpExitReasonX64ApicInitSipiTrap, "X64ApicInitSipiTrap", NULL},
     {WHvRunVpExitReasonX64ApicWriteTrap, "X64ApicWriteTrap", NULL},
 };
-_Static_assert(COUNT(reasons) < PROCESSOR_REASONS_MAX, "the one behind the last counts unknown reasons");
-
-const char *processor_reason_name(uint32_t n)
-{
-    return n < COUNT(reasons) ? reasons[n].name : n == COUNT(reasons) ? "unknown" : NULL;
-}
 
 static void on_exit(struct processor *p)
 {
@@ -276,13 +270,12 @@ static void on_exit(struct processor *p)
 
     while (i < COUNT(reasons) && reasons[i].reason != p->exit.ExitReason)
         i++;
-    p->counts[i]++;
     if (i < COUNT(reasons) && reasons[i].handle) {
         reasons[i].handle(p);
         return;
     }
-    SAY(p, "exit %s (0x%x), RIP 0x%llx, is nothing this VMM asked for", processor_reason_name(i), p->exit.ExitReason,
-        (unsigned long long)rip_of(p));
+    SAY(p, "exit %s (0x%x), RIP 0x%llx, is nothing this VMM asked for",
+        i < COUNT(reasons) ? reasons[i].name : "unknown", p->exit.ExitReason, (unsigned long long)rip_of(p));
     give_up(p);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* See vmm/report.h. Exits are counted by the VMM: those that the hypervisor answers by itself do not show here. */
+/* See vmm/report.h. The hypervisor counts the exits: it answers most of them by itself. */
 #include <vmm/report.h>
+#include <whp/WinHvDiagnostics.h>
 
 #define NS_PER_MS 1000000u
 
@@ -42,31 +43,79 @@ static void print_seconds(uint64_t ns)
     system_print("%llu.%03u s", (unsigned long long)(ms / 1000), (unsigned)(ms % 1000));
 }
 
-static uint64_t count(const struct guest *guest, uint32_t reason)
-{
-    uint64_t sum = 0;
+/* ---------------------------------------------------------------------------------------- exits */
 
-    for (uint32_t i = 0; i < guest->processor_count; i++)
-        sum += guest->processors[i].counts[reason];
-    return sum;
+struct exits {
+    uint32_t count; /* of reasons */
+    WHVX_EXIT_COUNTER reasons[WHVX_EXIT_COUNTERS_MAX], all;
+};
+
+static void add(WHVX_EXIT_COUNTER *to, const WHVX_EXIT_COUNTER *from)
+{
+    to->Name = from->Name;
+    to->Exits += from->Exits;
+    to->Returns += from->Returns;
+}
+
+/* Those of all processors; each tells the same reasons in the same order. */
+static bool sum_exits(const struct guest *guest, struct exits *exits)
+{
+    WHVX_EXIT_COUNTER one[WHVX_EXIT_COUNTERS_MAX];
+
+    for (uint32_t i = 0; i < guest->processor_count; i++) {
+        if (!guest_check(guest, WHvxGetExitCounters(guest->partition, i, one, WHVX_EXIT_COUNTERS_MAX, &exits->count),
+                         "WHvxGetExitCounters"))
+            return false;
+        for (uint32_t n = 0; n < exits->count; n++) {
+            add(&exits->reasons[n], &one[n]);
+            add(&exits->all, &one[n]);
+        }
+    }
+    exits->all.Name = "all";
+    return true;
+}
+
+static bool is_before(const WHVX_EXIT_COUNTER *a, const WHVX_EXIT_COUNTER *b)
+{
+    return a->Exits != b->Exits ? a->Exits > b->Exits : a->Returns > b->Returns;
+}
+
+/* The most frequent reasons first. */
+static void sort_exits(struct exits *exits)
+{
+    for (uint32_t i = 1; i < exits->count; i++) {
+        WHVX_EXIT_COUNTER moved = exits->reasons[i];
+        uint32_t at = i;
+
+        for (; at && is_before(&moved, &exits->reasons[at - 1]); at--)
+            exits->reasons[at] = exits->reasons[at - 1];
+        exits->reasons[at] = moved;
+    }
+}
+
+static void print_row(const WHVX_EXIT_COUNTER *row, uint64_t all)
+{
+    uint64_t permille = all ? row->Exits * 1000 / all : 0;
+
+    if (row->Exits || row->Returns)
+        system_print("vmm: %-24s %10llu %4u.%u %% %10llu\n", row->Name, (unsigned long long)row->Exits,
+                     (unsigned)(permille / 10), (unsigned)(permille % 10), (unsigned long long)row->Returns);
 }
 
 static void print_exits(const struct guest *guest)
 {
-    uint64_t all = 0;
+    struct exits exits = {.count = 0};
 
-    for (uint32_t i = 0; processor_reason_name(i); i++)
-        all += count(guest, i);
-    system_print("vmm: %-24s %10s %7s\n", "exit reason", "count", "share");
-    for (uint32_t i = 0; processor_reason_name(i); i++) {
-        uint64_t n = count(guest, i), permille = all ? n * 1000 / all : 0;
-
-        if (n)
-            system_print("vmm: %-24s %10llu %4u.%u %%\n", processor_reason_name(i), (unsigned long long)n,
-                         (unsigned)(permille / 10), (unsigned)(permille % 10));
-    }
-    system_print("vmm: %-24s %10llu\n", "all", (unsigned long long)all);
+    if (!sum_exits(guest, &exits))
+        return;
+    sort_exits(&exits);
+    system_print("vmm: %-24s %10s %8s %10s\n", "exit reason", "count", "share", "to the VMM");
+    for (uint32_t i = 0; i < exits.count; i++)
+        print_row(&exits.reasons[i], exits.all.Exits);
+    print_row(&exits.all, exits.all.Exits);
 }
+
+/* --------------------------------------------------------------------------------------- the end */
 
 static void print_userspace(struct guest *guest)
 {

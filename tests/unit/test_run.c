@@ -527,7 +527,74 @@ static void exits_are_counted(void **state)
     assert_int_equal(counters.exits[HV_EXIT_CPUID], 2);
     assert_int_equal(counters.exits[HV_EXIT_HOST_EVENT], 1);
     assert_int_equal(counters.exits[HV_EXIT_HALT], 1);
+    assert_int_equal(counters.to_client[HV_EXIT_CPUID], 0);
+    assert_int_equal(counters.to_client[HV_EXIT_HALT], 1);
     assert_int_equal(counters.migrations, 0);
+}
+
+#define A_WHILE 1000000u /* ticks of the TSC */
+
+static void take_a_while(uint64_t gpr[16])
+{
+    uint64_t end = cpu_tsc() + A_WHILE;
+
+    (void)gpr;
+    while (cpu_tsc() < end)
+        ;
+}
+
+static uint64_t to_100ns(uint64_t ticks)
+{
+    return (uint64_t)((unsigned __int128)ticks * 10000000 / cpu_facts()->tsc_hz);
+}
+
+static void runs_are_timed(void **state)
+{
+    uint64_t begin = cpu_tsc();
+    struct hv_vp_counters counters;
+
+    (void)state;
+    hv_vp_counters(vp, &counters);
+    assert_int_equal(counters.run_100ns, 0);
+    FAKE_GUEST({.run = take_a_while, .reason = EXIT_REASON_HLT, .length = 1});
+    run();
+    hv_vp_counters(vp, &counters);
+    assert_true(counters.run_100ns >= to_100ns(A_WHILE));
+    assert_true(counters.run_100ns <= to_100ns(cpu_tsc() - begin));
+}
+
+#define EVENT(type, vector) \
+    HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, type) | FIELD_PUT(HV_PENDING_INT_VECTOR, vector)
+
+/* Each that begins, once, whoever wants it; INT n is none. */
+static void events_are_counted(void **state)
+{
+    static const struct {
+        uint64_t event;
+        uint32_t info;
+    } events[] = {
+        {EVENT(HV_INT_TYPE_EXTERNAL, 0x41), INFO(INTR_TYPE_EXTERNAL, 0x41)},
+        {EVENT(HV_INT_TYPE_NMI, VEC_NMI), INFO(INTR_TYPE_NMI, VEC_NMI)},
+        {EVENT(HV_INT_TYPE_EXCEPTION, VEC_PF) | HV_PENDING_INT_ERROR_VALID,
+         INFO(INTR_TYPE_HW_EXCEPTION, VEC_PF) | WITH_ERROR},
+        {EVENT(HV_INT_TYPE_SOFTWARE, VEC_PF) | FIELD_PUT(HV_PENDING_INT_LENGTH, 2), INFO(INTR_TYPE_SW_INTR, VEC_PF)},
+    };
+    struct hv_vp_counters counters;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(events); i++) {
+        set(HV_REG_PENDING_INTERRUPTION, events[i].event);
+        /* its delivery is interrupted, and begins again */
+        FAKE_GUEST({.reason = EXIT_REASON_EXTERNAL_INTR, .vectoring_info = events[i].info, .length = 2}, STOP);
+        run();
+    }
+    set(HV_REG_PENDING_EVENT, HV_PENDING_EVENT_VALID | FIELD_PUT(HV_PENDING_EVENT_VECTOR, VEC_UD));
+    FAKE_GUEST({.reason = EXIT_REASON_RDPMC, .length = 2}, STOP);
+    run();
+    hv_vp_counters(vp, &counters);
+    assert_int_equal(counters.events.interrupts, 2);
+    assert_int_equal(counters.events.exceptions, 3); /* #PF, #UD, #GP for RDPMC */
+    assert_int_equal(counters.events.page_faults, 1);
 }
 
 /* ------------------------------------------------------------------------------ cancelling */
@@ -1050,6 +1117,8 @@ int main(void)
         RUN_TEST(a_hypercall_shows_xmm_registers),
         RUN_TEST(exits_that_cannot_be),
         RUN_TEST(exits_are_counted),
+        RUN_TEST(runs_are_timed),
+        RUN_TEST(events_are_counted),
         RUN_TEST(cancelled_before_the_run),
         RUN_TEST(cancelled_in_the_run),
         RUN_TEST(a_running_vp_is_busy),

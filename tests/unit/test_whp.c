@@ -4,7 +4,7 @@
 #include <hv/base/bits.h>
 #include <hv/hv.h>
 #include <string.h>
-#include <whp/WinHvPlatform.h>
+#include <whp/WinHvDiagnostics.h>
 
 /* ------------------------------------------------------------------------ the fake native API */
 
@@ -256,6 +256,20 @@ enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, st
     return called(__func__, NULL, leaf, subleaf, 0);
 }
 
+static struct hv_vp_counters vp_counters;
+
+void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out)
+{
+    assert_is_held(vp);
+    called(__func__, NULL, 0, 0, 0);
+    *out = vp_counters;
+}
+
+const char *hv_exit_reason_name(enum hv_exit_reason reason)
+{
+    return reason == HV_EXIT_CPUID ? "cpuid" : "other";
+}
+
 /* ------------------------------------------------------------------- a partition for each test */
 
 #define INVALID_STATE ((HRESULT)0x8007139F)
@@ -311,6 +325,8 @@ GOOD_CALL(good_get_property,
           WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, page, sizeof(page), &written))
 GOOD_CALL(good_set_property, WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, page, 4))
 GOOD_CALL(good_counters, WHvGetPartitionCounters(p, WHvPartitionCounterSetMemory, page, 24, &written))
+GOOD_CALL(good_vp_counters, WHvGetVirtualProcessorCounters(p, vp, WHvProcessorCounterSetRuntime, page, 16, &written))
+GOOD_CALL(good_exit_counters, WHvxGetExitCounters(p, vp, (WHVX_EXIT_COUNTER *)page, WHVX_EXIT_COUNTERS_MAX, &written))
 GOOD_CALL(good_map, WHvMapGpaRange(p, page, 0x1000, 4096, WHvMapGpaRangeFlagRead))
 GOOD_CALL(good_map2, WHvMapGpaRange2(p, INVALID_HANDLE_VALUE, page, 0x1000, 4096, WHvMapGpaRangeFlagRead))
 GOOD_CALL(good_unmap, WHvUnmapGpaRange(p, 0x1000, 4096))
@@ -349,6 +365,8 @@ static const struct good {
     {"hv_partition_get_property", good_get_property, false, true},
     {"hv_partition_set_property", good_set_property, false, true},
     {"hv_partition_memory_counters", good_counters, false, false},
+    {"hv_vp_counters", good_vp_counters, true, false},
+    {"hv_vp_counters", good_exit_counters, true, false},
     {"hv_partition_map", good_map, false, true},
     {"hv_partition_map", good_map2, false, true},
     {"hv_partition_unmap", good_unmap, false, true},
@@ -683,6 +701,150 @@ static void counters(void **state)
     assert_int_equal(WHvGetPartitionCounters(part, WHvPartitionCounterSetMemory, NULL, 0, NULL),
                      WHV_E_INSUFFICIENT_BUFFER);
     assert_int_equal(core.calls, 0);
+}
+
+/* Each exit has a place of its own in the set, or is among the others. */
+static void intercept_counters(void **state)
+{
+    static const struct {
+        enum hv_exit_reason reason;
+        size_t offset;
+    } members[] = {
+#define MEMBER(reason, name) {HV_EXIT_##reason, offsetof(WHV_PROCESSOR_ACTIVITY_COUNTERS, name)}
+        MEMBER(CR, ControlRegisterAccesses),
+        MEMBER(IO, IoInstructions),
+        MEMBER(HALT, HaltInstructions),
+        MEMBER(CPUID, CpuidInstructions),
+        MEMBER(MSR, MsrAccesses),
+        MEMBER(WINDOW, PendingInterrupts),
+        MEMBER(DR, DebugRegisterAccesses),
+        MEMBER(MEMORY, NestedPageFaultIntercepts),
+        MEMBER(HYPERCALL, Hypercalls),
+        MEMBER(RDPMC, RdpmcInstructions),
+#undef MEMBER
+    };
+
+    (void)state;
+    for (unsigned reason = 0; reason < HV_EXIT_REASON_COUNT; reason++) {
+        WHV_PROCESSOR_ACTIVITY_COUNTERS set, wanted = {.OtherIntercepts.Count = 0};
+        size_t offset = offsetof(WHV_PROCESSOR_ACTIVITY_COUNTERS, OtherIntercepts);
+
+        for (unsigned i = 0; i < ARRAY_COUNT(members); i++)
+            if (members[i].reason == reason)
+                offset = members[i].offset;
+        *(UINT64 *)((char *)&wanted + offset) = 7;
+        memset(&vp_counters, 0, sizeof(vp_counters));
+        vp_counters.exits[reason] = 7;
+        memset(&set, 0xaa, sizeof(set));
+        assert_int_equal(
+            WHvGetVirtualProcessorCounters(part, 0, WHvProcessorCounterSetIntercepts, &set, sizeof(set), NULL), S_OK);
+        assert_memory_equal(&set, &wanted, sizeof(set));
+    }
+}
+
+static void other_counter_sets(void **state)
+{
+    static const struct {
+        WHV_PROCESSOR_COUNTER_SET set;
+        UINT32 count; /* of words */
+        UINT64 wanted[6];
+    } sets[] = {
+        {WHvProcessorCounterSetRuntime, 2, {11, 0}},
+        {WHvProcessorCounterSetEvents, 3, {22, 21, 23}},
+        {WHvProcessorCounterSetApic, 5, {31, 32, 33, 34, 35}},
+        {WHvProcessorCounterSetSyntheticFeatures, 6, {0}},
+    };
+    UINT64 out[7];
+
+    (void)state;
+    memset(&vp_counters, 0, sizeof(vp_counters));
+    vp_counters.run_100ns = 11;
+    vp_counters.events.exceptions = 21;
+    vp_counters.events.page_faults = 22;
+    vp_counters.events.interrupts = 23;
+    vp_counters.apic.mmio = 31;
+    vp_counters.apic.eoi = 32;
+    vp_counters.apic.tpr = 33;
+    vp_counters.apic.ipis = 34;
+    vp_counters.apic.self_ipis = 35;
+    for (unsigned i = 0; i < ARRAY_COUNT(sets); i++) {
+        UINT32 written = 77, size = sets[i].count * 8;
+
+        memset(out, 0xaa, sizeof(out));
+        assert_int_equal(WHvGetVirtualProcessorCounters(part, 1, sets[i].set, out, size - 1, &written),
+                         WHV_E_INSUFFICIENT_BUFFER);
+        assert_int_equal(written, size);
+        assert_int_equal(out[0], 0xaaaaaaaaaaaaaaaa);
+        written = 77;
+        assert_int_equal(WHvGetVirtualProcessorCounters(part, 1, sets[i].set, out, sizeof(out), &written), S_OK);
+        assert_int_equal(written, size);
+        assert_memory_equal(out, sets[i].wanted, size);
+        assert_int_equal(out[sets[i].count], 0xaaaaaaaaaaaaaaaa);
+    }
+    memset(&vp_counters, 0, sizeof(vp_counters));
+    vp_counters.exits[HV_EXIT_EXCEPTION] = 5;
+    vp_counters.page_fault_exits = 3;
+    vp_counters.emulated = 9;
+    {
+        WHV_PROCESSOR_ACTIVITY_COUNTERS set;
+
+        assert_int_equal(
+            WHvGetVirtualProcessorCounters(part, 0, WHvProcessorCounterSetIntercepts, &set, sizeof(set), NULL), S_OK);
+        assert_int_equal(set.PageFaultIntercepts.Count, 3);
+        assert_int_equal(set.OtherIntercepts.Count, 2);
+        assert_int_equal(set.EmulatedInstructions.Count, 9);
+    }
+}
+
+static void counter_arguments(void **state)
+{
+    UINT32 written = 77;
+    UINT64 out[28];
+
+    (void)state;
+    for (int set = -1; set <= 6; set += set == -1 ? 6 : 1)
+        assert_int_equal(
+            WHvGetVirtualProcessorCounters(part, 0, (WHV_PROCESSOR_COUNTER_SET)set, out, sizeof(out), &written),
+            WHV_E_UNKNOWN_PROPERTY);
+    assert_int_equal(WHvGetVirtualProcessorCounters(part, 0, WHvProcessorCounterSetRuntime, NULL, 16, &written),
+                     E_INVALIDARG);
+    assert_int_equal(WHvGetVirtualProcessorCounters(part, 2, WHvProcessorCounterSetRuntime, out, 16, &written),
+                     WHV_E_VP_DOES_NOT_EXIST);
+    assert_int_equal(written, 77);
+    assert_int_equal(WHvGetVirtualProcessorCounters(part, 0, WHvProcessorCounterSetRuntime, NULL, 0, NULL),
+                     WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(core.calls, 0);
+}
+
+static void exit_counters(void **state)
+{
+    WHVX_EXIT_COUNTER out[HV_EXIT_REASON_COUNT + 1];
+    UINT32 written = 77;
+
+    (void)state;
+    memset(&vp_counters, 0, sizeof(vp_counters));
+    vp_counters.exits[HV_EXIT_CPUID] = 8;
+    vp_counters.to_client[HV_EXIT_CPUID] = 2;
+    vp_counters.exits[HV_EXIT_REASON_COUNT - 1] = 1;
+    memset(out, 0xaa, sizeof(out));
+    assert_int_equal(WHvxGetExitCounters(part, 1, NULL, 0, &written), WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(written, HV_EXIT_REASON_COUNT);
+    assert_int_equal(WHvxGetExitCounters(part, 1, out, HV_EXIT_REASON_COUNT - 1, NULL), WHV_E_INSUFFICIENT_BUFFER);
+    assert_int_equal(WHvxGetExitCounters(part, 1, NULL, HV_EXIT_REASON_COUNT, NULL), E_INVALIDARG);
+    assert_int_equal(WHvxGetExitCounters(part, 2, out, ARRAY_COUNT(out), NULL), WHV_E_VP_DOES_NOT_EXIST);
+    assert_int_equal(core.calls, 0);
+    assert_int_equal(out[0].Exits, 0xaaaaaaaaaaaaaaaa);
+    written = 77;
+    assert_int_equal(WHvxGetExitCounters(part, 1, out, ARRAY_COUNT(out), &written), S_OK);
+    assert_int_equal(written, HV_EXIT_REASON_COUNT);
+    assert_string_equal(out[HV_EXIT_CPUID].Name, "cpuid");
+    assert_int_equal(out[HV_EXIT_CPUID].Exits, 8);
+    assert_int_equal(out[HV_EXIT_CPUID].Returns, 2);
+    assert_string_equal(out[HV_EXIT_IO].Name, "other");
+    assert_int_equal(out[HV_EXIT_IO].Exits, 0);
+    assert_int_equal(out[HV_EXIT_REASON_COUNT - 1].Exits, 1);
+    assert_int_equal(out[HV_EXIT_REASON_COUNT - 1].Returns, 0);
+    assert_int_equal(out[HV_EXIT_REASON_COUNT].Exits, 0xaaaaaaaaaaaaaaaa);
 }
 
 /* ------------------------------------------------------------------------------------- memory */
@@ -1429,6 +1591,10 @@ int main(void)
         WHP_TEST(properties),
         WHP_TEST(property_sizes),
         WHP_TEST(counters),
+        WHP_TEST(intercept_counters),
+        WHP_TEST(other_counter_sets),
+        WHP_TEST(counter_arguments),
+        WHP_TEST(exit_counters),
         WHP_TEST(mapping),
         WHP_TEST(translation),
         WHP_TEST(guest_memory),

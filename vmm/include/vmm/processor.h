@@ -12,8 +12,6 @@
 
 struct guest;
 
-#define PROCESSOR_REASONS_MAX 24u
-
 struct processor {
     _Alignas(16) WHV_RUN_VP_EXIT_CONTEXT exit;
     struct guest *guest;
@@ -21,7 +19,6 @@ struct processor {
     bool is_created;
     struct system_thread *thread;
     WHV_EMULATOR_HANDLE emulator;
-    uint64_t counts[PROCESSOR_REASONS_MAX]; /* exits, by processor_reason_name's number; its thread's own */
 };
 
 /* False: a line was printed; processor_destroy is due all the same. */
@@ -33,8 +30,5 @@ bool processor_set_entry(struct processor *processor, const struct loader_entry 
 
 /* A thread's function, with a struct processor: runs until the machine has ended. */
 void processor_run(void *arg);
-
-/* The name of the n-th kind of exits in counts; NULL: there are no more. */
-const char *processor_reason_name(uint32_t n);
 
 #endif

@@ -8,7 +8,10 @@
 
 void report_begin(const struct options *options, const struct guest *first);
 
-/* How a guest ended, its exits by reason, the time to userspace. */
+/*
+ * How a guest ended, the time to userspace, and its exits by reason: how often the CPU left the guest for it, and how
+ * often WHvRunVirtualProcessor came back with it. The guest's processors are still there, and do not run.
+ */
 void report_end(struct guest *guest);
 
 /* The exit status that stands for the guest's end: see vmm/main.h. */
