@@ -12,14 +12,15 @@
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 
-#define RAM_PA         0x140000000ull
-#define RAM_SIZE       HV_SIZE_2M
-#define CODE           0x1000ull
-#define DATA           0x2000ull
-#define UNMAPPED       (RAM_SIZE + 0x3000)
-#define COUNT          0x1fff /* property codes */
-#define EXTENDED_EXITS 0x0001
-#define EXCEPTIONS     0x0002
+#define RAM_PA          0x140000000ull
+#define RAM_SIZE        HV_SIZE_2M
+#define CODE            0x1000ull
+#define DATA            0x2000ull
+#define UNMAPPED        (RAM_SIZE + 0x3000)
+#define COUNT           0x1fff /* property codes */
+#define LOCAL_APIC_MODE 0x1005
+#define EXTENDED_EXITS  0x0001
+#define EXCEPTIONS      0x0002
 
 static struct hv_partition *partition;
 static struct hv_vp *vp;
@@ -71,7 +72,7 @@ static void start_protected(void)
     set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 
-static int setup(void **state)
+static int setup_with(void **state, uint64_t apic)
 {
     if (machine_setup(state))
         return -1;
@@ -79,6 +80,7 @@ static int setup(void **state)
     if (hv_partition_create(&partition) != HV_OK)
         return -1;
     set_property(COUNT, 2);
+    set_property(LOCAL_APIC_MODE, apic);
     ram = fake_ram_alloc(RAM_SIZE, RAM_PA);
     if (hv_partition_setup(partition) != HV_OK || hv_partition_map(partition, ram, 0, RAM_SIZE, NPT_RIGHTS) != HV_OK ||
         hv_vp_create(partition, 0) != HV_OK)
@@ -86,6 +88,16 @@ static int setup(void **state)
     vp = hv_vp_ref(partition, 0);
     start_protected();
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, HV_LOCAL_APIC_NONE);
+}
+
+static int setup_apic(void **state)
+{
+    return setup_with(state, HV_LOCAL_APIC_X2APIC);
 }
 
 static int teardown(void **state)
@@ -99,7 +111,8 @@ static int teardown(void **state)
     return machine_teardown(state);
 }
 
-#define RUN_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define RUN_TEST(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define APIC_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_apic, teardown)
 
 static struct hv_exit run(void)
 {
@@ -595,6 +608,66 @@ static void events_are_counted(void **state)
     assert_int_equal(counters.events.interrupts, 2);
     assert_int_equal(counters.events.exceptions, 3); /* #PF, #UD, #GP for RDPMC */
     assert_int_equal(counters.events.page_faults, 1);
+}
+
+static void write_apic(uint32_t offset, uint64_t value)
+{
+    struct hv_exit exit;
+
+    set_msr_operands(MSR_IA32_X2APIC_BASE + (offset >> 4), value);
+    FAKE_GUEST({.reason = EXIT_REASON_WRMSR, .length = 2},
+               {.reason = EXIT_REASON_EPT_VIOLATION, .qualification = QUAL_EPT_WRITE, .gpa = UNMAPPED});
+    exit = run();
+    assert_reason(&exit, HV_EXIT_MEMORY);
+}
+
+static void x2apic_accesses_are_counted(void **state)
+{
+    const uint64_t fixed = 0x41;
+    struct hv_vp_counters counters;
+
+    (void)state;
+    set(HV_REG_APIC_BASE, APIC_DEFAULT_BASE | APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_EN);
+    write_apic(APIC_SVR, APIC_SVR_ENABLE | 0xff);
+    write_apic(APIC_TPR, 0x20);
+    write_apic(APIC_EOI, 0);
+    write_apic(APIC_ICR_LOW, FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_SELF) | fixed);
+    write_apic(APIC_ICR_LOW, FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_OTHERS) | fixed);
+    write_apic(APIC_ICR_LOW, FIELD_PUT(APIC_ICR_DEST_X2APIC, 1) | fixed);
+    write_apic(APIC_ICR_LOW, FIELD_PUT(APIC_ICR_DEST_X2APIC, 0) | fixed);
+    write_apic(APIC_SELF_IPI, fixed);
+    hv_vp_counters(vp, &counters);
+    assert_int_equal(counters.apic.mmio, 0);
+    assert_int_equal(counters.apic.tpr, 1);
+    assert_int_equal(counters.apic.eoi, 1);
+    assert_int_equal(counters.apic.ipis, 2);
+    assert_int_equal(counters.apic.self_ipis, 3);
+    assert_int_equal(counters.events.interrupts, 1); /* the next one waits for this one's EOI */
+    assert_int_equal(counters.emulated, 0);
+}
+
+/* mov [0fee00080h], eax; mov eax, [0fee000b0h] */
+static void apic_memory_accesses_are_counted(void **state)
+{
+    static const uint8_t code[] = {0xa3, 0x80, 0, 0xe0, 0xfe, 0xa1, 0xb0, 0, 0xe0, 0xfe};
+    struct hv_vp_counters counters;
+
+    (void)state;
+    memcpy(ram + CODE, code, sizeof(code));
+    set(HV_REG_RAX, 0x30);
+    FAKE_GUEST({.reason = EXIT_REASON_EPT_VIOLATION, .qualification = QUAL_EPT_WRITE, .gpa = 0xfee00080},
+               {.reason = EXIT_REASON_EPT_VIOLATION, .qualification = QUAL_EPT_READ, .gpa = 0xfee000b0},
+               {.reason = EXIT_REASON_EPT_VIOLATION, .qualification = QUAL_EPT_WRITE, .gpa = UNMAPPED});
+    run();
+    assert_int_equal(get(HV_REG_RIP), CODE + sizeof(code));
+    assert_int_equal(get(HV_REG_CR8), 3);
+    hv_vp_counters(vp, &counters);
+    assert_int_equal(counters.apic.mmio, 2);
+    assert_int_equal(counters.apic.tpr, 1);
+    assert_int_equal(counters.apic.eoi, 1);
+    assert_int_equal(counters.emulated, 2);
+    assert_int_equal(counters.exits[HV_EXIT_MEMORY], 3);
+    assert_int_equal(counters.to_client[HV_EXIT_MEMORY], 1);
 }
 
 /* ------------------------------------------------------------------------------ cancelling */
@@ -1119,6 +1192,8 @@ int main(void)
         RUN_TEST(exits_are_counted),
         RUN_TEST(runs_are_timed),
         RUN_TEST(events_are_counted),
+        APIC_TEST(x2apic_accesses_are_counted),
+        APIC_TEST(apic_memory_accesses_are_counted),
         RUN_TEST(cancelled_before_the_run),
         RUN_TEST(cancelled_in_the_run),
         RUN_TEST(a_running_vp_is_busy),
