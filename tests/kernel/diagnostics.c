@@ -51,3 +51,34 @@ TEST(diagnostics_triple_fault, "diagnostics: what led to a triple fault")
     EXPECT_EQ(fault.Vectors[0].Vector, 6);
     EXPECT_EQ(fault.Vectors[1].Vector, 13);
 }
+
+static const WHVX_EXIT_COUNTER *named(const WHVX_EXIT_COUNTER *counters, UINT32 count, const char *name)
+{
+    for (UINT32 i = 0; i < count; i++)
+        if (strcmp(counters[i].Name, name) == 0)
+            return &counters[i];
+    return NULL;
+}
+
+TEST(diagnostics_exits, "diagnostics: exits are counted, those that ended a run too, and time")
+{
+    WHVX_EXIT_COUNTER counters[WHVX_EXIT_COUNTERS_MAX];
+    WHV_PROCESSOR_RUNTIME_COUNTERS before = {0}, after = {0};
+    const WHVX_EXIT_COUNTER *halt;
+    UINT32 count = 0;
+    VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
+
+    EXPECT_OK(
+        WHvGetVirtualProcessorCounters(vm.partition, 0, WHvProcessorCounterSetRuntime, &before, sizeof(before), NULL));
+    EXPECT_EQ(before.TotalRuntime100ns, 0);
+    EXPECT_END(&vm);
+    REQUIRE(EXPECT_OK(WHvxGetExitCounters(vm.partition, 0, counters, COUNT(counters), &count)));
+    halt = named(counters, count, "X64Halt");
+    REQUIRE(EXPECT(halt != NULL));
+    EXPECT_EQ(halt->Exits, 1);
+    EXPECT_EQ(halt->Returns, 1);
+    EXPECT_OK(
+        WHvGetVirtualProcessorCounters(vm.partition, 0, WHvProcessorCounterSetRuntime, &after, sizeof(after), NULL));
+    EXPECT(after.TotalRuntime100ns > 0);
+    EXPECT_EQ(after.HypervisorRuntime100ns, 0);
+}
