@@ -549,11 +549,8 @@ static void exits_are_counted(void **state)
 
 static void take_a_while(uint64_t gpr[16])
 {
-    uint64_t end = cpu_tsc() + A_WHILE;
-
     (void)gpr;
-    while (cpu_tsc() < end)
-        ;
+    fake_set_tsc(cpu_tsc() + A_WHILE);
 }
 
 static uint64_t to_100ns(uint64_t ticks)
@@ -563,10 +560,11 @@ static uint64_t to_100ns(uint64_t ticks)
 
 static void runs_are_timed(void **state)
 {
-    uint64_t begin = cpu_tsc();
+    const uint64_t begin = 1ull << 40;
     struct hv_vp_counters counters;
 
     (void)state;
+    fake_set_tsc(begin);
     hv_vp_counters(vp, &counters);
     assert_int_equal(counters.run_100ns, 0);
     FAKE_GUEST({.run = take_a_while, .reason = EXIT_REASON_HLT, .length = 1});
