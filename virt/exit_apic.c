@@ -255,13 +255,14 @@ enum exit_outcome exit_apic_write(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_HANDLED;
 }
 
+/* More EOIs may exit than those of level-triggered interrupts. */
 enum exit_outcome exit_apic_eoi_done(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct lapic_effect effect = {.bits = LAPIC_EFFECT_EOI, .vector = exit->apic.vector};
 
     vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
     vp->counters.apic.eoi++;
-    if (!(lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED))
+    if (lapic_is_level(&vp->lapic, exit->apic.vector) && !(lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED))
         irq_apply(vp, &effect);
     return EXIT_HANDLED;
 }

@@ -185,6 +185,7 @@ static void move_tsc(struct hv_vp *vp, uint64_t by)
 {
     vp->vcpu->tsc_offset += by;
     vp->tsc_adjust += by;
+    vp->todo |= VP_TODO_TIMER; /* a deadline of the local APIC's is one of this TSC */
     vcpu_changed(vp->vcpu, VCPU_TSC);
 }
 

@@ -16,12 +16,13 @@ static bool hardware_delivers(const struct hv_vp *vp)
 
 /* ------------------------------------------------------------------------- taking interrupts in */
 
-static void set_eoi_exit(struct hv_vp *vp, uint8_t vector, bool is_level)
+/* The client hears of the EOIs that TMR says. */
+static void set_eoi_exit(struct hv_vp *vp, uint8_t vector)
 {
     struct vcpu *v = vp->vcpu;
     uint64_t bit = BIT64(vector % 64), *word = &v->eoi_exit[vector / 64];
 
-    if (!(*word & bit) == !is_level)
+    if (!(*word & bit) == !lapic_is_level(&vp->lapic, vector))
         return;
     *word ^= bit;
     vcpu_changed(v, VCPU_EOI_EXIT);
@@ -39,7 +40,7 @@ static void accept(struct hv_vp *vp, uint8_t vector, bool is_level)
 
     lapic_accept(&vp->lapic, vector, is_level, &effect);
     if (hardware_delivers(vp)) {
-        set_eoi_exit(vp, vector, is_level);
+        set_eoi_exit(vp, vector);
         vp->counters.events.interrupts += is_new && effect.bits & LAPIC_EFFECT_PRIORITY;
     }
     irq_apply(vp, &effect);
@@ -207,14 +208,17 @@ static void choose_interrupt(struct hv_vp *vp)
     vp_count_event(vp);
 }
 
+/* Neither a disabled APIC nor hardware that delivers has a window to wait for, or a threshold, which entries check. */
 static void choose(struct hv_vp *vp)
 {
     choose_nmi(vp);
-    if (vp->has_apic && lapic_is_enabled(&vp->lapic)) {
+    if (vp->has_apic && lapic_is_enabled(&vp->lapic) && !hardware_delivers(vp)) {
+        choose_interrupt(vp);
+    } else {
+        vp->wanted.interrupt_window = false;
+        vp->wanted.tpr_threshold = 0;
         if (hardware_delivers(vp))
             tell_hardware(vp);
-        else
-            choose_interrupt(vp);
     }
     run_apply_windows(vp);
 }
@@ -273,11 +277,11 @@ void irq_poll_timer(struct hv_vp *vp)
 
     if (!vp->has_apic || !(l->timer_tsc || l->timer_due_ns))
         return;
-    vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, lapic_get(l, APIC_LVT_TIMER));
+    vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, l->timer_lvt);
     is_new = !is_requested(vp, vector);
     if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? guest_tsc(vp) : 0, &effect)) {
         if (hardware_delivers(vp)) {
-            set_eoi_exit(vp, vector, false);
+            set_eoi_exit(vp, vector);
             vp->counters.events.interrupts += is_new;
         }
         vp->todo |= VP_TODO_INTERRUPTS | VP_TODO_TIMER;
@@ -301,6 +305,9 @@ static void set_host_timer(uint64_t ticks)
     hv_host_timer(ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks));
 }
 
+/* A guest that has its timer fire more often than this would do nothing but exit. */
+#define MIN_PERIOD_NS 10000u
+
 static void set_timer(struct hv_vp *vp)
 {
     uint64_t ticks = ticks_to_timer(vp);
@@ -308,6 +315,7 @@ static void set_timer(struct hv_vp *vp)
     if (!ticks) {
         irq_poll_timer(vp);
         ticks = ticks_to_timer(vp);
+        ticks = HV_MAX(ticks, ns_to_tsc(MIN_PERIOD_NS));
     }
     if (backend()->run_deadline() == HV_OK)
         set_deadline(vp, ticks);
@@ -357,10 +365,25 @@ bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit)
     return true;
 }
 
+/* An event of the client's. One that the guest masks waits. */
+static bool client_wakes(const struct hv_vp *vp)
+{
+    struct vcpu *v = vp->vcpu;
+
+    if (v->event & HV_PENDING_INT_VALID)
+        return true;
+    if (!(vp->pending_event[0] & HV_PENDING_EVENT_VALID))
+        return false;
+    vcpu_need(v, VCPU_RFLAGS);
+    return FIELD_GET(HV_PENDING_EVENT_TYPE, vp->pending_event[0]) != HV_EVENT_TYPE_EXT_INT || v->rflags & RFLAGS_IF;
+}
+
 bool irq_wakes(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
 
+    if (client_wakes(vp))
+        return true;
     if (vp->nmi_pending) {
         vcpu_need(v, VCPU_INTR);
         if (!v->nmi_masked)
@@ -448,14 +471,14 @@ static bool is_addressed(const struct hv_vp *vp, const struct message *m)
 }
 
 /* Among those addressed the turn goes round: no task priority is looked at, as in today's CPUs (SDM 3A 10.6.2.4). */
-static void deliver_lowest(struct hv_partition *p, const struct message *m)
+static void deliver_lowest(struct hv_partition *p, const struct message *m, const struct hv_vp *but)
 {
     uint32_t turn = __atomic_fetch_add(&p->lowest_turn, 1, __ATOMIC_RELAXED);
 
     for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
         struct hv_vp *to = vp_at(p, (turn + i) % HV_MAX_VPS);
 
-        if (to && is_addressed(to, m)) {
+        if (to && to != but && is_addressed(to, m)) {
             __atomic_store_n(&p->lowest_turn, to->index + 1, __ATOMIC_RELAXED);
             deliver(to, m);
             return;
@@ -466,7 +489,7 @@ static void deliver_lowest(struct hv_partition *p, const struct message *m)
 static void send(struct hv_partition *p, const struct message *m, const struct hv_vp *but)
 {
     if (m->mode == APIC_MODE_LOWEST) {
-        deliver_lowest(p, m);
+        deliver_lowest(p, m, but);
         return;
     }
     for (uint32_t i = 0; i < p->properties.processor_count; i++) {

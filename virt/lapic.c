@@ -79,6 +79,11 @@ int lapic_highest_isr(const struct lapic *l)
     return highest(l, APIC_ISR);
 }
 
+bool lapic_is_level(const struct lapic *l, uint8_t vector)
+{
+    return test_vector(l, APIC_TMR, vector);
+}
+
 /* SDM 3A 10.8.3.1; with equal classes, as the hardware's virtualization does (SDM 3C 30.1.3) */
 static uint32_t read_ppr(const struct lapic *l, uint64_t now_ns)
 {
@@ -143,7 +148,7 @@ int lapic_eoi(struct lapic *l, struct lapic_effect *effect)
     clear_vector(l, APIC_ISR, (uint8_t)vector);
     lapic_update_ppr(l);
     effect->bits |= LAPIC_EFFECT_PRIORITY;
-    if (test_vector(l, APIC_TMR, (uint8_t)vector) && !(lapic_get(l, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED)) {
+    if (lapic_is_level(l, (uint8_t)vector) && !(lapic_get(l, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED)) {
         effect->bits |= LAPIC_EFFECT_EOI;
         effect->vector = (uint8_t)vector;
     }

@@ -120,6 +120,9 @@ int lapic_next(struct lapic *l);
 int lapic_highest_irr(const struct lapic *l);
 int lapic_highest_isr(const struct lapic *l);
 
+/* The trigger mode that it was last requested with, by TMR. */
+bool lapic_is_level(const struct lapic *l, uint8_t vector);
+
 /* Its delivery: IRR to ISR. */
 void lapic_deliver(struct lapic *l, uint8_t vector);
 

@@ -65,18 +65,60 @@ static void sleep_until_request(struct hv_vp *vp)
     __atomic_store_n(&vp->shared.waiting, 0, __ATOMIC_RELAXED);
 }
 
-/* Until the VP may run. False: a cancel came first. */
-static bool settle(struct hv_vp *vp)
+/* Which of the notifications that the client has asked for could be given now? */
+static uint64_t open_windows(const struct hv_vp *vp)
+{
+    uint64_t priority = FIELD_GET(HV_NOTIFY_PRIORITY, vp->notifications);
+    struct vcpu *v = vp->vcpu;
+
+    vcpu_need(v, VCPU_RFLAGS | VCPU_CR8 | VCPU_INTR);
+    if (vp->notifications & HV_NOTIFY_NMI && !v->nmi_masked)
+        return HV_NOTIFY_NMI;
+    if (vp->notifications & HV_NOTIFY_INTERRUPT && v->rflags & RFLAGS_IF && (!priority || v->cr8 < priority))
+        return HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY;
+    return 0;
+}
+
+/*
+ * A halted VP is not entered, and no window's exit would come: a client that waits for one, to wake the VP by an event,
+ * hears of it here. The VP stays halted.
+ */
+static bool notify_halted(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint64_t open;
+
+    if (vp->activity != HV_ACTIVITY_HALT_SUSPEND || !vp->notifications)
+        return false;
+    vp_pin(vp);
+    open = open_windows(vp);
+    if (open) {
+        vp->notifications &= ~open;
+        run_apply_windows(vp);
+        exit->reason = HV_EXIT_WINDOW;
+        exit->instruction_length = 0;
+        exit->window.nmi = open & HV_NOTIFY_NMI;
+        exit_fill_context(vp, exit);
+    }
+    vp_unpin(vp);
+    return open;
+}
+
+/* Until the VP may run. False: the client has to hear of something first. */
+static bool settle(struct hv_vp *vp, struct hv_exit *exit)
 {
     for (;;) {
         uint32_t requests = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 
-        if (requests & VP_REQUEST_CANCEL)
+        if (take_cancel(vp)) {
+            cancel_before_entry(vp, exit);
             return false;
+        }
         if (requests & VP_REQUEST_RESTART || vp->activity)
             look_at_requests(vp);
         if (!vp->activity)
             return true;
+        if (notify_halted(vp, exit))
+            return false;
         sleep_until_request(vp);
     }
 }
@@ -199,8 +241,9 @@ void run_prepare(struct hv_vp *vp)
     }
     if (vp->notifications || c->interrupt_window || c->nmi_window || c->tpr_threshold)
         run_apply_windows(vp);
-    if (vp->has_apic && vp->vcpu->last_cpu != hv_host_cpu_id())
-        vp->todo |= VP_TODO_TIMER; /* each CPU counts for itself */
+    /* each CPU counts for itself; and a client may have moved the guest's TSC */
+    if (vp->has_apic && (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc))
+        vp->todo |= VP_TODO_TIMER;
 }
 
 /* ------------------------------------------------------------------------------------ THE loop */
@@ -294,11 +337,8 @@ static void run(struct hv_vp *vp, struct hv_exit *exit)
     enum run_step step;
 
     do {
-        if (!settle(vp)) {
-            take_cancel(vp);
-            cancel_before_entry(vp, exit);
+        if (!settle(vp, exit))
             return;
-        }
         step = run_pinned(vp, exit);
         if (step == STEP_YIELD)
             hv_host_yield();
