@@ -187,7 +187,8 @@ void run_apply_windows(struct hv_vp *vp)
     vcpu_need(v, VCPU_CR8);
     blocked = wanted && priority != 0 && v->cr8 >= priority;
     new.interrupt_window = (wanted && !blocked) || vp->wanted.interrupt_window || is_ext_int_pending(vp);
-    new.tpr_threshold = HV_MAX(blocked ? (uint8_t)priority : 0, vp->wanted.tpr_threshold);
+    /* entries refuse one above CR8; for whom CR8 has fallen below already, the next interrupt is chosen anew */
+    new.tpr_threshold = (uint8_t)HV_MAX(blocked ? priority : 0, HV_MIN(vp->wanted.tpr_threshold, v->cr8));
     new.nmi_window = vp->notifications &HV_NOTIFY_NMI || vp->wanted.nmi_window;
     if (new.interrupt_window != v->controls.interrupt_window || new.tpr_threshold != v->controls.tpr_threshold ||
         new.nmi_window != v->controls.nmi_window) {

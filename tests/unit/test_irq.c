@@ -334,6 +334,9 @@ static void an_interrupt_below_the_task_priority(void **state)
 /* The CPU would refuse a threshold above the task priority. */
 static void the_client_lowers_the_task_priority(void **state)
 {
+    struct hv_audit_finding finding;
+    bool broken;
+
     (void)state;
     set(HV_REG_CR8, 5);
     send_fixed(0x51);
@@ -341,6 +344,8 @@ static void the_client_lowers_the_task_priority(void **state)
     run_to(HV_EXIT_IO);
     assert_seen(0, 0, false, false, 5);
     set(HV_REG_CR8, 4);
+    assert_int_equal(hv_vp_audit(vp, &broken, &finding), HV_OK);
+    assert_false(broken);
     GUEST(LOOK_AND_STOP);
     run_to(HV_EXIT_IO);
     assert_seen(0, EXTERNAL(0x51), false, false, 0);
@@ -405,6 +410,12 @@ static void send_nmi(uint64_t gpr[16])
     send(APIC_MODE_NMI, 0, 0, false);
 }
 
+static void send_51(uint64_t gpr[16])
+{
+    look(gpr);
+    send_fixed(0x51);
+}
+
 static void return_from_nmi(uint64_t gpr[16])
 {
     look(gpr);
@@ -417,12 +428,13 @@ static void nmis(void **state)
     (void)state;
     send(APIC_MODE_NMI, 0, 0, false);
     send_fixed(0x41);
-    GUEST({.run = send_nmi, .reason = EXIT_REASON_INTR_WINDOW},
+    GUEST({.run = send_nmi, .reason = EXIT_REASON_INTR_WINDOW}, {.run = send_51, .reason = EXIT_REASON_EXTERNAL_INTR},
           {.run = return_from_nmi, .reason = EXIT_REASON_NMI_WINDOW}, LOOK_AND_STOP);
     run_to(HV_EXIT_IO);
     assert_seen(0, NMI, true, false, 0);
     assert_seen(1, EXTERNAL(0x41), false, true, 0);
-    assert_seen(2, NMI, false, false, 0);
+    assert_seen(2, EXTERNAL(0x51), false, true, 0);
+    assert_seen(3, NMI, false, false, 0);
 }
 
 static void interrupts_that_are_none(void **state)
@@ -551,7 +563,15 @@ static void the_cpu_delivers(void **state)
     fake_vmx_forget();
     run_to(HV_EXIT_IO);
     assert_int_equal(fake_vmx_reads(VMCS_GUEST_INTR_STATUS), 0);
+    send_fixed(0x31); /* not the highest */
+    GUEST({.run = look_at_status, .reason = EXIT_REASON_IO, .length = 1});
+    run_to(HV_EXIT_IO);
+    assert_int_equal(fake_vmx_reads(VMCS_GUEST_INTR_STATUS), 1);
     assert_int_equal(fake_vmx_writes(VMCS_GUEST_INTR_STATUS), 0);
+    send_fixed(0x71);
+    GUEST({.run = look_at_status, .reason = EXIT_REASON_IO, .length = 1});
+    run_to(HV_EXIT_IO);
+    assert_int_equal(status_then, 0x6171);
 }
 
 static bool eoi_exits(uint8_t vector)
@@ -586,6 +606,9 @@ static void eois_that_the_cpu_does(void **state)
     send(APIC_MODE_FIXED, 0, 0x9a, true);
     set_apic(APIC_SVR, APIC_SVR_ENABLE | APIC_SVR_EOI_SUPPRESSED | 0xff);
     FAKE_GUEST({.reason = EXIT_REASON_VIRTUAL_EOI, .qualification = 0x9a}, STOP); /* the client does not hear of it */
+    run_to(HV_EXIT_IO);
+    set_apic(APIC_SVR, APIC_SVR_ENABLE | 0xff);
+    FAKE_GUEST({.reason = EXIT_REASON_VIRTUAL_EOI, .qualification = 0x9b}, STOP); /* nor of an edge's */
     run_to(HV_EXIT_IO);
 }
 
@@ -738,6 +761,10 @@ static void the_client_wakes_a_halted_vp(void **state)
     GUEST(LOOK_AND_STOP);
     run_to(HV_EXIT_IO);
     assert_seen(0, EXTERNAL(0x32), false, false, 0);
+    set(HV_REG_RFLAGS, RFLAGS_FIXED);
+    set_ext_int(0x33);
+    GUEST(HALT);
+    run_to(HV_EXIT_CANCELED); /* masked */
 }
 
 /* No entry, no window: but a halted VP takes interrupts, and the client wants to know when. */
@@ -790,13 +817,14 @@ static void start_other(const volatile uint32_t *word, uint32_t expected)
 {
     (void)word, (void)expected;
     assert_int_equal(fake_vmx_counts.entries, 0);
-    if (++waits == 1) {
+    if (++waits == 1)
         send(APIC_MODE_FIXED, 1, 0x41, false); /* does not start it */
-    } else {
+    if (waits == 2) {
         send(APIC_MODE_STARTUP, 1, 0x99, false); /* taken back by the INIT */
         send(APIC_MODE_INIT, 1, 0, false);
-        send(APIC_MODE_STARTUP, 1, 0x12, false);
     }
+    if (waits == 3)
+        send(APIC_MODE_STARTUP, 1, 0x12, false);
 }
 
 static void other_processors_wait_to_be_started(void **state)
@@ -809,7 +837,7 @@ static void other_processors_wait_to_be_started(void **state)
     GUEST(LOOK_AND_STOP);
     exit = run_other();
     assert_reason(&exit, HV_EXIT_IO);
-    assert_int_equal(waits, 2);
+    assert_int_equal(waits, 3);
     assert_int_equal(exit.vp.rip, 0);
     assert_int_equal(exit.vp.cs.selector, 0x1200);
     assert_int_equal(exit.vp.cs.base, 0x12000);
@@ -839,9 +867,10 @@ static void started_by_the_guest(void **state)
     assert_int_equal(exit.vp.cs.base, 0x9f000);
 }
 
-static void init_other(uint64_t gpr[16])
+static void send_init(uint64_t gpr[16])
 {
     (void)gpr;
+    send_fixed(0x43);
     send(APIC_MODE_INIT, 0, 0, false);
 }
 
@@ -852,9 +881,11 @@ static void init_of_the_bootstrap_processor(void **state)
 
     (void)state;
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
+    set(HV_REG_INTERRUPT_STATE, HV_INT_STATE_NMI_MASKED);
     send_fixed(0x41);
     send(APIC_MODE_FIXED, 0, 0x42, true);
-    GUEST({.run = init_other, .reason = EXIT_REASON_EXTERNAL_INTR}, LOOK_AND_STOP);
+    send(APIC_MODE_NMI, 0, 0, false);
+    GUEST({.run = send_init, .reason = EXIT_REASON_EXTERNAL_INTR}, LOOK_AND_STOP);
     exit = run();
     assert_reason(&exit, HV_EXIT_IO);
     assert_int_equal(exit.vp.rip, 0xfff0);
@@ -863,6 +894,11 @@ static void init_of_the_bootstrap_processor(void **state)
     assert_int_equal(get_apic(APIC_SVR), 0xff);
     assert_int_equal(get_apic(APIC_IRR + 0x20), 0);
     assert_true(get(HV_REG_APIC_BASE) & APIC_BASE_EXTD);
+    set_apic(APIC_SVR, APIC_SVR_ENABLE | 0xff); /* what was in the inbox must not come now */
+    set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    GUEST(LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_seen(0, 0, false, false, 0);
 }
 
 /* ----------------------------------------------------------------- registers: MSRs, and memory */
