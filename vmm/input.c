@@ -14,6 +14,14 @@ static void end_all(const struct input *input)
         guest_end(&input->guests[i], MACHINE_USER, 0);
 }
 
+static void show_processors(const struct input *input)
+{
+    const struct guest *guest = &input->guests[input->chosen];
+
+    for (uint32_t i = 0; i < guest->processor_count; i++)
+        processor_show(&guest->processors[i]);
+}
+
 /* What does not fit is lost, as on a line without flow control. */
 static void enqueue(struct input *input, uint8_t byte)
 {
@@ -26,6 +34,8 @@ static void take_escaped(struct input *input, uint8_t byte)
 {
     if (byte == 'x' || byte == 'X')
         end_all(input);
+    else if (byte == 'i' || byte == 'I')
+        show_processors(input);
     else if (byte == CTRL_A)
         enqueue(input, byte);
     else if (byte >= '1' && byte < '1' + input->guest_count)

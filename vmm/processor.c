@@ -194,10 +194,69 @@ static void on_eoi(struct processor *p)
     ioapic_eoi(p->guest->ioapic, (uint8_t)p->exit.ApicEoi.InterruptVector);
 }
 
-/* The machine has ended, which the loop sees; or somebody woke it for nothing. */
+/* Of 256 bits in the APIC's page those that are set: "236 48". */
+static void print_vectors(const char *name, const uint8_t *registers)
+{
+    system_print("  %s", name);
+    for (uint32_t vector = 256; vector-- > 0;)
+        if (registers[vector / 32 * 16 + vector / 8 % 4] >> vector % 8 & 1)
+            system_print(" %u", vector);
+}
+
+#define APIC_TPR 0x80
+#define APIC_ISR 0x100
+#define APIC_IRR 0x200
+
+static void print_apic(const struct processor *p)
+{
+    uint8_t page[4096];
+    UINT32 written = 0;
+
+    if (FAILED(WHvGetVirtualProcessorInterruptControllerState2(p->guest->partition, p->index, page, sizeof(page),
+                                                               &written)))
+        return;
+    system_print("vmm: TPR 0x%x", page[APIC_TPR]);
+    print_vectors("ISR", page + APIC_ISR);
+    print_vectors("IRR", page + APIC_IRR);
+    system_print("\n");
+}
+
+/* The bytes at RIP, as far as its page goes. */
+static void print_code(const struct processor *p, uint64_t rip)
+{
+    const WHV_ACCESS_GPA_CONTROLS controls = {.CacheType = WHvCacheTypeWriteBack};
+    UINT32 size = 16 - (UINT32)(rip & 15);
+    WHV_TRANSLATE_GVA_RESULT result;
+    WHV_GUEST_PHYSICAL_ADDRESS gpa;
+    UINT8 bytes[16];
+
+    if (SUCCEEDED(WHvTranslateGva(p->guest->partition, p->index, rip, WHvTranslateGvaFlagPrivilegeExempt, &result,
+                                  &gpa)) &&
+        result.ResultCode == WHvTranslateGvaResultSuccess &&
+        SUCCEEDED(WHvReadGpaRange(p->guest->partition, p->index, gpa, controls, bytes, size)))
+        print_instruction(bytes, size);
+}
+
+static void print_state(const struct processor *p)
+{
+    static const WHV_REGISTER_NAME names[] = {WHvX64RegisterRip, WHvX64RegisterRflags, WHvX64RegisterRsp,
+                                              WHvX64RegisterCr3, WHvRegisterInternalActivityState};
+    WHV_REGISTER_VALUE v[COUNT(names)];
+
+    if (FAILED(WHvGetVirtualProcessorRegisters(p->guest->partition, p->index, names, COUNT(names), v)))
+        return;
+    SAY(p, "RIP 0x%llx, RFLAGS 0x%llx, RSP 0x%llx, CR3 0x%llx, activity %llu", (unsigned long long)v[0].Reg64,
+        (unsigned long long)v[1].Reg64, (unsigned long long)v[2].Reg64, (unsigned long long)v[3].Reg64,
+        (unsigned long long)v[4].Reg64);
+    print_code(p, v[0].Reg64);
+    print_apic(p);
+}
+
+/* The machine has ended, which the loop sees; or somebody wants to know how it stands. */
 static void on_canceled(struct processor *p)
 {
-    (void)p;
+    if (__atomic_exchange_n(&p->is_asked, 0, __ATOMIC_RELAXED))
+        print_state(p);
 }
 
 static void on_triple_fault(struct processor *p)
@@ -277,6 +336,12 @@ static void on_exit(struct processor *p)
     SAY(p, "exit %s (0x%x), RIP 0x%llx, is nothing this VMM asked for",
         i < COUNT(reasons) ? reasons[i].name : "unknown", p->exit.ExitReason, (unsigned long long)rip_of(p));
     give_up(p);
+}
+
+void processor_show(struct processor *processor)
+{
+    __atomic_store_n(&processor->is_asked, 1, __ATOMIC_RELAXED);
+    (void)WHvCancelRunVirtualProcessor(processor->guest->partition, processor->index, 0);
 }
 
 void processor_run(void *arg)

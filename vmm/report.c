@@ -32,7 +32,7 @@ void report_begin(const struct options *options, const struct guest *first)
                  (unsigned long long)(options->memory / MEMORY_MIB),
                  first->entry.version[0] ? first->entry.version : "a kernel that tells no version",
                  options->cmdline[0] ? options->cmdline : "(empty)");
-    system_print("vmm: Ctrl-A x ends the run\n");
+    system_print("vmm: Ctrl-A x ends the run, Ctrl-A i shows the processors\n");
 }
 
 /* "12.345", of nanoseconds. */

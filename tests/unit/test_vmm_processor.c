@@ -67,9 +67,30 @@ HRESULT WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE partition, UINT32 i
 {
     (void)partition;
     (void)index;
-    (void)names;
-    (void)count;
-    (void)values;
+    for (UINT32 i = 0; i < count; i++)
+        values[i] = (WHV_REGISTER_VALUE){.Reg64 = names[i] == WHvX64RegisterRip ? 0x1ff8 : 0};
+    return S_OK;
+}
+
+HRESULT WHvReadGpaRange(WHV_PARTITION_HANDLE partition, UINT32 index, WHV_GUEST_PHYSICAL_ADDRESS gpa,
+                        WHV_ACCESS_GPA_CONTROLS controls, VOID *data, UINT32 size)
+{
+    (void)partition, (void)index, (void)controls;
+    assert_int_equal(gpa, 0x1ff8);
+    assert_int_equal(size, 8); /* not into the next page */
+    memset(data, 0x90, size);
+    return S_OK;
+}
+
+/* vector 49 in service, 236 requested */
+HRESULT WHvGetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HANDLE partition, UINT32 index, VOID *state,
+                                                        UINT32 size, UINT32 *written)
+{
+    (void)partition, (void)index;
+    memset(state, 0, size);
+    ((UINT8 *)state)[0x110 + 2] = 1 << 1;
+    ((UINT8 *)state)[0x270 + 1] = 1 << 4;
+    *written = size;
     return S_OK;
 }
 
@@ -403,6 +424,21 @@ static void ends(void **state)
     }
 }
 
+static void shown(void **state)
+{
+    (void)state;
+    processor_show(&processor);
+    assert_int_equal(canceled, 1);
+    add_exit(WHvRunVpExitReasonCanceled);
+    add_exit(WHvRunVpExitReasonCanceled); /* asked once, shown once */
+    add_exit(WHvRunVpExitReasonX64Halt);
+    processor_run(&processor);
+    assert_non_null(strstr(fake_system.printed, "RIP 0x1ff8"));
+    assert_non_null(strstr(fake_system.printed, "instruction: 90 90 90 90 90 90 90 90\n"));
+    assert_non_null(strstr(fake_system.printed, "ISR 49  IRR 236\n"));
+    assert_null(strstr(strstr(fake_system.printed, "ISR 49") + 1, "ISR 49"));
+}
+
 static void run_fails(void **state)
 {
     (void)state;
@@ -415,7 +451,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(port_reads),         TEST(port_without_device), TEST(port_writes), TEST(emulated), TEST(emulation_fails),
-        TEST(fetch_from_nowhere), TEST(memory_callback),     TEST(eoi),         TEST(ends),     TEST(run_fails),
+        TEST(fetch_from_nowhere), TEST(memory_callback),     TEST(eoi),         TEST(shown),    TEST(ends),
+        TEST(run_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

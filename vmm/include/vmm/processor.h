@@ -17,6 +17,7 @@ struct processor {
     struct guest *guest;
     uint32_t index;
     bool is_created;
+    uint32_t is_asked; /* atomic: processor_show was called */
     struct system_thread *thread;
     WHV_EMULATOR_HANDLE emulator;
 };
@@ -30,5 +31,8 @@ bool processor_set_entry(struct processor *processor, const struct loader_entry 
 
 /* A thread's function, with a struct processor: runs until the machine has ended. */
 void processor_run(void *arg);
+
+/* Has it print its registers and interrupts soon. Any thread. */
+void processor_show(struct processor *processor);
 
 #endif
