@@ -253,7 +253,7 @@ uint64_t features_host_xsave(void)
     uint64_t words[BANKS];
 
     find_host(words);
-    return words[XSAVE];
+    return cpu_facts()->avoid & HV_AVOID_XSAVEC ? words[XSAVE] & ~HV_XSAVE_XSAVEC : words[XSAVE];
 }
 
 /* ---------------------------------------------------------------------------- banks to CPUID */

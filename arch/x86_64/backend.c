@@ -11,6 +11,7 @@ static struct hv_mutex backend_mutex; /* guards all below but reads of the chose
 static struct hv_platform platform = {.backend = "none", .reason = "not looked at yet"};
 static const struct hv_backend *chosen;
 static volatile bool probed;
+static uint32_t avoided; /* HV_AVOID_* */
 
 static uint32_t users;
 static uint32_t cpu_count;
@@ -39,7 +40,7 @@ struct backend_cpu *backend_cpu(void)
  */
 static void probe_locked(void)
 {
-    cpu_find_facts();
+    cpu_find_facts(avoided);
     for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
         if (!backends[i]->probe(&platform))
             continue;
@@ -63,6 +64,21 @@ const struct hv_platform *backend_probe(void)
     }
     hv_mutex_unlock(&backend_mutex);
     return &platform;
+}
+
+enum hv_status hv_platform_avoid(uint32_t features)
+{
+    enum hv_status st = HV_E_STATE;
+
+    if (features & ~(HV_AVOID_INTERRUPT_DELIVERY | HV_AVOID_XSAVEC))
+        return HV_E_INVALID;
+    hv_mutex_lock(&backend_mutex);
+    if (!probed) {
+        avoided = features;
+        st = HV_OK;
+    }
+    hv_mutex_unlock(&backend_mutex);
+    return st;
 }
 
 /* ---------------------------------------------------------------------------------- on and off */

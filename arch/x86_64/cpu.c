@@ -148,7 +148,7 @@ static void find_tsc_hz(void)
     facts.tsc_hz = facts.tsc_leaf_is_true ? told : measured ? measured : 1000000000ull;
 }
 
-void cpu_find_facts(void)
+void cpu_find_facts(uint32_t avoid)
 {
     struct hv_cpuid_output out;
 
@@ -163,6 +163,7 @@ void cpu_find_facts(void)
         facts.physical_bits = (uint8_t)(out.eax & 0xff);
         facts.linear_bits = (uint8_t)(out.eax >> 8 & 0xff);
     }
+    facts.avoid = avoid;
     facts.cr4_allowed = find_cr4_allowed();
     facts.efer_allowed = find_efer_allowed();
     find_xsave();

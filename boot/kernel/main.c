@@ -13,6 +13,8 @@
 #include "sched.h"
 #include "smp.h"
 #include "stack.h"
+#include <hv/base/bits.h>
+#include <hv/hv.h>
 #include <kernel/exit.h>
 #include <kernel/module.h>
 #include <kernel/print.h>
@@ -72,6 +74,34 @@ static void console_options(void)
 
     if (option_find("console", name, sizeof(name)))
         console_select(name);
+}
+
+/* avoid=WORD[,WORD]: what the machine has, but gets wrong. */
+static void avoid_options(void)
+{
+    static const struct {
+        const char *word;
+        uint32_t bit;
+    } known[] = {{"delivery", HV_AVOID_INTERRUPT_DELIVERY}, {"xsavec", HV_AVOID_XSAVEC}, {"nothing", 0}};
+    char words[64];
+    uint32_t bits = 0;
+
+    if (!option_find("avoid", words, sizeof(words)))
+        return;
+    for (char *word = words, *end; *word; word = *end ? end + 1 : end) {
+        size_t i = 0, length;
+
+        for (end = word; *end && *end != ',';)
+            end++;
+        length = (size_t)(end - word);
+        while (i < ARRAY_COUNT(known) && (strlen(known[i].word) != length || memcmp(known[i].word, word, length) != 0))
+            i++;
+        if (i < ARRAY_COUNT(known))
+            bits |= known[i].bit;
+        else
+            kprintf("barewhp: avoid=%s: ignored: there is no such word\n", word);
+    }
+    hv_platform_avoid(bits);
 }
 
 static void print_banner(void)
@@ -147,6 +177,7 @@ _Noreturn void kernel_main(const struct boot_info *loader)
     info_copy(loader);
     console_options();
     print_banner();
+    avoid_options();
     memory_init();
     acpi_init(&info);
     clock_init();

@@ -26,7 +26,7 @@ uint32_t vmx_apic_features(void)
         features |= VCPU_APIC_ACCESS;
     if (offers(CPU2_APIC_REGISTER_VIRT))
         features |= VCPU_APIC_REGISTERS;
-    if ((vmx_caps.cpu2 >> 32 & all) == all)
+    if ((vmx_caps.cpu2 >> 32 & all) == all && !(cpu_facts()->avoid & HV_AVOID_INTERRUPT_DELIVERY))
         features |= VCPU_APIC_DELIVERY;
     return features;
 }

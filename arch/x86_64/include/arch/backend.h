@@ -156,9 +156,10 @@ struct cpu_facts {
     uint64_t efer_allowed;
     uint64_t guest_physical_limit; /* one past the last guest-physical address */
     bool has_rdtscp;               /* RDTSCP and IA32_TSC_AUX */
+    uint32_t avoid;                /* HV_AVOID_*: what the host said is broken */
 };
 const struct cpu_facts *cpu_facts(void);
-void cpu_find_facts(void); /* backend.c, once */
+void cpu_find_facts(uint32_t avoid); /* backend.c, once; HV_AVOID_* */
 
 /* For the widest linear address that this CPU knows, whatever CR4.LA57 says: as the CPU checks values of MSRs. */
 static inline bool cpu_is_canonical(uint64_t address)
