@@ -31,7 +31,7 @@ boot() {
         GUEST_CMDLINE="console=ttyS0 panic=-1 $words" "$@" </dev/null >"$log" 2>&1
     status=$?
     # with several guests each line says whose it is
-    sed -E -n 's/^guest [0-9]+: ((not )?ok |1\.\.|#)/\1/; /^((not )?ok - |1\.\.[0-9]|# )/p' "$log"
+    sed -E -n 's/\r//g; s/^guest [0-9]+: ((not )?ok |1\.\.|#)/\1/; /^((not )?ok - |1\.\.[0-9]|# )/p' "$log"
 }
 
 run_check() {
