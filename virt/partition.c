@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Partitions: from their creation to their end. */
-#include "gpa.h"
 #include "partition.h"
+#include "gpa.h"
 
 const struct hv_platform *hv_platform(void)
 {

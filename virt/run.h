@@ -5,7 +5,7 @@
 
 #include "partition.h"
 
-void run_prepare(struct hv_vp *vp);             /* makes up for what a client changed since the last run; pinned */
+void run_prepare(struct hv_vp *vp);       /* makes up for what a client changed since the last run; pinned */
 void run_apply_windows(struct hv_vp *vp); /* which windows exit: by vp->notifications and vp->wanted; pinned */
 /* one entry, loaded; false: cancelled before it (and the request is still there) */
 bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit);
