@@ -1312,6 +1312,17 @@ static void cpuid_costs_nothing_more(void **state)
     assert_int_equal(counted.writes, 1);
 }
 
+/* A guest that waits for another VP: that one may need this CPU. */
+static void a_guest_that_spins(void **state)
+{
+    (void)state;
+    GUEST({.reason = EXIT_REASON_PAUSE, .length = 2}, STOP);
+    run_to(HV_EXIT_IO);
+    assert_true(fake_vmcs_get(VMCS_CPU2_CONTROLS) & CPU2_PAUSE_LOOP);
+    assert_int_equal(fake_counts().yields, 1);
+    assert_int_equal(get(HV_REG_RIP), CODE + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1363,6 +1374,7 @@ int main(void)
         NOTHING_TEST(a_cpu_without_the_page),
         IRQ_TEST(cpuid_costs_nothing_more),
         DELIVERY_TEST(cpuid_costs_nothing_more),
+        IRQ_TEST(a_guest_that_spins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
