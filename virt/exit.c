@@ -138,7 +138,7 @@ static enum exit_outcome exit_rdtsc(struct hv_vp *vp, struct hv_exit *exit)
 
     exit->rdtsc.tsc_aux = v->msr[VCPU_MSR_TSC_AUX];
     exit->rdtsc.virtual_offset = v->tsc_offset;
-    exit->rdtsc.tsc = cpu_tsc() + v->tsc_offset;
+    exit->rdtsc.tsc = vcpu_guest_tsc(v);
     exit->rdtsc.reference_time = vp_reference_time(vp->partition);
     return EXIT_TO_CLIENT;
 }

@@ -192,7 +192,7 @@ static void move_tsc(struct hv_vp *vp, uint64_t by)
 static bool read_tsc(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
 {
     (void)msr, (void)index;
-    *value = cpu_tsc() + vp->vcpu->tsc_offset;
+    *value = vcpu_guest_tsc(vp->vcpu);
     return true;
 }
 
@@ -200,7 +200,7 @@ static bool read_tsc(struct hv_vp *vp, const struct msr *msr, uint32_t index, ui
 static bool write_tsc(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
 {
     (void)msr, (void)index;
-    move_tsc(vp, value - (cpu_tsc() + vp->vcpu->tsc_offset));
+    move_tsc(vp, value - vcpu_guest_tsc(vp->vcpu));
     return true;
 }
 

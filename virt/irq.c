@@ -225,11 +225,6 @@ static void choose(struct hv_vp *vp)
 
 /* ----------------------------------------------------------------------------------- the timer */
 
-static uint64_t guest_tsc(const struct hv_vp *vp)
-{
-    return cpu_tsc() + vp->vcpu->tsc_offset;
-}
-
 /* Whole seconds apart from the rest: neither product overflows, for rates up to 16 GHz and times up to centuries. */
 static uint64_t ns_to_tsc(uint64_t ns)
 {
@@ -258,7 +253,7 @@ static uint64_t ticks_to_timer(const struct hv_vp *vp)
     if (!vp->has_apic)
         return UINT64_MAX;
     if (l->timer_tsc) {
-        now = guest_tsc(vp);
+        now = vcpu_guest_tsc(vp->vcpu);
         return l->timer_tsc > now ? l->timer_tsc - now : 0;
     }
     due = lapic_timer_due_ns(l);
@@ -279,7 +274,8 @@ void irq_poll_timer(struct hv_vp *vp)
         return;
     vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, l->timer_lvt);
     is_new = !is_requested(vp, vector);
-    if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? guest_tsc(vp) : 0, &effect)) {
+    if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? vcpu_guest_tsc(vp->vcpu) : 0,
+                         &effect)) {
         if (hardware_delivers(vp)) {
             set_eoi_exit(vp, vector);
             vp->counters.events.interrupts += is_new;
@@ -333,8 +329,11 @@ void irq_stop_timer(struct hv_vp *vp)
 
 uint64_t irq_wake_time(struct hv_vp *vp)
 {
-    uint64_t ticks = ticks_to_timer(vp);
+    uint64_t ticks;
 
+    vp_pin(vp); /* the guest's TSC is this CPU's, and what is added here */
+    ticks = ticks_to_timer(vp);
+    vp_unpin(vp);
     return ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks);
 }
 

@@ -23,6 +23,14 @@ enum hv_status hv_partition_create(struct hv_partition **out)
     return HV_OK;
 }
 
+/* VPs that begin now, or are created later, have TSCs in step: a guest that finds them apart does not use them. */
+static void start_tsc(struct hv_partition *p)
+{
+    hv_host_preempt_disable();
+    p->tsc_base = tsc_now();
+    hv_host_preempt_enable();
+}
+
 static enum hv_status setup_locked(struct hv_partition *p)
 {
     enum hv_status st;
@@ -44,6 +52,7 @@ static enum hv_status setup_locked(struct hv_partition *p)
     if (st != HV_OK)
         goto out_npt;
     p->time_base_ns = hv_host_time_ns();
+    start_tsc(p);
     p->is_set_up = true;
     return HV_OK;
 
@@ -72,6 +81,7 @@ static enum hv_status reset_locked(struct hv_partition *p)
         return HV_E_STATE;
     if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
+    start_tsc(p);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i] && p->vps[i]->vcpu)
             vp_reset(p->vps[i]);

@@ -33,6 +33,7 @@ struct hv_partition {
     /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
     struct hv_vp *volatile vps[HV_MAX_VPS];
     uint64_t time_base_ns; /* (c) hv_host_time_ns at set-up: reference time 0 */
+    uint64_t tsc_base;     /* (m) tsc_now at set-up or reset: all VPs start with this TSC as 0 */
     /*
      * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
      * for one there. Nobody reads or writes it. NULL, HV_HPA_NONE: not used.

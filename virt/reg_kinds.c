@@ -210,16 +210,19 @@ static bool set_xmm_control(struct hv_vp *vp, const struct reg *reg, uint32_t na
 
 /* -------------------------------------------------------------------------------- MSRs */
 
+/* Never fetched, so that nobody has pinned the caller: the TSC is that of a CPU. */
 static void get_tsc(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
 {
     (void)reg, (void)name;
-    reg_put_word(value, cpu_tsc() + vp->vcpu->tsc_offset);
+    reg_put_word(value, vcpu_guest_tsc(vp_pin(vp)));
+    vp_unpin(vp);
 }
 
 static bool set_tsc(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
 {
     (void)reg, (void)name;
-    vp->vcpu->tsc_offset = value->u64 - cpu_tsc();
+    vcpu_set_guest_tsc(vp_pin(vp), value->u64);
+    vp_unpin(vp);
     return true;
 }
 

@@ -55,6 +55,7 @@ void hv_vp_unref(struct hv_vp *vp)
 void vp_reset(struct hv_vp *vp)
 {
     vcpu_reset(vp->vcpu);
+    vp->vcpu->tsc_offset = 0 - vp->partition->tsc_base;
     vp->notifications = vp->run_deadline = 0;
     memset(vp->pending_event, 0, sizeof(vp->pending_event));
     vp->tsc_adjust = 0;

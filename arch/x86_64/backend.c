@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Choosing the backend, once, and turning it on and off on all CPUs. */
-#include <arch/backend.h>
+#include "tsc.h"
 #include <hv/base/lines.h>
 #include <hv/base/lock.h>
 #include <hv/base/log.h>
@@ -142,6 +142,7 @@ static enum hv_status turn_on(void)
             return st;
         }
     }
+    tsc_measure(cpu_count);
     return HV_OK;
 }
 

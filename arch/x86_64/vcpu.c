@@ -85,7 +85,6 @@ void vcpu_reset(struct vcpu *v)
     v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = 0;
     v->pat = PAT_RESET;
     memset(v->msr, 0, sizeof(v->msr));
-    v->tsc_offset = 0 - cpu_tsc();
     v->controls = (struct vcpu_controls){.hlt_exit = true};
     fpu_reset(v);
     vcpu_changed(v, VCPU_ALL);

@@ -178,7 +178,7 @@ void hv_vp_cancel(struct hv_vp *vp);
 
 /*
  * The following runs end with HV_EXIT_CANCELED when the TSC of the host reaches this value, even if no interrupt
- * arrives (VMX-preemption timer);
+ * arrives (VMX-preemption timer); where CPUs' TSCs differ, that of the CPU which the VP then runs on.
  * 0: no deadline. HV_E_UNSUPPORTED: this CPU has no such timer.
  */
 enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc);

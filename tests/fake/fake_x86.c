@@ -13,6 +13,7 @@ struct fake_x86_counts fake_x86_counts;
 
 static struct fake_x86 cpus[FAKE_MAX_CPUS];
 static uint64_t tsc;
+static int64_t skew[FAKE_MAX_CPUS];
 
 struct fake_x86 *fake_x86(uint32_t cpu)
 {
@@ -197,10 +198,19 @@ void fake_set_tsc(uint64_t value)
     tsc = value;
 }
 
+void fake_skew_tsc(uint32_t cpu, int64_t ahead)
+{
+    skew[cpu] = ahead;
+}
+
+void cpu_load_fence(void)
+{
+}
+
 uint64_t cpu_insn_rdtsc(void)
 {
     fake_x86_counts.tscs++;
-    return __atomic_fetch_add(&tsc, 100, __ATOMIC_RELAXED);
+    return __atomic_fetch_add(&tsc, 100, __ATOMIC_RELAXED) + (uint64_t)skew[fake_cpu()];
 }
 
 /* ------------------------------------------------------------- control and debug registers */
@@ -615,5 +625,6 @@ void fake_x86_reset(void)
     memcpy(leaves, default_leaves, sizeof(default_leaves));
     leaf_count = sizeof(default_leaves) / sizeof(default_leaves[0]);
     tsc = 1000000;
+    memset(skew, 0, sizeof(skew));
     fake_x86_counts = (struct fake_x86_counts){0};
 }

@@ -54,6 +54,7 @@ void fake_set_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t eax, uint32_t ebx,
 /* Moves on by 100 with each look at it. */
 #define FAKE_TSC_HZ 2000000000ull
 void fake_set_tsc(uint64_t tsc);
+void fake_skew_tsc(uint32_t cpu, int64_t ahead); /* from now on, this CPU's */
 
 /* instructions executed since fake_reset, on all CPUs */
 struct fake_x86_counts {

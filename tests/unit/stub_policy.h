@@ -86,6 +86,12 @@ uint64_t cpu_tsc(void)
     return stub_tsc;
 }
 
+uint64_t vcpu_guest_tsc(const struct vcpu *v)
+{
+    fake_require(fake_preempt_depth() > 0, "vcpu_guest_tsc: not pinned");
+    return stub_tsc + v->tsc_offset;
+}
+
 /* The hardware's values are those in the vcpu; fetching only says that they were wanted. */
 static void stub_fetch(struct vcpu *v, uint32_t groups)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMCS: which controls to use, its creation, and on which CPU it is current. */
+#include "../tsc.h"
 #include "vmx.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -273,6 +274,7 @@ static void clear_here(void *arg)
     struct backend_cpu *cpu = backend_cpu();
 
     vmx_vmclear(vmx->vmcs_pa);
+    tsc_leave(&vmx->v);
     if (cpu->current == &vmx->v)
         cpu->current = NULL;
     vmx->active_cpu = HV_CPU_NONE;
@@ -289,6 +291,7 @@ void vmx_acquire(struct vcpu *v)
     struct vmx_vcpu *vmx = to_vmx(v);
     struct backend_cpu *cpu = backend_cpu();
     uint64_t flags;
+    bool moves;
 
     if (cpu->current == v)
         return;
@@ -299,6 +302,7 @@ void vmx_acquire(struct vcpu *v)
         hv_host_irq_restore(flags);
         return;
     }
+    moves = vmx->active_cpu != HV_CPU_NONE;
     clear_anywhere(vmx);
     flags = hv_host_irq_save();
     vmx_vmptrld(vmx->vmcs_pa);
@@ -306,6 +310,8 @@ void vmx_acquire(struct vcpu *v)
     vmx->active_cpu = hv_host_cpu_id();
     hv_host_irq_restore(flags);
     write_host_cpu_state(vmx);
+    if (moves)
+        tsc_arrive(v);
 }
 
 /* ------------------------------------------------------------------------- life of a vcpu */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Register state between struct vcpu and the VMCS, by groups. */
+#include "../tsc.h"
 #include "vmx.h"
 #include <arch/bits/apic.h>
 #include <arch/bits/cr.h>
@@ -43,13 +44,11 @@ static const struct field_group field_groups[] = {
                              REG(VMCS_GUEST_SYSENTER_ESP, sysenter_esp),
                              REG(VMCS_GUEST_SYSENTER_EIP, sysenter_eip)}},
     INDEX(VCPU_PAT)      = {{REG(VMCS_GUEST_PAT,          pat)}},
-    INDEX(VCPU_TSC)      = {{REG(VMCS_TSC_OFFSET,         tsc_offset)}},
 };
 /* clang-format on */
 
-#define FIELD_GROUPS                                                                                                 \
-    (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_PDPTE | VCPU_TABLES | VCPU_DR7 | VCPU_SYSENTER | VCPU_PAT | \
-     VCPU_TSC)
+#define FIELD_GROUPS \
+    (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_PDPTE | VCPU_TABLES | VCPU_DR7 | VCPU_SYSENTER | VCPU_PAT)
 
 static uint64_t *value_of(struct vcpu *v, const struct field_reg *r)
 {
@@ -265,6 +264,8 @@ void vmx_sync(struct vmx_vcpu *vmx)
     }
     if (dirty & VCPU_CR4)
         sync_cr4(v);
+    if (dirty & VCPU_TSC)
+        vmx_write(VMCS_TSC_OFFSET, vcpu_tsc_offset(v));
     if (dirty & (VCPU_INTR | VCPU_RFLAGS))
         sync_intr(v);
     if (dirty & VCPU_CR8)

@@ -16,7 +16,8 @@ struct backend_cpu {
     hv_hpa_t region_pa;
     struct vcpu *current; /* whose control structure is current here */
     uint64_t saved_cr0, saved_cr4;
-    enum hv_status status; /* of the last cpu_on */
+    uint64_t tsc_difference; /* how much its TSC is ahead of the machine's: see tsc.c */
+    enum hv_status status;   /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
 struct hv_backend {
@@ -125,7 +126,7 @@ static inline void vcpu_changed(struct vcpu *v, uint32_t groups)
 struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation);
 void vcpu_destroy(struct vcpu *v);
 void vcpu_init(struct vcpu *v);  /* the INIT signal: SDM 3A table 10-1; not loaded */
-void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state" */
+void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state"; tsc_offset stays */
 
 /* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */
 void vcpu_load(struct vcpu *v);
@@ -170,6 +171,14 @@ static inline bool cpu_is_canonical(uint64_t address)
 }
 
 void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
-uint64_t cpu_tsc(void);
+uint64_t cpu_tsc(void); /* of this CPU: others may differ */
+
+/*
+ * tsc.c: the machine's TSC, the same on all CPUs, that vcpu.tsc_offset is added to; and the guest's TSC now. Pinned,
+ * while virtualization is on; vcpus after acquire.
+ */
+uint64_t tsc_now(void);
+uint64_t vcpu_guest_tsc(const struct vcpu *v);
+void vcpu_set_guest_tsc(struct vcpu *v, uint64_t tsc);
 
 #endif

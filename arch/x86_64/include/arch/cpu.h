@@ -178,6 +178,12 @@ static inline uint64_t cpu_insn_rdtsc(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* Instructions before it are over, and none after it has begun (SDM 2A, LFENCE). */
+static inline void cpu_load_fence(void)
+{
+    __asm__ volatile("lfence" : : : "memory");
+}
+
 static inline void cpu_clear_ts(void)
 {
     __asm__ volatile("clts");

@@ -46,7 +46,7 @@ enum vcpu_gpr {
 #define VCPU_PAT      (1u << 11)
 #define VCPU_INTR     (1u << 12) /* interrupt shadow, NMI masking, pending debug exceptions */
 #define VCPU_CR8      (1u << 13)
-#define VCPU_TSC      (1u << 14) /* tsc_offset */
+#define VCPU_TSC      (1u << 14) /* tsc_offset; never fetched */
 #define VCPU_CONTROLS (1u << 15) /* struct vcpu_controls; never fetched */
 #define VCPU_SEG(s)   (1u << (16 + (s)))
 #define VCPU_CS       VCPU_SEG(SEG_CS)
@@ -97,7 +97,8 @@ struct vcpu {
     uint64_t dr[4], dr6, dr7; /* dr[] and dr6 always valid between runs */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat;
-    uint64_t tsc_offset;
+    uint64_t tsc_offset;    /* from the machine's TSC: see tsc_now */
+    uint64_t tsc_left;      /* the machine's TSC when the last CPU gave the vcpu up */
     uint64_t pending_debug; /* VMX layout: bits 0-3 BP, 12 enabled breakpoint, 14 BS */
     bool interrupt_shadow;  /* by STI or MOV SS; see shadow_by_mov_ss */
     bool shadow_by_mov_ss;
@@ -125,7 +126,7 @@ struct vcpu {
 
     struct vcpu_controls controls;
     uint64_t cr0_guest_owned, cr4_guest_owned; /* bits that the guest may change without an exit */
-    uint64_t deadline_tsc;                     /* 0: none */
+    uint64_t deadline_tsc;                     /* of the CPU that has the vcpu; 0: none */
 
     /*
      * The local APIC's register page (SDM 3A 10.4.1), allocated by the backend: the hardware's virtual-APIC page. Its

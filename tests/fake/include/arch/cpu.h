@@ -41,5 +41,6 @@ void cpu_call_nmi_handler(void), cpu_call_machine_check_handler(void);
 
 void cpu_insn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 uint64_t cpu_insn_rdtsc(void);
+void cpu_load_fence(void);
 
 #endif
