@@ -680,15 +680,11 @@ void irq_reset(struct hv_vp *vp)
 
 static bool claim_apic(struct hv_vp *vp, enum hv_status *st)
 {
-    *st = HV_E_VP_BUSY;
-    if (!vp_claim(vp))
-        return false;
-    *st = HV_OK;
-    if (vp->has_apic)
-        return true;
-    vp_release(vp);
-    *st = HV_E_STATE;
-    return false;
+    if (!vp->has_apic)
+        *st = HV_E_STATE;
+    else
+        *st = vp_claim(vp) ? HV_OK : HV_E_VP_BUSY;
+    return *st == HV_OK;
 }
 
 /* As Hyper-V does it: in the place of a vector that no interrupt can have. */
