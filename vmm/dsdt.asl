@@ -17,7 +17,7 @@ DefinitionBlock ("", "DSDT", 2, "BareWH", "BareWHP ", 1)
             Name (_BBN, 0)
             Name (_CRS, ResourceTemplate ()
             {
-                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0x0000, 0x00ff, 0, 0x0100)
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0x0000, 0x0000, 0, 0x0001)
                 IO (Decode16, 0x0cf8, 0x0cf8, 1, 8)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x1000, 0xffff, 0, 0xf000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
@@ -32,7 +32,7 @@ DefinitionBlock ("", "DSDT", 2, "BareWH", "BareWHP ", 1)
             Name (_UID, 1)
             Name (_CRS, ResourceTemplate ()
             {
-                Memory32Fixed (ReadWrite, 0xb0000000, 0x10000000)
+                Memory32Fixed (ReadWrite, 0xb0000000, 0x00100000)
                 IO (Decode16, 0x0600, 0x0600, 1, 0x10)
                 IO (Decode16, 0x00f4, 0x00f4, 1, 4)
             })

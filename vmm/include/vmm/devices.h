@@ -37,8 +37,8 @@
 #define I8042_PORT      0x60u /* data; command and status at 0x64: the controller's reset line, and nothing behind it */
 #define PVPANIC_PORT    0x505u
 #define DEBUG_EXIT_PORT 0xf4u
-#define PCI_ECAM_BASE   0xb0000000ull /* 256 buses, 256 MiB */
-#define PCI_ECAM_SIZE   0x10000000ull
+#define PCI_ECAM_BASE   0xb0000000ull /* of one bus: guests look at 32 places, not at those of 256 buses */
+#define PCI_ECAM_SIZE   0x100000ull
 #define PCI_CONFIG_PORT 0xcf8u
 #define PCI_MMIO_BASE   0xc0000000ull /* window for BARs, up to the IOAPIC */
 #define PCI_MMIO_END    0xfec00000ull
