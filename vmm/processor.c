@@ -230,8 +230,8 @@ static void print_code(const struct processor *p, uint64_t rip)
     WHV_GUEST_PHYSICAL_ADDRESS gpa;
     UINT8 bytes[16];
 
-    if (SUCCEEDED(WHvTranslateGva(p->guest->partition, p->index, rip, WHvTranslateGvaFlagPrivilegeExempt, &result,
-                                  &gpa)) &&
+    if (SUCCEEDED(
+            WHvTranslateGva(p->guest->partition, p->index, rip, WHvTranslateGvaFlagPrivilegeExempt, &result, &gpa)) &&
         result.ResultCode == WHvTranslateGvaResultSuccess &&
         SUCCEEDED(WHvReadGpaRange(p->guest->partition, p->index, gpa, controls, bytes, size)))
         print_instruction(bytes, size);

@@ -41,9 +41,9 @@ struct hv_platform {
 const struct hv_platform *hv_platform(void);
 
 /*
- * What of this machine's CPUs the library is neither to use nor to give to guests: for CPUs, and emulators of them, that
- * have it but get it wrong. HV_AVOID_* bits; before the library's first use. HV_E_STATE: too late. HV_E_INVALID: unknown
- * bits.
+ * What of this machine's CPUs the library is neither to use nor to give to guests: for CPUs, and emulators of them,
+ * that have it but get it wrong. HV_AVOID_* bits; before the library's first use. HV_E_STATE: too late. HV_E_INVALID:
+ * unknown bits.
  */
 #define HV_AVOID_INTERRUPT_DELIVERY (1u << 0) /* virtual-interrupt delivery (VMX) */
 #define HV_AVOID_XSAVEC             (1u << 1) /* the compacted format of XSAVE, for guests */

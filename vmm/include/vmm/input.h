@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is typed goes to the guest's serial line. Ctrl-A is the VMM's: Ctrl-A x ends the run, Ctrl-A i shows what the
- * processors are at, Ctrl-A Ctrl-A sends a Ctrl-A, Ctrl-A and a digit chooses the guest of that number, where there are several.
+ * processors are at, Ctrl-A Ctrl-A sends a Ctrl-A, Ctrl-A and a digit chooses the guest of that number, where there are
+ * several.
  */
 #ifndef VMM_INPUT_H
 #define VMM_INPUT_H
