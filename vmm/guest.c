@@ -170,7 +170,8 @@ static bool create_devices(struct guest *guest)
                                     guest->memory.high_end - MEMORY_HIGH_BASE)) &&
            (guest->uart = uart_create(&buses, services, line(guest, COM1_IRQ), terminal_put, &guest->terminal)) &&
            (guest->pm = pm_create(&buses, services, line(guest, ACPI_SCI_IRQ))) && (guest->pci = pci_create(&buses)) &&
-           (guest->debug_ports = debug_ports_create(&buses, services));
+           (guest->debug_ports = debug_ports_create(&buses, services)) &&
+           (guest->fw_cfg = fw_cfg_create(&buses, guest->options->processors, guest->options->memory));
 }
 
 static bool start_timers(struct guest *guest)
@@ -186,6 +187,7 @@ static bool start_timers(struct guest *guest)
 static void destroy_devices(struct guest *guest)
 {
     timers_destroy(guest->timers);
+    fw_cfg_destroy(guest->fw_cfg);
     debug_ports_destroy(guest->debug_ports);
     pci_destroy(guest->pci);
     pm_destroy(guest->pm);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* vmm/pic.c, pm.c, debug_ports.c and pci.c: registers, ends of the run, and random accesses to all devices at once. */
+/* vmm/pic.c, pm.c, debug_ports.c, fw_cfg.c and pci.c: registers, ends of the run, and random accesses to all devices at
+ * once. */
 #include "vmm_machine.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 static struct pic *pic;
 static struct pm *pm;
 static struct debug_ports *ports;
+static struct fw_cfg *fw_cfg;
 static struct pci_bus *pci;
 
 static int setup(void **state)
@@ -16,7 +18,8 @@ static int setup(void **state)
     pci = pci_create(&tm.buses);
     pm = pm_create(&tm.buses, &tm.services, (struct irq_line){tm.ioapic, ACPI_SCI_IRQ});
     ports = debug_ports_create(&tm.buses, &tm.services);
-    assert_true(pic && pm && ports && pci);
+    fw_cfg = fw_cfg_create(&tm.buses, 3, 0x123456789000);
+    assert_true(pic && pm && ports && pci && fw_cfg);
     return 0;
 }
 
@@ -25,6 +28,7 @@ static int teardown(void **state)
     pic_destroy(pic);
     pm_destroy(pm);
     debug_ports_destroy(ports);
+    fw_cfg_destroy(fw_cfg);
     pci_destroy(pci);
     return tm_teardown(state);
 }
@@ -212,6 +216,50 @@ static void debug_exit(void **state)
     assert_ended(MACHINE_EXIT_CODE, 0x89abcdef);
     outb(DEBUG_EXIT_PORT + 1, 1);
     assert_int_equal(tm.ends, 0);
+}
+
+/* -------------------------------------------------------------------------------------- fw_cfg */
+
+/* The item's first 8 bytes, as firmware and test kernels read them. */
+static uint64_t fw_cfg_item(uint16_t key)
+{
+    uint64_t value = 0;
+
+    outw(0x510, key);
+    for (uint32_t i = 0; i < 8; i++)
+        value |= (uint64_t)inb(0x511) << 8 * i;
+    return value;
+}
+
+static void fw_cfg_items(void **state)
+{
+    (void)state;
+    assert_int_equal(inb(0x511), 'Q'); /* selected from the start */
+    assert_int_equal(fw_cfg_item(0), 0x554d4551);
+    assert_int_equal(fw_cfg_item(1), 1); /* no DMA */
+    assert_int_equal(fw_cfg_item(3), 0x123456789000);
+    assert_int_equal(inb(0x511), 0); /* past its end */
+    assert_int_equal(fw_cfg_item(5), 3);
+    assert_int_equal(fw_cfg_item(0xf), 3);
+    assert_int_equal(fw_cfg_item(0x8002), 1);
+    assert_int_equal(fw_cfg_item(0x19), 0); /* a directory without files */
+    assert_int_equal(fw_cfg_item(0xffff), 0);
+}
+
+/* Only a word selects, nothing can be written, and no other access moves on in the item. */
+static void fw_cfg_accesses(void **state)
+{
+    (void)state;
+    outw(0x510, 0);
+    outb(0x510, 5);
+    outb(0x511, 0xff);
+    outl(0x510, 5);
+    assert_int_equal(inw(0x510), 0xffff);
+    assert_int_equal(inb(0x510), 0xff);
+    assert_int_equal(inl(0x510), UINT32_MAX);
+    assert_int_equal(inb(0x511), 'Q');
+    assert_int_equal(inb(0x511), 'E');
+    assert_int_equal(fw_cfg_item(0x4005), 3); /* the write channel of old */
 }
 
 /* ----------------------------------------------------------------------------------------- PCI */
@@ -437,6 +485,7 @@ static void failed_creations(void **state)
         FAILS(pci_create(&tm.buses));
         FAILS(pm_create(&tm.buses, &tm.services, line));
         FAILS(debug_ports_create(&tm.buses, &tm.services));
+        FAILS(fw_cfg_create(&tm.buses, 1, 1));
         assert_true(bus_add(&tm.ports, failure ? 0x9000 : COM1_PORT, 1, tm.ports.ranges[0].handler, pic, "taken"));
         assert_true(bus_add(&tm.ports, failure ? 0x9001 : RTC_PORT + 1, 2, tm.ports.ranges[0].handler, pic, "taken"));
         assert_true(bus_add(&tm.ports, failure ? 0x9003 : PIT_PORT + 3, 2, tm.ports.ranges[0].handler, pic, "taken"));
@@ -449,6 +498,7 @@ static void failed_creations(void **state)
     pm_destroy(NULL);
     uart_destroy(NULL);
     timers_destroy(NULL);
+    fw_cfg_destroy(NULL);
 }
 
 #define DEVICE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -466,6 +516,8 @@ int main(void)
         DEVICE_TEST(linux_finds_no_keyboard),
         DEVICE_TEST(pvpanic),
         DEVICE_TEST(debug_exit),
+        DEVICE_TEST(fw_cfg_items),
+        DEVICE_TEST(fw_cfg_accesses),
         DEVICE_TEST(linux_finds_pci),
         DEVICE_TEST(pci_bridge),
         DEVICE_TEST(pci_accesses),

@@ -37,6 +37,7 @@
 #define I8042_PORT      0x60u /* data; command and status at 0x64: the controller's reset line, and nothing behind it */
 #define PVPANIC_PORT    0x505u
 #define DEBUG_EXIT_PORT 0xf4u
+#define FW_CFG_PORT     0x510u
 #define PCI_ECAM_BASE   0xb0000000ull /* of one bus: guests look at 32 places, not at those of 256 buses */
 #define PCI_ECAM_SIZE   0x100000ull
 #define PCI_CONFIG_PORT 0xcf8u
@@ -114,6 +115,11 @@ void pm_destroy(struct pm *pm);
 struct debug_ports;
 struct debug_ports *debug_ports_create(const struct device_buses *buses, const struct machine_services *services);
 void debug_ports_destroy(struct debug_ports *ports);
+
+/* QEMU's configuration device, ports 510h and 511h: how many processors, how many bytes of memory. */
+struct fw_cfg;
+struct fw_cfg *fw_cfg_create(const struct device_buses *buses, uint32_t processors, uint64_t memory);
+void fw_cfg_destroy(struct fw_cfg *cfg);
 
 /* ---------------------------------------------------------------------------------- pci.c */
 /* One bus by CF8/CFC and ECAM. A function's 4 KiB configuration space is its own to answer. */
