@@ -171,6 +171,7 @@ static bool create_devices(struct guest *guest)
            (guest->uart = uart_create(&buses, services, line(guest, COM1_IRQ), terminal_put, &guest->terminal)) &&
            (guest->pm = pm_create(&buses, services, line(guest, ACPI_SCI_IRQ))) && (guest->pci = pci_create(&buses)) &&
            (guest->debug_ports = debug_ports_create(&buses, services)) &&
+           (guest->test_device = test_device_create(&buses, guest->ioapic)) &&
            (guest->fw_cfg = fw_cfg_create(&buses, guest->options->processors, guest->options->memory));
 }
 
@@ -188,6 +189,7 @@ static void destroy_devices(struct guest *guest)
 {
     timers_destroy(guest->timers);
     fw_cfg_destroy(guest->fw_cfg);
+    test_device_destroy(guest->test_device);
     debug_ports_destroy(guest->debug_ports);
     pci_destroy(guest->pci);
     pm_destroy(guest->pm);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* vmm/pic.c, pm.c, debug_ports.c, fw_cfg.c and pci.c: registers, ends of the run, and random accesses to all devices at
- * once. */
+/* vmm/pic.c, pm.c, debug_ports.c, test_device.c, fw_cfg.c and pci.c: registers, ends of the run, and random accesses to
+ * all devices at once. */
 #include "vmm_machine.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 static struct pic *pic;
 static struct pm *pm;
 static struct debug_ports *ports;
+static struct test_device *test_device;
 static struct fw_cfg *fw_cfg;
 static struct pci_bus *pci;
 
@@ -19,7 +20,8 @@ static int setup(void **state)
     pm = pm_create(&tm.buses, &tm.services, (struct irq_line){tm.ioapic, ACPI_SCI_IRQ});
     ports = debug_ports_create(&tm.buses, &tm.services);
     fw_cfg = fw_cfg_create(&tm.buses, 3, 0x123456789000);
-    assert_true(pic && pm && ports && pci && fw_cfg);
+    test_device = test_device_create(&tm.buses, tm.ioapic);
+    assert_true(pic && pm && ports && pci && fw_cfg && test_device);
     return 0;
 }
 
@@ -28,6 +30,7 @@ static int teardown(void **state)
     pic_destroy(pic);
     pm_destroy(pm);
     debug_ports_destroy(ports);
+    test_device_destroy(test_device);
     fw_cfg_destroy(fw_cfg);
     pci_destroy(pci);
     return tm_teardown(state);
@@ -262,6 +265,51 @@ static void fw_cfg_accesses(void **state)
     assert_int_equal(fw_cfg_item(0x4005), 3); /* the write channel of old */
 }
 
+/* --------------------------------------------------------------------------------- test device */
+
+static void test_latch(void **state)
+{
+    (void)state;
+    assert_int_equal(inl(0xe0), 0);
+    outl(0xe0, 0x89abcdef);
+    assert_int_equal(inb(0xe0), 0xef);
+    assert_int_equal(inw(0xe2), 0x89ab);
+    outb(0xe1, 0x12);
+    assert_int_equal(inl(0xe0), 0x89ab12ef);
+    outl(0xe2, 0); /* beyond its end */
+    assert_int_equal(inl(0xe0), 0x89ab12ef);
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    assert_true(bus_write(&tm.memory, 0xff000ffb, 8, 0x1122334455667788));
+    assert_int_equal(bus_get(&tm.memory, 0xff000ffb, 8), 0x1122334455667788);
+    assert_int_equal(bus_get(&tm.memory, 0xff001000, 2), 0x2233);
+    assert_true(bus_write(&tm.memory, 0xff00ffff, 1, 0x5a));
+    assert_int_equal(bus_get(&tm.memory, 0xff00ffff, 1), 0x5a);
+    assert_false(bus_write(&tm.memory, 0xff00ffff, 2, 0));
+    assert_false(bus_write(&tm.memory, 0xff010000, 1, 0));
+    assert_int_equal(bus_get(&tm.memory, 0xff00ffff, 1), 0x5a);
+}
+
+/* An edge, and a level: the port's value is the line. */
+static void test_pins(void **state)
+{
+    (void)state;
+    ioapic_entry_set(14, 0x76);
+    outb(0x200e, 1);
+    assert_int_equal(tm.sent, 1);
+    assert_message(0, (struct message){.vector = 0x76});
+    outb(0x200e, 1);
+    assert_int_equal(tm.sent, 1);
+    outb(0x200e, 0);
+    outb(0x200e, 1);
+    assert_int_equal(tm.sent, 2);
+    outb(0x2018, 1);
+    assert_int_equal(inb(0x200e), 0);
+}
+
 /* ----------------------------------------------------------------------------------------- PCI */
 
 static uint8_t space[4096];
@@ -485,6 +533,7 @@ static void failed_creations(void **state)
         FAILS(pci_create(&tm.buses));
         FAILS(pm_create(&tm.buses, &tm.services, line));
         FAILS(debug_ports_create(&tm.buses, &tm.services));
+        FAILS(test_device_create(&tm.buses, tm.ioapic));
         FAILS(fw_cfg_create(&tm.buses, 1, 1));
         assert_true(bus_add(&tm.ports, failure ? 0x9000 : COM1_PORT, 1, tm.ports.ranges[0].handler, pic, "taken"));
         assert_true(bus_add(&tm.ports, failure ? 0x9001 : RTC_PORT + 1, 2, tm.ports.ranges[0].handler, pic, "taken"));
@@ -518,6 +567,9 @@ int main(void)
         DEVICE_TEST(debug_exit),
         DEVICE_TEST(fw_cfg_items),
         DEVICE_TEST(fw_cfg_accesses),
+        DEVICE_TEST(test_latch),
+        DEVICE_TEST(test_memory),
+        DEVICE_TEST(test_pins),
         DEVICE_TEST(linux_finds_pci),
         DEVICE_TEST(pci_bridge),
         DEVICE_TEST(pci_accesses),

@@ -37,13 +37,17 @@
 #define I8042_PORT      0x60u /* data; command and status at 0x64: the controller's reset line, and nothing behind it */
 #define PVPANIC_PORT    0x505u
 #define DEBUG_EXIT_PORT 0xf4u
+#define TEST_LATCH_PORT 0xe0u
+#define TEST_PINS_PORT  0x2000u /* one a pin of the IOAPIC; below the window of PCI */
+#define TEST_MEMORY     0xff000000ull
+#define TEST_MEM_SIZE   0x10000ull
 #define FW_CFG_PORT     0x510u
 #define PCI_ECAM_BASE   0xb0000000ull /* of one bus: guests look at 32 places, not at those of 256 buses */
 #define PCI_ECAM_SIZE   0x100000ull
 #define PCI_CONFIG_PORT 0xcf8u
 #define PCI_MMIO_BASE   0xc0000000ull /* window for BARs, up to the IOAPIC */
 #define PCI_MMIO_END    0xfec00000ull
-#define PCI_IO_BASE     0x1000u
+#define PCI_IO_BASE     0x3000u
 #define PCI_IO_END      0x10000u
 
 struct device_buses {
@@ -115,6 +119,11 @@ void pm_destroy(struct pm *pm);
 struct debug_ports;
 struct debug_ports *debug_ports_create(const struct device_buses *buses, const struct machine_services *services);
 void debug_ports_destroy(struct debug_ports *ports);
+
+/* What test kernels exercise emulation and interrupts with: a latch of ports, memory that is a device's, pins. */
+struct test_device;
+struct test_device *test_device_create(const struct device_buses *buses, struct ioapic *ioapic);
+void test_device_destroy(struct test_device *device);
 
 /* QEMU's configuration device, ports 510h and 511h: how many processors, how many bytes of memory. */
 struct fw_cfg;

@@ -34,6 +34,7 @@ struct guest {
     struct pm *pm;
     struct pci_bus *pci;
     struct debug_ports *debug_ports;
+    struct test_device *test_device;
     struct fw_cfg *fw_cfg;
 
     struct processor *processors;
