@@ -164,7 +164,8 @@ static void choose_nmi(struct hv_vp *vp)
 static void tell_hardware(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
-    int irr = lapic_highest_irr(&vp->lapic), isr = lapic_highest_isr(&vp->lapic);
+    bool is_on = lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_ENABLE; /* else what is requested waits */
+    int irr = is_on ? lapic_highest_irr(&vp->lapic) : -1, isr = lapic_highest_isr(&vp->lapic);
     uint8_t rvi = irr < 0 ? 0 : (uint8_t)irr, svi = isr < 0 ? 0 : (uint8_t)isr;
 
     vcpu_need(v, VCPU_APIC);
