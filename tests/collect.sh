@@ -23,6 +23,7 @@ check           240  check
 oracle          240  test-oracle
 abi             120  test-abi
 multiboot-bochs 200  test-multiboot ENGINE=bochs
+apic-bochs      120  test-apic
 demo            150  test-demo
 coverage         30  test-coverage
 port-bochs       90  test-port ENGINE=bochs

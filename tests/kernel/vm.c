@@ -319,6 +319,7 @@ static const struct {
     {WHvRunVpExitReasonUnsupportedFeature, "UnsupportedFeature"},
     {WHvRunVpExitReasonX64InterruptWindow, "X64InterruptWindow"},
     {WHvRunVpExitReasonX64Halt, "X64Halt"},
+    {WHvRunVpExitReasonX64ApicEoi, "X64ApicEoi"},
     {WHvRunVpExitReasonX64MsrAccess, "X64MsrAccess"},
     {WHvRunVpExitReasonX64Cpuid, "X64Cpuid"},
     {WHvRunVpExitReasonException, "Exception"},
