@@ -3,7 +3,7 @@
  * Kernels by the Multiboot Specification 0.6.96 (version 1), as QEMU's -kernel takes them: a 32-bit ELF file, or any
  * file whose header tells addresses (bit 16 of its flags). They start in 32-bit protected mode without paging, EAX
  * 2BADB002h, EBX the information structure. Modules follow the kernel, each on a page of its own; everything else of
- * ours is below 640 KiB, in an area that the kernel must leave to us.
+ * ours is below 640 KiB, in an area that the kernel leaves free.
  */
 #include <vmm/bytes.h>
 #include <vmm/loader.h>
@@ -43,15 +43,14 @@
 #define MODULE_SIZE      16
 #define MMAP_ENTRY_SIZE  24
 
-/* Our area: the information structure and all that it points to. */
-#define AREA        0x8000u
+/* Our area, by offset: the information structure and all that it points to. */
 #define AREA_SIZE   0x10000u
-#define AT_GDT      AREA
-#define AT_INFO     (AREA + 0x100)
-#define AT_NAME     (AREA + 0x200)
-#define AT_MMAP     (AREA + 0x400)
-#define AT_MODULES  (AREA + 0x800)
-#define AT_STRINGS  (AREA + 0x1000)
+#define AT_GDT      0x0
+#define AT_INFO     0x100
+#define AT_NAME     0x200
+#define AT_MMAP     0x400
+#define AT_MODULES  0x800
+#define AT_STRINGS  0x1000
 #define LOADER_NAME "BareWHP"
 #define KERNEL_NAME "kernel " /* the command line begins with the kernel's name, as with other loaders */
 
@@ -95,6 +94,7 @@ struct image {
     struct segment segments[PH_MOST];
     uint32_t count;
     uint64_t end;     /* of the kernel in memory; then of the modules */
+    uint64_t area;    /* where our area is */
     uint64_t strings; /* where the next string goes */
 };
 
@@ -154,7 +154,7 @@ static bool segment_failed(const struct segment *s, const char *what)
     return false;
 }
 
-/* Nothing of the kernel may lie in another part of it, in our area, in the ACPI tables, or where no RAM is. */
+/* Nothing of the kernel may lie in another part of it, in the ACPI tables, or where no RAM is. */
 static bool add_segment(struct image *image, const struct segment *s)
 {
     if (!s->size)
@@ -165,10 +165,8 @@ static bool add_segment(struct image *image, const struct segment *s)
         return segment_failed(s, "is not in the file as a whole: is the file cut off?");
     if (!memory_is_ram(image->memory, s->gpa, s->size))
         return segment_failed(s, "does not fit the guest's memory: make guest_mem larger");
-    if (bytes_overlap(s->gpa, s->size, AREA, AREA_SIZE) ||
-        bytes_overlap(s->gpa, s->size, MEMORY_BASE_END, MEMORY_EXTENDED - MEMORY_BASE_END))
-        return segment_failed(s, "lies where the loader's or the firmware's tables are (0x8000 to 0x18000, 0x9fc00 to "
-                                 "0x100000)");
+    if (bytes_overlap(s->gpa, s->size, MEMORY_BASE_END, MEMORY_EXTENDED - MEMORY_BASE_END))
+        return segment_failed(s, "lies where the firmware's tables are (0x9fc00 to 0x100000)");
     for (uint32_t i = 0; i < image->count; i++)
         if (bytes_overlap(s->gpa, s->size, image->segments[i].gpa, image->segments[i].size))
             return segment_failed(s, "overlaps another one");
@@ -279,6 +277,26 @@ static bool check_entry(const struct image *image, uint64_t rip)
     return fail("its entry lies outside of what is loaded");
 }
 
+/* The first of a few places that the kernel leaves free. */
+static bool choose_area(struct image *image)
+{
+    static const uint32_t places[] = {0x8000, 0x20000, 0x40000, 0x60000, 0x80000};
+
+    for (uint32_t p = 0; p < sizeof(places) / sizeof(places[0]); p++) {
+        uint32_t i = 0;
+
+        while (i < image->count &&
+               !bytes_overlap(image->segments[i].gpa, image->segments[i].size, places[p], AREA_SIZE))
+            i++;
+        if (i < image->count)
+            continue;
+        image->area = places[p];
+        image->strings = image->area + AT_STRINGS;
+        return true;
+    }
+    return fail("it leaves no room for the loader's tables below 640 KiB");
+}
+
 /* ---------------------------------------------------------------------------- the information */
 
 /* A string of two parts into our area; *at is where it is. */
@@ -286,7 +304,7 @@ static bool put_string(struct image *image, const char *first, const char *secon
 {
     uint64_t n = text_length(first), size = text_length(second) + 1;
 
-    if (n + size > AREA + AREA_SIZE - image->strings)
+    if (n + size > image->area + AREA_SIZE - image->strings)
         return fail("the command line and the modules' names are too long");
     *at = image->strings;
     image->strings += n + size;
@@ -314,7 +332,7 @@ static bool put_modules(struct image *image, const struct loader_input *input)
         bytes_put32(module, (uint32_t)begin);
         bytes_put32(module + 4, (uint32_t)image->end);
         bytes_put32(module + 8, (uint32_t)string);
-        if (!memory_write(image->memory, AT_MODULES + (uint64_t)i * MODULE_SIZE, module, sizeof(module)))
+        if (!memory_write(image->memory, image->area + AT_MODULES + (uint64_t)i * MODULE_SIZE, module, sizeof(module)))
             return false;
     }
     return true;
@@ -333,7 +351,7 @@ static uint32_t put_map(const struct image *image)
         bytes_put64(entry + 4, ranges[i].base);
         bytes_put64(entry + 12, ranges[i].size);
         bytes_put32(entry + 20, ranges[i].type);
-        memory_write(image->memory, AT_MMAP + (uint64_t)i * MMAP_ENTRY_SIZE, entry, sizeof(entry));
+        memory_write(image->memory, image->area + AT_MMAP + (uint64_t)i * MMAP_ENTRY_SIZE, entry, sizeof(entry));
     }
     return count * MMAP_ENTRY_SIZE;
 }
@@ -350,27 +368,28 @@ static bool put_information(struct image *image, const struct loader_input *inpu
     bytes_put32(info + INFO_MEM_UPPER, (uint32_t)((image->memory->low_end - MEMORY_EXTENDED) / 1024));
     bytes_put32(info + INFO_CMDLINE, (uint32_t)cmdline);
     bytes_put32(info + INFO_MODS_COUNT, input->module_count);
-    bytes_put32(info + INFO_MODS, AT_MODULES);
+    bytes_put32(info + INFO_MODS, (uint32_t)image->area + AT_MODULES);
     bytes_put32(info + INFO_MMAP_LENGTH, put_map(image));
-    bytes_put32(info + INFO_MMAP, AT_MMAP);
-    bytes_put32(info + INFO_LOADER_NAME, AT_NAME);
-    return memory_write(image->memory, AT_NAME, LOADER_NAME, sizeof(LOADER_NAME)) &&
-           memory_write(image->memory, AT_INFO, info, sizeof(info));
+    bytes_put32(info + INFO_MMAP, (uint32_t)image->area + AT_MMAP);
+    bytes_put32(info + INFO_LOADER_NAME, (uint32_t)image->area + AT_NAME);
+    return memory_write(image->memory, image->area + AT_NAME, LOADER_NAME, sizeof(LOADER_NAME)) &&
+           memory_write(image->memory, image->area + AT_INFO, info, sizeof(info));
 }
 
 bool multiboot_load(const struct memory *memory, const struct loader_input *input, struct loader_entry *entry)
 {
-    struct image image = {.memory = memory, .file = &input->kernel, .strings = AT_STRINGS};
+    struct image image = {.memory = memory, .file = &input->kernel};
 
     if (!find_header(image.file, &image.header) || !check_flags(&image))
         return false;
     if (header_field(&image, HDR_FLAGS) & FLAG_ADDRESSES ? !read_addresses(&image, entry) : !read_elf(&image, entry))
         return false;
-    if (!check_entry(&image, entry->rip) || !load_segments(&image) || !put_information(&image, input))
+    if (!check_entry(&image, entry->rip) || !choose_area(&image) || !load_segments(&image) ||
+        !put_information(&image, input))
         return false;
     entry->is_long = false;
     entry->rax = MAGIC_EAX;
-    entry->rbx = AT_INFO;
+    entry->rbx = image.area + AT_INFO;
     text_copy(entry->version, sizeof(entry->version), "a multiboot kernel");
-    return loader_write_gdt(memory, AT_GDT, entry);
+    return loader_write_gdt(memory, image.area + AT_GDT, entry);
 }
