@@ -142,12 +142,22 @@ static bool set_apic(struct guest *guest)
            SET(guest, LocalApicEmulationMode, xapic);
 }
 
+/* VMCALL comes to this VMM, where the hypervisor can do that. Else it is an undefined instruction, as without VMX. */
+static void set_hypercalls(struct guest *guest)
+{
+    const WHV_EXTENDED_VM_EXITS exits = {.HypercallExit = 1};
+
+    (void)WHvSetPartitionProperty(guest->partition, WHvPartitionPropertyCodeExtendedVmExits, &exits, sizeof(exits));
+}
+
 static bool create_partition(struct guest *guest)
 {
     const UINT32 count = guest->options->processors;
 
-    return guest_check(guest, WHvCreatePartition(&guest->partition), "WHvCreatePartition") &&
-           SET(guest, ProcessorCount, count) && set_apic(guest) && SET(guest, CpuidResultList2, cpuid_results) &&
+    if (!guest_check(guest, WHvCreatePartition(&guest->partition), "WHvCreatePartition"))
+        return false;
+    set_hypercalls(guest);
+    return SET(guest, ProcessorCount, count) && set_apic(guest) && SET(guest, CpuidResultList2, cpuid_results) &&
            guest_check(guest, WHvSetupPartition(guest->partition), "WHvSetupPartition") &&
            memory_map(&guest->memory, guest->partition);
 }

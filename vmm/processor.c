@@ -28,6 +28,8 @@
 #define FLAT_LIMIT      0xffffffffu
 #define TSS_LIMIT       0x67u
 
+#define UNKNOWN_HYPERCALL (-1000ll)
+
 #define SAY(p, format, ...) \
     system_print("vmm: guest %u, processor %u: " format "\n", (p)->guest->number, (p)->index, ##__VA_ARGS__)
 
@@ -252,6 +254,23 @@ static void print_state(const struct processor *p)
     print_apic(p);
 }
 
+/*
+ * There are no hypercalls. By whatever convention a guest calls, a negative number is an error; this one is what KVM
+ * says of a call that it does not know. Systems that ask CPUID first do not call.
+ */
+static void on_hypercall(struct processor *p)
+{
+    static const WHV_REGISTER_NAME names[] = {WHvX64RegisterRip, WHvX64RegisterRax};
+    const uint64_t rax = p->exit.VpContext.Cs.Long ? (uint64_t)UNKNOWN_HYPERCALL : (uint32_t)UNKNOWN_HYPERCALL;
+    const WHV_REGISTER_VALUE values[COUNT(names)] = {{.Reg64 = rip_of(p) + p->exit.VpContext.InstructionLength},
+                                                     {.Reg64 = rax}};
+
+    if (!guest_check(p->guest,
+                     WHvSetVirtualProcessorRegisters(p->guest->partition, p->index, names, COUNT(names), values),
+                     "WHvSetVirtualProcessorRegisters"))
+        give_up(p);
+}
+
 /* The machine has ended, which the loop sees; or somebody wants to know how it stands. */
 static void on_canceled(struct processor *p)
 {
@@ -318,7 +337,7 @@ static const struct {
     {WHvRunVpExitReasonException, "Exception", NULL},
     {WHvRunVpExitReasonX64Rdtsc, "X64Rdtsc", NULL},
     {WHvRunVpExitReasonX64ApicSmiTrap, "X64ApicSmiTrap", NULL},
-    {WHvRunVpExitReasonHypercall, "Hypercall", NULL},
+    {WHvRunVpExitReasonHypercall, "Hypercall", on_hypercall},
     {WHvRunVpExitReasonX64ApicInitSipiTrap, "X64ApicInitSipiTrap", NULL},
     {WHvRunVpExitReasonX64ApicWriteTrap, "X64ApicWriteTrap", NULL},
 };

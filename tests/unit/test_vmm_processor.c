@@ -396,6 +396,27 @@ static void eoi(void **state)
     assert_int_equal(eoi_vector, 0x31);
 }
 
+/* No call is known: an error to the guest, in the width that it sees, behind the instruction. */
+static void hypercall(void **state)
+{
+    static const uint64_t wanted[] = {0xfffffc18, 0xfffffffffffffc18};
+
+    (void)state;
+    for (uint32_t is_long = 0; is_long < 2; is_long++) {
+        WHV_RUN_VP_EXIT_CONTEXT *exit;
+
+        exit_count = exit_next = set_calls = 0;
+        guest.ended = MACHINE_RUNNING;
+        exit = add_exit(WHvRunVpExitReasonHypercall);
+        exit->VpContext.InstructionLength = 3;
+        exit->VpContext.Cs.Long = is_long & 1;
+        run();
+        assert_int_equal(rax, wanted[is_long]);
+        assert_int_equal(rip, RIP + 3);
+        assert_int_equal(set_calls, 1);
+    }
+}
+
 static void ends(void **state)
 {
     static const struct {
@@ -450,8 +471,17 @@ static void run_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(port_reads),         TEST(port_without_device), TEST(port_writes), TEST(emulated), TEST(emulation_fails),
-        TEST(fetch_from_nowhere), TEST(memory_callback),     TEST(eoi),         TEST(shown),    TEST(ends),
+        TEST(port_reads),
+        TEST(port_without_device),
+        TEST(port_writes),
+        TEST(emulated),
+        TEST(emulation_fails),
+        TEST(fetch_from_nowhere),
+        TEST(memory_callback),
+        TEST(eoi),
+        TEST(shown),
+        TEST(hypercall),
+        TEST(ends),
         TEST(run_fails),
     };
 
