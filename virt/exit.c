@@ -117,6 +117,13 @@ static enum exit_outcome exit_dr(struct hv_vp *vp, struct hv_exit *exit)
 
 /* -------------------------------------------------------------------------- exits with some */
 
+/* The single step over the HLT, or a breakpoint that a shadow held back: a #DB ends the halt at once. */
+static bool trap_wakes(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_INTR);
+    return v->pending_debug & VCPU_DEBUG_TRAPS;
+}
+
 /*
  * WHP's clients find RIP behind the HLT and do not step. With a local APIC it is not their business: the loop ends when
  * nothing wakes the VP at once.
@@ -127,7 +134,7 @@ static enum exit_outcome exit_halt(struct hv_vp *vp, struct hv_exit *exit)
     exit->instruction_length = 0;
     if (!vp->has_apic)
         return EXIT_TO_CLIENT;
-    if (!irq_wakes(vp))
+    if (!irq_wakes(vp) && !trap_wakes(vp->vcpu))
         vp->activity = HV_ACTIVITY_HALT_SUSPEND;
     return EXIT_HANDLED;
 }

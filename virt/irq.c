@@ -134,12 +134,21 @@ void irq_take_restart(struct hv_vp *vp)
 
 /* -------------------------------------------------------------------------------- the next event */
 
+/* Debug traps come before NMIs and interrupts (SDM 3A 6.9), and an entry that injects one of those forgets them. */
+static bool can_take_nmi(struct vcpu *v)
+{
+    if (v->event & HV_PENDING_INT_VALID)
+        return false;
+    vcpu_need(v, VCPU_INTR);
+    return !v->nmi_masked && !v->interrupt_shadow && !(v->pending_debug & VCPU_DEBUG_TRAPS);
+}
+
 static bool can_take_interrupt(struct vcpu *v)
 {
     if (v->event & HV_PENDING_INT_VALID)
         return false;
     vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
-    return v->rflags & RFLAGS_IF && !v->interrupt_shadow;
+    return v->rflags & RFLAGS_IF && !v->interrupt_shadow && !(v->pending_debug & VCPU_DEBUG_TRAPS);
 }
 
 static void choose_nmi(struct hv_vp *vp)
@@ -149,8 +158,7 @@ static void choose_nmi(struct hv_vp *vp)
     vp->wanted.nmi_window = false;
     if (!vp->nmi_pending)
         return;
-    vcpu_need(v, VCPU_INTR);
-    if (v->event & HV_PENDING_INT_VALID || v->nmi_masked || v->interrupt_shadow) {
+    if (!can_take_nmi(v)) {
         vp->wanted.nmi_window = true;
         return;
     }

@@ -656,6 +656,16 @@ static void wake_by_nmi(const volatile uint32_t *word, uint32_t expected)
         .reason = EXIT_REASON_HLT, .length = 1, \
     }
 
+/* The #DB that the entry brings. */
+static uint64_t trap;
+
+static void take_trap(uint64_t gpr[16])
+{
+    look(gpr);
+    trap = fake_vmcs_get(VMCS_GUEST_PENDING_DEBUG);
+    fake_vmcs_set(VMCS_GUEST_PENDING_DEBUG, 0);
+}
+
 static void an_interrupt_wakes_a_halted_vp(void **state)
 {
     (void)state;
@@ -736,6 +746,52 @@ static void halted_with_an_ext_int_pending(void **state)
     run_to(HV_EXIT_IO);
     assert_int_equal(waits, 0);
     assert_seen(1, EXTERNAL(0x31), false, false, 0);
+}
+
+static void step(void)
+{
+    set(HV_REG_RIP, CODE);
+    set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF);
+    trap = 0;
+}
+
+/* The single step over the HLT is a trap, which ends the halt. */
+static void a_single_step_ends_the_halt(void **state)
+{
+    (void)state;
+    step();
+    waits = 0;
+    fake_on_wait(cancel_in_the_third_wait);
+    GUEST(HALT, {.run = take_trap, .reason = EXIT_REASON_EXTERNAL_INTR}, LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_int_equal(waits, 0);
+    assert_int_equal(trap, BIT64(14));
+    assert_int_equal(get(HV_REG_INTERNAL_ACTIVITY_STATE), 0);
+}
+
+/* An entry that injected something would forget the trap. */
+static void a_single_step_comes_before_interrupts(void **state)
+{
+    (void)state;
+    step();
+    GUEST({.run = send_41, .reason = EXIT_REASON_HLT, .length = 1},
+          {.run = take_trap, .reason = EXIT_REASON_INTR_WINDOW}, LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_int_equal(trap, BIT64(14));
+    assert_seen(1, 0, true, false, 0);
+    assert_seen(2, EXTERNAL(0x41), false, false, 0);
+}
+
+static void a_single_step_comes_before_an_nmi(void **state)
+{
+    (void)state;
+    step();
+    GUEST({.run = send_nmi, .reason = EXIT_REASON_HLT, .length = 1},
+          {.run = take_trap, .reason = EXIT_REASON_NMI_WINDOW}, LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_int_equal(trap, BIT64(14));
+    assert_seen(1, 0, false, true, 0);
+    assert_seen(2, NMI, false, false, 0);
 }
 
 static void cancel_at_once(const volatile uint32_t *word, uint32_t expected)
@@ -1348,6 +1404,9 @@ int main(void)
         IRQ_TEST(another_thread_wakes_a_halted_vp),
         IRQ_TEST(halted_with_an_interrupt_pending),
         IRQ_TEST(halted_with_an_ext_int_pending),
+        IRQ_TEST(a_single_step_ends_the_halt),
+        IRQ_TEST(a_single_step_comes_before_interrupts),
+        IRQ_TEST(a_single_step_comes_before_an_nmi),
         IRQ_TEST(the_client_wakes_a_halted_vp),
         IRQ_TEST(a_halted_vp_has_a_window),
         IRQ_TEST(other_processors_wait_to_be_started),

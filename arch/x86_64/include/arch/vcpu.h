@@ -81,6 +81,9 @@ enum vcpu_msr {
 };
 /* clang-format on */
 
+/* Those of vcpu.pending_debug that a #DB comes of, at the next entry: bus lock, enabled breakpoint, BS, RTM. */
+#define VCPU_DEBUG_TRAPS (BIT64(11) | BIT64(12) | BIT64(14) | BIT64(16))
+
 struct vcpu {
     /* read and written by *_entry.asm: keep the offsets in offsets.c */
     uint64_t gpr[GPR_COUNT]; /* [GPR_RSP] belongs to VCPU_RSP, the others are always valid */
@@ -99,7 +102,7 @@ struct vcpu {
     uint64_t pat;
     uint64_t tsc_offset;    /* from the machine's TSC: see tsc_now */
     uint64_t tsc_left;      /* the machine's TSC when the last CPU gave the vcpu up */
-    uint64_t pending_debug; /* VMX layout: bits 0-3 BP, 12 enabled breakpoint, 14 BS */
+    uint64_t pending_debug; /* VMX layout: bits 0-3 BP, 12 enabled breakpoint, 14 BS; see VCPU_DEBUG_TRAPS */
     bool interrupt_shadow;  /* by STI or MOV SS; see shadow_by_mov_ss */
     bool shadow_by_mov_ss;
     bool nmi_masked;
