@@ -118,6 +118,35 @@ static void moved_registers(void **state)
     assert_int_equal(apic_controls(), 0);
 }
 
+/* Translations made before must not lead past the APIC: both kinds go whenever the page comes, moves or goes. */
+static void translations_to_the_page(void **state)
+{
+    static const struct {
+        enum vcpu_apic_mode mode;
+        hv_hpa_t page;
+        bool flushes;
+    } steps[] = {
+        {VCPU_APIC_XAPIC, ACCESS_PA, true},
+        {VCPU_APIC_XAPIC, ACCESS_PA, false},
+        {VCPU_APIC_XAPIC, ACCESS_PA + HV_PAGE_SIZE, true},
+        {VCPU_APIC_X2APIC, ACCESS_PA, true},
+        {VCPU_APIC_NONE, ACCESS_PA, false},
+        {VCPU_APIC_XAPIC, ACCESS_PA, true},
+    };
+
+    (void)state;
+    run_cpuid();
+    for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
+        fake_vmx_forget();
+        want(steps[i].mode, steps[i].page);
+        assert_int_equal(fake_vmx_counts.invept_single, steps[i].flushes);
+        assert_int_equal(fake_vmx_counts.invvpid_single, steps[i].flushes);
+        if (steps[i].mode == VCPU_APIC_XAPIC)
+            assert_int_equal(fake_vmcs_get(VMCS_APIC_ACCESS_ADDR), steps[i].page);
+    }
+    assert_int_equal(v->migrations, 0);
+}
+
 static void controls_are_written_when_they_change(void **state)
 {
     (void)state;
@@ -442,6 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         APIC_TEST(controls_by_mode),
         APIC_TEST(moved_registers),
+        APIC_TEST(translations_to_the_page),
         APIC_TEST(controls_are_written_when_they_change),
         APIC_TEST(pause_loops),
         APIC_TEST(msrs_by_mode),

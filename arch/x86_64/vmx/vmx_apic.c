@@ -124,6 +124,22 @@ bool vmx_apic_exit_on_msr(struct vmx_vcpu *vmx, uint32_t index, bool reads, bool
 
 /* --------------------------------------------------------------------------- groups of the vcpu */
 
+/*
+ * Translations to the page that were made while accesses to it were not virtualized, or to another page, may lead past
+ * the APIC: the next entry drops them, as the first one on a CPU does.
+ */
+static void sync_access_page(struct vmx_vcpu *vmx, uint64_t cpu2)
+{
+    hv_hpa_t pa = cpu2 & CPU2_VIRT_APIC_ACCESSES ? vmx->v.apic_access_pa : HV_HPA_NONE;
+
+    if (pa == vmx->apic_access_pa)
+        return;
+    if (pa != HV_HPA_NONE)
+        vmx_write(VMCS_APIC_ACCESS_ADDR, pa);
+    vmx->apic_access_pa = pa;
+    vmx->v.last_cpu = HV_CPU_NONE;
+}
+
 void vmx_apic_sync_controls(struct vmx_vcpu *vmx)
 {
     const struct vcpu *v = &vmx->v;
@@ -131,10 +147,9 @@ void vmx_apic_sync_controls(struct vmx_vcpu *vmx)
 
     if (v->controls.pause_exit && offers(CPU2_PAUSE_LOOP))
         cpu2 |= CPU2_PAUSE_LOOP;
+    sync_access_page(vmx, cpu2);
     if (cpu2 == vmx->cpu2)
         return;
-    if (cpu2 & CPU2_VIRT_APIC_ACCESSES)
-        vmx_write(VMCS_APIC_ACCESS_ADDR, v->apic_access_pa);
     vmx_write(VMCS_CPU2_CONTROLS, vmx->cpu2 = cpu2);
     set_msrs(vmx);
 }
@@ -168,7 +183,7 @@ void vmx_apic_sync_eoi_exits(struct vcpu *v)
 void vmx_apic_init(struct vmx_vcpu *vmx)
 {
     vmx->v.apic_page = vmx->virtual_apic;
-    vmx->v.apic_access_pa = HV_HPA_NONE;
+    vmx->v.apic_access_pa = vmx->apic_access_pa = HV_HPA_NONE;
     if (!offers(CPU2_PAUSE_LOOP))
         return;
     vmx_write(VMCS_PLE_GAP, PLE_GAP_TICKS);
