@@ -15,9 +15,9 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # name, seconds it may take, make's target and variables; the longest first
 suites='
-linux-bochs     420  test-linux ENGINE=bochs
-kernel-bochs-2  240  test-kernel ENGINE=bochs CPUS=2
-kernel-bochs-1  240  test-kernel ENGINE=bochs CPUS=1
+linux-bochs     600  test-linux ENGINE=bochs JOBS=1
+kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
+kernel-bochs-1  300  test-kernel ENGINE=bochs CPUS=1
 unit            240  test-unit
 check           240  check
 oracle          240  test-oracle

@@ -27,7 +27,7 @@ boot() {
     local run=$1 wanted=$2 words=$3
     shift 3
 
-    "$root/vmm/run.sh" "$engine" KERNEL="$kernel" TIMEOUT=230 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
+    "$root/vmm/run.sh" "$engine" KERNEL="$kernel" TIMEOUT=400 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
         GUEST_CMDLINE="console=ttyS0 panic=-1 cryptomgr.notests $words" "$@" </dev/null >"$log" 2>&1
     status=$?
     # with several guests each line says whose it is

@@ -184,6 +184,7 @@ void vmx_apic_init(struct vmx_vcpu *vmx)
 {
     vmx->v.apic_page = vmx->virtual_apic;
     vmx->v.apic_access_pa = vmx->apic_access_pa = HV_HPA_NONE;
+    vmx_apic_sync(&vmx->v);
     if (!offers(CPU2_PAUSE_LOOP))
         return;
     vmx_write(VMCS_PLE_GAP, PLE_GAP_TICKS);

@@ -349,7 +349,9 @@ static void vmx_exit_apic_access(struct vmx_vcpu *vmx, struct hv_exit *exit)
     exit->memory.access = type == APIC_ACCESS_WRITE   ? HV_ACCESS_WRITE
                           : type == APIC_ACCESS_FETCH ? HV_ACCESS_EXECUTE
                                                       : HV_ACCESS_READ;
-    exit->memory.gpa = vmx->v.apic_gpa + FIELD_GET(QUAL_APIC_OFFSET, qual);
+    exit->memory.gpa = vmx->v.apic_gpa;
+    if (type <= APIC_ACCESS_EVENT) /* else the offset is not defined */
+        exit->memory.gpa += FIELD_GET(QUAL_APIC_OFFSET, qual);
     exit->memory.page_walk = type > APIC_ACCESS_FETCH;
     exit->memory.gva_valid = false;
     exit->memory.gva = 0;
