@@ -60,6 +60,8 @@ enum insn_op {
     INSN_BTS,
     INSN_BTR,
     INSN_BTC,
+    INSN_BSF,
+    INSN_BSR,
 
     INSN_MOV,
     INSN_MOVZX,
@@ -71,6 +73,7 @@ enum insn_op {
     INSN_CMPXCHG8B, /* CMPXCHG16B too: memory_size tells */
     INSN_SETCC,     /* the condition is in the opcode's low 4 bits */
     INSN_CMOVCC,
+    INSN_SMSW,
     INSN_PUSH,
     INSN_POP,
 

@@ -113,6 +113,7 @@ const struct decode_row decode_one_byte[256] = {
 };
 
 const struct decode_row decode_0f[256] = {
+    [0x01] = GROUP(7, NONE, NONE, 0),
     [0x10] = SET(0F10), SET(0F11), SET(0F12), SET(0F13),
     [0x16] = SET(0F16), SET(0F17),
     [0x28] = SET(0F28), SET(0F29),
@@ -137,6 +138,7 @@ const struct decode_row decode_0f[256] = {
     [0xB7] = {INSN_MOVZX, REG, RM, 2, MODRM},
     [0xBA] = GROUP(8, RM, IMM8, 0),
     [0xBB] = {INSN_BTC, RM, REG, 0, MODRM},
+    [0xBC] = SET(0FBC), SET(0FBD),
     [0xBE] = {INSN_MOVSX, REG, RM, 1, MODRM},
     [0xBF] = {INSN_MOVSX, REG, RM, 2, MODRM},
     [0xC0] = BOTH(XADD, RM, REG, MODRM),
@@ -170,6 +172,7 @@ const struct decode_row decode_groups[GROUP_COUNT][8] = {
     },
     [GROUP_4] = {MEMBER(INC), MEMBER(DEC)},
     [GROUP_5] = {MEMBER(INC), MEMBER(DEC), [6] = {INSN_PUSH, RM, NONE, 0, ROW_D64}},
+    [GROUP_7] = {[4] = {INSN_SMSW, RM, NONE, 2, ROW_MEMORY}},
     [GROUP_8] = {[4] = MEMBER(BT), MEMBER(BTS), MEMBER(BTR), MEMBER(BTC)},
     [GROUP_9] = {[1] = {INSN_CMPXCHG8B, RM, NONE, 0, ROW_MEMORY | ROW_DOUBLE}},
     [GROUP_11] = {MEMBER(MOV)},
@@ -230,6 +233,9 @@ const struct decode_row decode_sets[SET_COUNT][4] = {
         [1] = {INSN_XMM_STORE, RM, XMM, 16, ALIGN},
         [2] = {INSN_XMM_STORE, RM, XMM, 16, MEMORY},
     },
+    /* F3 makes them TZCNT and LZCNT, on CPUs that have these */
+    [SET_0FBC] = {{INSN_BSF, REG, RM, 0, MODRM}, {INSN_BSF, REG, RM, 0, MODRM}},
+    [SET_0FBD] = {{INSN_BSR, REG, RM, 0, MODRM}, {INSN_BSR, REG, RM, 0, MODRM}},
     [SET_0FC3] = {[0] = {INSN_MOV, RM, REG, 0, MEMORY | ROW_D32}},   /* MOVNTI */
     [SET_0FD6] = {[1] = {INSN_XMM_STORE, RM, XMM, 8, MEMORY}},       /* MOVQ */
     [SET_0FE7] = {[1] = {INSN_XMM_STORE, RM, XMM, 16, ALIGN}},       /* MOVNTDQ */

@@ -31,7 +31,19 @@ struct decode_row {
 };
 
 /* For INSN_GROUP: dst and src are those of the members that have none of their own, rm_size is the group. */
-enum decode_group { GROUP_1, GROUP_1A, GROUP_2, GROUP_3, GROUP_4, GROUP_5, GROUP_8, GROUP_9, GROUP_11, GROUP_COUNT };
+enum decode_group {
+    GROUP_1,
+    GROUP_1A,
+    GROUP_2,
+    GROUP_3,
+    GROUP_4,
+    GROUP_5,
+    GROUP_7,
+    GROUP_8,
+    GROUP_9,
+    GROUP_11,
+    GROUP_COUNT
+};
 
 /* For INSN_BY_PREFIX: rm_size is the set; its rows are those of no prefix, 66, F3, F2. */
 enum decode_set {
@@ -48,6 +60,8 @@ enum decode_set {
     SET_0F6F,
     SET_0F7E,
     SET_0F7F,
+    SET_0FBC,
+    SET_0FBD,
     SET_0FC3,
     SET_0FD6,
     SET_0FE7,

@@ -106,7 +106,7 @@ emulate_compute emulate_mul, emulate_imul, emulate_imul2, emulate_imul3, emulate
 emulate_compute emulate_rol, emulate_ror, emulate_rcl, emulate_rcr, emulate_shl, emulate_shr, emulate_sar;
 emulate_compute emulate_shld, emulate_shrd, emulate_bt, emulate_bts, emulate_btr, emulate_btc;
 emulate_compute emulate_mov, emulate_movsx, emulate_movbe, emulate_xchg, emulate_xadd, emulate_cmpxchg;
-emulate_compute emulate_setcc, emulate_cmovcc;
+emulate_compute emulate_bsf, emulate_bsr, emulate_setcc, emulate_cmovcc, emulate_smsw;
 
 /* --------------------------------------------------- whole instructions (emulate_string.c, _xmm.c) */
 

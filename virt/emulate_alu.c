@@ -520,6 +520,25 @@ enum hv_emulate_result emulate_btc(struct emulation *e)
     return HV_EMULATE_OK;
 }
 
+/* The number of a bit of the source. When it is 0 the destination stays; the flags but ZF always do. */
+static enum hv_emulate_result scan(struct emulation *e, int bit)
+{
+    set_flag(e, RFLAGS_ZF, !e->src);
+    if (e->src)
+        e->dst = (uint64_t)bit;
+    return HV_EMULATE_OK;
+}
+
+enum hv_emulate_result emulate_bsf(struct emulation *e)
+{
+    return scan(e, e->src ? __builtin_ctzll(e->src) : 0);
+}
+
+enum hv_emulate_result emulate_bsr(struct emulation *e)
+{
+    return scan(e, e->src ? 63 - __builtin_clzll(e->src) : 0);
+}
+
 /* ------------------------------------------------------------------------------------- moves */
 
 /* MOVZX too: the source was read with its own size. */
@@ -572,5 +591,14 @@ enum hv_emulate_result emulate_cmovcc(struct emulation *e)
 {
     if (condition(e))
         e->dst = e->src;
+    return HV_EMULATE_OK;
+}
+
+/* SDM 2, SMSW: the low word of CR0, for everyone unless UMIP is on. */
+enum hv_emulate_result emulate_smsw(struct emulation *e)
+{
+    if (e->state->cr4 & CR4_UMIP && e->state->cpl)
+        return emulate_fault(e, VEC_GP, 0);
+    e->dst = e->state->cr0;
     return HV_EMULATE_OK;
 }

@@ -6,10 +6,10 @@
  *
  * What it knows: every instruction form with a memory operand that compilers and operating systems use on devices:
  * MOV (moffs, from segment registers), MOVZX, MOVSX(D), MOVBE, MOVNTI, the arithmetic and logic group, TEST, XCHG,
- * CMPXCHG, CMPXCHG8B/16B, XADD, INC, DEC, NOT, NEG, shifts and rotates, SHLD, SHRD, BT/BTS/BTR/BTC, PUSH, POP, SETcc,
- * CMOVcc, MUL, IMUL, DIV, IDIV, the string instructions with REP, IN, OUT, INS, OUTS, and the moves of XMM registers
- * (MOVUPS, MOVAPS, MOVSS, MOVLPS, MOVHPS, MOVDQU, MOVDQA, MOVQ, MOVD, MOVNTDQ, LDDQU and their kin). In 16, 32 and
- * 64-bit code. Everything else is HV_EMULATE_UNSUPPORTED, and nothing has changed.
+ * CMPXCHG, CMPXCHG8B/16B, XADD, INC, DEC, NOT, NEG, shifts and rotates, SHLD, SHRD, BT/BTS/BTR/BTC, BSF, BSR, SMSW,
+ * PUSH, POP, SETcc, CMOVcc, MUL, IMUL, DIV, IDIV, the string instructions with REP, IN, OUT, INS, OUTS, and the moves
+ * of XMM registers (MOVUPS, MOVAPS, MOVSS, MOVLPS, MOVHPS, MOVDQU, MOVDQA, MOVQ, MOVD, MOVNTDQ, LDDQU and their kin).
+ * In 16, 32 and 64-bit code. Everything else is HV_EMULATE_UNSUPPORTED, and nothing has changed.
  *
  * Left to the caller: the single-step trap when RFLAGS.TF was set (a REP then does one iteration at a time), the end of
  * an interrupt shadow, the permission to use ports (the CPU has checked it before the exit). LOCK is atomic as far as

@@ -249,6 +249,61 @@ static void reads_fill_registers_by_size(void **state)
     }
 }
 
+static void bits_are_searched(void **state)
+{
+    static const struct {
+        const char *code;
+        size_t size;
+        uint64_t memory, rcx;
+        bool zero;
+    } rows[] = {
+        {"\x66\x0f\xbc\x0f", 4, 0xffc000, 0xffffffffffff000e, false}, /* bsf cx, [rdi] */
+        {"\x0f\xbc\x0f", 3, 0x1c0000000, 30, false},                  /* ecx */
+        {"\x48\x0f\xbc\x0f", 4, 0xc00000000000, 46, false},           /* rcx */
+        {"\x48\x0f\xbc\x0f", 4, 0, ~0ull, true},
+        {"\x66\x0f\xbd\x0f", 4, 0xff4000, 0xffffffffffff000e, false}, /* bsr cx, [rdi] */
+        {"\x0f\xbd\x0f", 3, 0x140000000, 30, false},                  /* ecx */
+        {"\x48\x0f\xbd\x0f", 4, 0xc00000000000, 47, false},           /* rcx */
+        {"\x48\x0f\xbd\x0f", 4, 0, ~0ull, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        m.device_value = rows[i].memory;
+        m.s.rip = CODE_AT;
+        m.s.gpr[RCX] = ~0ull;
+        m.s.rflags = RFLAGS_FIXED | (rows[i].zero ? 0 : RFLAGS_ZF) | RFLAGS_CF | RFLAGS_OF;
+        assert_int_equal(run_with(&all_ops, rows[i].code, rows[i].size), HV_EMULATE_OK);
+        assert_moved(rows[i].size);
+        assert_int_equal(m.s.gpr[RCX], rows[i].rcx);
+        assert_int_equal(m.s.rflags, RFLAGS_FIXED | (rows[i].zero ? RFLAGS_ZF : 0) | RFLAGS_CF | RFLAGS_OF);
+        assert_int_equal(m.accesses, 1);
+    }
+    m.s.rip = CODE_AT;
+    assert_int_equal(RUN("\xf3\x0f\xbc\x0f"), HV_EMULATE_UNSUPPORTED); /* tzcnt, or bsf on older CPUs */
+    assert_int_equal(RUN("\xf3\x0f\xbd\x0f"), HV_EMULATE_UNSUPPORTED);
+}
+
+static void the_machine_status_word(void **state)
+{
+    (void)state;
+    OK("\x0f\x01\x27"); /* smsw [rdi] */
+    assert_moved(3);
+    assert_int_equal(m.accesses, 1);
+    assert_access(0, DEVICE, true, 2, CR0_PE | CR0_ET);
+    m.s.rip = CODE_AT;
+    OK("\x48\x0f\x01\x27"); /* a word in any case */
+    assert_access(0, DEVICE, true, 2, CR0_PE | CR0_ET);
+    m.s.rip = CODE_AT;
+    m.s.cr4 |= CR4_UMIP;
+    OK("\x0f\x01\x27");
+    m.s.rip = CODE_AT;
+    m.s.cpl = 3;
+    assert_fault(RUN("\x0f\x01\x27"), VEC_GP, true, 0, 0);
+    assert_int_equal(m.accesses, 0);
+    assert_int_equal(RUN("\x0f\x01\xe0"), HV_EMULATE_UNSUPPORTED); /* smsw eax: no memory */
+}
+
 static void high_bytes_are_registers_without_rex(void **state)
 {
     (void)state;
@@ -1069,6 +1124,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_register_is_written_to_a_device),
         TEST(reads_fill_registers_by_size),
+        TEST(bits_are_searched),
+        TEST(the_machine_status_word),
         TEST(high_bytes_are_registers_without_rex),
         TEST(addresses_have_base_index_and_displacement),
         TEST(read_modify_write_reads_once_and_writes_once),
