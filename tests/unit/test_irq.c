@@ -3,54 +3,14 @@
  * Interrupts of VPs with local APICs, from the native API to the fake CPU: what is injected when, by windows and task
  * priority, halted VPs, INIT and SIPI, EOIs that the client hears of, the timer, and the APIC's page in the memory map.
  */
-#include "machine.h"
-#include "virt/partition.h"
-#include "vmx_trace.h"
-#include <arch/bits/apic.h>
-#include <arch/bits/cr.h>
-#include <arch/bits/msr.h>
-#include <arch/bits/seg.h>
+#include "run_vp.h"
 #include <pthread.h>
 
-#define RAM_PA         0x140000000ull
-#define RAM_SIZE       HV_SIZE_2M
-#define CODE           0x1000ull
-#define COUNT          0x1fff /* property codes */
-#define APIC_EMULATION 0x1005
-#define CPU2_APIC      (CPU2_VIRT_APIC_ACCESSES | CPU2_VIRT_X2APIC | CPU2_APIC_REGISTER_VIRT | CPU2_VIRT_INTR_DELIVERY)
+#define CPU2_APIC (CPU2_VIRT_APIC_ACCESSES | CPU2_VIRT_X2APIC | CPU2_APIC_REGISTER_VIRT | CPU2_VIRT_INTR_DELIVERY)
 
-static struct hv_partition *partition;
-static struct hv_vp *vp, *other;
-static uint8_t *ram;
+static struct hv_vp *other; /* VP 1 */
 
 /* ------------------------------------------------------------------- two VPs with local APICs */
-
-static void set_property(uint32_t code, uint64_t value)
-{
-    assert_int_equal(hv_partition_set_property(partition, code, &value, sizeof(value)), HV_OK);
-}
-
-static void set(uint32_t name, uint64_t low)
-{
-    union hv_reg_value value = {.u64 = low};
-
-    assert_int_equal(hv_vp_set_registers(vp, &name, 1, &value), HV_OK);
-}
-
-static uint64_t get(uint32_t name)
-{
-    union hv_reg_value value = {.u64 = 0};
-
-    assert_int_equal(hv_vp_get_registers(vp, &name, 1, &value), HV_OK);
-    return value.u64;
-}
-
-static void set_segment(uint32_t name, uint16_t attributes)
-{
-    union hv_reg_value value = {.segment = {0, 0xffffffff, 8, attributes}};
-
-    assert_int_equal(hv_vp_set_registers(vp, &name, 1, &value), HV_OK);
-}
 
 static void set_apic(uint32_t offset, uint64_t value)
 {
@@ -62,16 +22,8 @@ static uint64_t get_apic(uint32_t offset)
     return get(HV_REG_APIC_BASE_NUMBER + offset / 16);
 }
 
-/* Protected mode, flat, with interrupts on, and x2APIC mode, enabled. */
-static void start_guest(void)
+static void start_apic(void)
 {
-    set(HV_REG_CR0, CR0_PE | CR0_ET);
-    set_segment(HV_REG_CS, SEG_ATTR_CODE32);
-    set_segment(HV_REG_SS, SEG_ATTR_DATA32);
-    set_segment(HV_REG_DS, SEG_ATTR_DATA32);
-    set_segment(HV_REG_ES, SEG_ATTR_DATA32);
-    set(HV_REG_RIP, CODE);
-    set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
     set(HV_REG_APIC_BASE, get(HV_REG_APIC_BASE) | APIC_BASE_EXTD);
     set_apic(APIC_SVR, APIC_SVR_ENABLE | 0xff);
 }
@@ -85,19 +37,11 @@ static int start_machine(void **state, uint64_t offered)
         return -1;
     cpu2 = *fake_msr(0, MSR_IA32_VMX_PROCBASED_CTLS2) & ~(CPU2_APIC << 32);
     fake_set_msr(MSR_IA32_VMX_PROCBASED_CTLS2, cpu2 | offered << 32);
-    fake_set_cpus(2);
     /* the library asks the CPU once, but for the second of these */
-    if (hv_partition_create(&partition) != HV_OK || !vmx_probe(&platform))
+    if (!hv_platform()->present || !vmx_probe(&platform) || !run_vp_create(HV_LOCAL_APIC_X2APIC, 2))
         return -1;
-    set_property(COUNT, 2);
-    set_property(APIC_EMULATION, HV_LOCAL_APIC_X2APIC);
-    ram = fake_ram_alloc(RAM_SIZE, RAM_PA);
-    if (hv_partition_setup(partition) != HV_OK || hv_partition_map(partition, ram, 0, RAM_SIZE, NPT_RIGHTS) != HV_OK ||
-        hv_vp_create(partition, 0) != HV_OK || hv_vp_create(partition, 1) != HV_OK)
-        return -1;
-    vp = hv_vp_ref(partition, 0);
     other = hv_vp_ref(partition, 1);
-    start_guest();
+    start_apic();
     return 0;
 }
 
@@ -118,35 +62,14 @@ static int setup_nothing(void **state)
 
 static int teardown(void **state)
 {
-    if (machine_is_refused())
-        return 0;
-    hv_vp_unref(vp);
-    hv_vp_unref(other);
-    if (hv_partition_delete(partition) != HV_OK)
-        return -1;
-    fake_ram_free(ram);
-    return machine_teardown(state);
+    if (!machine_is_refused())
+        hv_vp_unref(other);
+    return run_vp_teardown(state);
 }
 
 #define IRQ_TEST(fn)      cmocka_unit_test_setup_teardown(fn, setup, teardown)
 #define DELIVERY_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_delivery, teardown)
 #define NOTHING_TEST(fn)  cmocka_unit_test_setup_teardown(fn, setup_nothing, teardown)
-
-static struct hv_exit run(void)
-{
-    struct hv_exit exit;
-
-    memset(&exit, 0, sizeof(exit));
-    assert_int_equal(hv_vp_run(vp, &exit), HV_OK);
-    assert_int_equal(fake_guest_left(), 0);
-    assert_int_equal(vp->shared.walking, 0);
-    return exit;
-}
-
-static void assert_reason(const struct hv_exit *exit, enum hv_exit_reason reason)
-{
-    assert_string_equal(hv_exit_reason_name(exit->reason), hv_exit_reason_name(reason));
-}
 
 static void run_to(enum hv_exit_reason reason)
 {
@@ -167,10 +90,9 @@ static void send_fixed(uint32_t vector)
     send(APIC_MODE_FIXED, 0, vector, false);
 }
 
-#define INFO(type, vector) (uint32_t)(INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, type) | (vector))
-#define EXTERNAL(vector)   INFO(INTR_TYPE_EXTERNAL, vector)
-#define NMI                INFO(INTR_TYPE_NMI, VEC_NMI)
-#define GP                 (INFO(INTR_TYPE_HW_EXCEPTION, VEC_GP) | (uint32_t)INTR_INFO_ERROR_VALID)
+#define EXTERNAL(vector) INFO(INTR_TYPE_EXTERNAL, vector)
+#define NMI              INFO(INTR_TYPE_NMI, VEC_NMI)
+#define GP               (INFO(INTR_TYPE_HW_EXCEPTION, VEC_GP) | (uint32_t)INTR_INFO_ERROR_VALID)
 
 /* What the guest finds at each entry of a run, as looked at by `look`. */
 static struct seen {
@@ -1243,7 +1165,8 @@ static void state_is_saved_and_restored(void **state)
     assert_int_equal(irr, BIT64(0x11));
     assert_int_equal(page[APIC_TPR], 0x30);
     assert_int_equal(hv_partition_reset(partition), HV_OK);
-    start_guest();
+    start_protected();
+    start_apic();
     assert_int_equal(hv_vp_set_apic(vp, page, sizeof(page) - 1), HV_E_INVALID);
     assert_int_equal(hv_vp_set_apic(vp, page, sizeof(page)), HV_OK);
     assert_int_equal(hv_vp_get_apic(vp, after, sizeof(after), &written), HV_OK);

@@ -3,91 +3,17 @@
  * Runs of a VP, from the native API to the fake CPU: which exits the core answers by itself and at what cost in VMREADs
  * and VMWRITEs, what the client gets to see of the others, cancelling, events, notifications, triple faults.
  */
-#include "machine.h"
-#include "virt/partition.h"
-#include "vmx_trace.h"
-#include <arch/bits/apic.h>
+#include "run_vp.h"
 #include <arch/bits/cpuid.h>
-#include <arch/bits/cr.h>
-#include <arch/bits/msr.h>
-#include <arch/bits/seg.h>
 
-#define RAM_PA          0x140000000ull
-#define RAM_SIZE        HV_SIZE_2M
-#define CODE            0x1000ull
-#define DATA            0x2000ull
-#define UNMAPPED        (RAM_SIZE + 0x3000)
-#define COUNT           0x1fff /* property codes */
-#define LOCAL_APIC_MODE 0x1005
-#define EXTENDED_EXITS  0x0001
-#define EXCEPTIONS      0x0002
-
-static struct hv_partition *partition;
-static struct hv_vp *vp;
-static uint8_t *ram;
-
-/* -------------------------------------------------------------------------- one VP with RAM */
-
-static void set_property(uint32_t code, uint64_t value)
-{
-    assert_int_equal(hv_partition_set_property(partition, code, &value, sizeof(value)), HV_OK);
-}
-
-static void set(uint32_t name, uint64_t low)
-{
-    union hv_reg_value value = {.u64 = low};
-
-    assert_int_equal(hv_vp_set_registers(vp, &name, 1, &value), HV_OK);
-}
-
-static void set_segment(uint32_t name, uint16_t attributes)
-{
-    union hv_reg_value value = {.segment = {0, 0xffffffff, 8, attributes}};
-
-    assert_int_equal(hv_vp_set_registers(vp, &name, 1, &value), HV_OK);
-}
-
-static union hv_reg_value get_value(uint32_t name)
-{
-    union hv_reg_value value = {.u64 = 0};
-
-    assert_int_equal(hv_vp_get_registers(vp, &name, 1, &value), HV_OK);
-    return value;
-}
-
-static uint64_t get(uint32_t name)
-{
-    return get_value(name).u64;
-}
-
-/* Protected mode, flat, with interrupts on. */
-static void start_protected(void)
-{
-    set(HV_REG_CR0, CR0_PE | CR0_ET);
-    set_segment(HV_REG_CS, SEG_ATTR_CODE32);
-    set_segment(HV_REG_SS, SEG_ATTR_DATA32);
-    set_segment(HV_REG_DS, SEG_ATTR_DATA32);
-    set_segment(HV_REG_ES, SEG_ATTR_DATA32);
-    set(HV_REG_RIP, CODE);
-    set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
-}
+#define DATA           0x2000ull
+#define UNMAPPED       (RAM_SIZE + 0x3000)
+#define EXTENDED_EXITS 0x0001
+#define EXCEPTIONS     0x0002
 
 static int setup_with(void **state, uint64_t apic)
 {
-    if (machine_setup(state))
-        return -1;
-    fake_set_cpus(2);
-    if (hv_partition_create(&partition) != HV_OK)
-        return -1;
-    set_property(COUNT, 2);
-    set_property(LOCAL_APIC_MODE, apic);
-    ram = fake_ram_alloc(RAM_SIZE, RAM_PA);
-    if (hv_partition_setup(partition) != HV_OK || hv_partition_map(partition, ram, 0, RAM_SIZE, NPT_RIGHTS) != HV_OK ||
-        hv_vp_create(partition, 0) != HV_OK)
-        return -1;
-    vp = hv_vp_ref(partition, 0);
-    start_protected();
-    return 0;
+    return machine_setup(state) || !run_vp_create(apic, 1) ? -1 : 0;
 }
 
 static int setup(void **state)
@@ -100,35 +26,8 @@ static int setup_apic(void **state)
     return setup_with(state, HV_LOCAL_APIC_X2APIC);
 }
 
-static int teardown(void **state)
-{
-    if (machine_is_refused())
-        return 0;
-    hv_vp_unref(vp);
-    if (hv_partition_delete(partition) != HV_OK)
-        return -1;
-    fake_ram_free(ram);
-    return machine_teardown(state);
-}
-
-#define RUN_TEST(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
-#define APIC_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_apic, teardown)
-
-static struct hv_exit run(void)
-{
-    struct hv_exit exit;
-
-    memset(&exit, 0, sizeof(exit));
-    assert_int_equal(hv_vp_run(vp, &exit), HV_OK);
-    assert_int_equal(fake_guest_left(), 0);
-    assert_int_equal(vp->shared.walking, 0);
-    return exit;
-}
-
-static void assert_reason(const struct hv_exit *exit, enum hv_exit_reason reason)
-{
-    assert_string_equal(hv_exit_reason_name(exit->reason), hv_exit_reason_name(reason));
-}
+#define RUN_TEST(fn)  cmocka_unit_test_setup_teardown(fn, setup, run_vp_teardown)
+#define APIC_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_apic, run_vp_teardown)
 
 /* Ends a run that is about something else. */
 #define STOP                                    \
@@ -136,8 +35,7 @@ static void assert_reason(const struct hv_exit *exit, enum hv_exit_reason reason
         .reason = EXIT_REASON_HLT, .length = 1, \
     }
 
-#define INFO(type, vector) (uint32_t)(INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, type) | (vector))
-#define WITH_ERROR         (uint32_t) INTR_INFO_ERROR_VALID
+#define WITH_ERROR (uint32_t) INTR_INFO_ERROR_VALID
 
 /* --------------------------------------------------------------- exits that the core answers */
 
