@@ -6,9 +6,12 @@
 #include "lapic.h"
 #include "lapic_parts.h"
 
-/* Version 15H: a local APIC of the later kind, with LVT entries up to the error's, and EOI broadcasts to suppress */
+/*
+ * Version 14H: APICs whose LVT ends with the error's entry say that, those with one for corrected machine checks say
+ * 15H. EOI broadcasts can be suppressed.
+ */
 #define VERSION \
-    (FIELD_PUT(APIC_VERSION_VERSION, 0x15) | FIELD_PUT(APIC_VERSION_MAX_LVT, 5) | APIC_VERSION_EOI_BROADCAST)
+    (FIELD_PUT(APIC_VERSION_VERSION, 0x14) | FIELD_PUT(APIC_VERSION_MAX_LVT, 5) | APIC_VERSION_EOI_BROADCAST)
 
 /* x2APIC mode has ICR as one register: where the hardware reads and writes its upper half (SDM 3C 30.5). */
 #define ICR_X2_HIGH (APIC_ICR_LOW + 4)

@@ -23,7 +23,7 @@ static const struct rule {
     uint32_t bits, ignored, ones;
 } rules[] = {
     {0x020, R, R, 5u << 24, 0, 0, 0},
-    {0x030, R, R, 0x01050015, 0, 0, 0},
+    {0x030, R, R, 0x01050014, 0, 0, 0},
     {0x080, RW, RW, 0, 0xff, 0, 0},
     {0x090, R, 0, 0, 0, 0, 0},
     {0x0a0, R, R, 0, 0, 0, 0},
@@ -893,7 +893,7 @@ static void test_set_of_a_reset_state(void **state)
     save_word(APIC_SVR, 0xff);
     assert_true(lapic_set_page(&apic, now, saved, &effect));
     assert_int_equal(get(APIC_LVT_LINT0), 0x700);
-    assert_int_equal(get(APIC_VERSION), 0x1050015);
+    assert_int_equal(get(APIC_VERSION), 0x1050014);
     assert_int_equal(get(APIC_ID), 0);
 }
 
