@@ -254,9 +254,10 @@ void sched_give_way(void)
     struct cpu *cpu = this_cpu();
 
     cpu->need_resched = 0;
-    if (first_ready(cpu)) {
-        if (cpu->current != cpu->idle)
-            sched_ready(cpu->current);
+    if (cpu->current == cpu->idle) {
+        sched_switch(); /* with nothing ready too: the CPU is marked as idle again, and its timer set */
+    } else if (first_ready(cpu)) {
+        sched_ready(cpu->current);
         sched_switch();
     }
     sched_unlock(flags);

@@ -280,6 +280,58 @@ static bool case_lock(void)
     return true;
 }
 
+struct burner {
+    uint32_t cpu;
+    const volatile uint32_t *stop;
+};
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void burn(void *arg)
+{
+    struct burner *b = arg;
+
+    while (!*b->stop) {
+        preempt_disable();
+        __atomic_store_n(&b->cpu, cpu_id(), __ATOMIC_RELAXED);
+        preempt_enable();
+    }
+}
+
+/* CPUs that were told of a thread, and found that another one had taken it, are idle still. */
+static bool case_side_by_side(void)
+{
+    volatile uint32_t stop = 0;
+    struct burner a = {0, &stop}, b = {0, &stop};
+    struct thread *ta, *tb;
+    uint64_t limit;
+    bool is_apart = false;
+
+    for (unsigned i = 0; i < MANY; i++) {
+        struct thread *t = thread_create("taken", nothing, NULL, CPU_ANY);
+
+        CHECK(t);
+        thread_yield();
+        thread_join(t);
+    }
+    ta = thread_create("burn a", burn, &a, CPU_ANY);
+    tb = thread_create("burn b", burn, &b, CPU_ANY);
+    CHECK(ta && tb);
+    limit = clock_ns() + 60 * NS_PER_MS; /* less than an idle CPU takes to look by itself */
+    while (!is_apart && clock_ns() < limit) {
+        thread_sleep_ns(5 * NS_PER_MS);
+        is_apart = __atomic_load_n(&a.cpu, __ATOMIC_RELAXED) != __atomic_load_n(&b.cpu, __ATOMIC_RELAXED);
+    }
+    stop = 1;
+    thread_join(ta);
+    thread_join(tb);
+    CHECK(is_apart);
+    return true;
+}
+
 const struct selftest_case selftest_threads[] = {
     {"a thread runs where it is pinned", case_pinned, 1},
     {"threads that never give way share a CPU", case_preemption, 1},
@@ -292,5 +344,6 @@ const struct selftest_case selftest_threads[] = {
     {"a thread moves to the CPU it names", case_set_cpu, 1},
     {"free threads move between CPUs", case_migration, 2},
     {"a lock keeps CPUs apart", case_lock, 1},
+    {"threads that never give way use all CPUs", case_side_by_side, 2},
     {0},
 };
