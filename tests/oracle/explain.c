@@ -46,6 +46,8 @@ static const struct undefined undefined_flags[] = {
     {M(BTS), ALWAYS, OF | SF | AF | PF, "SDM 2A, BTS: OF, SF, AF and PF are undefined"},
     {M(BTR), ALWAYS, OF | SF | AF | PF, "SDM 2A, BTR: OF, SF, AF and PF are undefined"},
     {M(BTC), ALWAYS, OF | SF | AF | PF, "SDM 2A, BTC: OF, SF, AF and PF are undefined"},
+    {M(BSF), ALWAYS, CF | OF | SF | AF | PF, "SDM 2A, BSF: CF, OF, SF, AF and PF are undefined"},
+    {M(BSR), ALWAYS, CF | OF | SF | AF | PF, "SDM 2A, BSR: CF, OF, SF, AF and PF are undefined"},
     {M(SHL), COUNT_NOT_0, AF, "SDM 2B, SHL: for a count other than 0, AF is undefined"},
     {M(SHR), COUNT_NOT_0, AF, "SDM 2B, SHR: for a count other than 0, AF is undefined"},
     {M(SAR), COUNT_NOT_0, AF, "SDM 2B, SAR: for a count other than 0, AF is undefined"},
@@ -104,19 +106,19 @@ bool oracle_undefined_result(const struct oracle_case *c)
 /* ---------------------------------------------------------------------------- what the emulator promises */
 
 static const ZydisMnemonic promised[] = {
-    M(MOV),        M(MOVZX),   M(MOVSX),   M(MOVSXD),  M(MOVBE),  M(MOVNTI),  M(ADD),     M(OR),      M(ADC),
-    M(SBB),        M(AND),     M(SUB),     M(XOR),     M(CMP),    M(TEST),    M(XCHG),    M(CMPXCHG), M(CMPXCHG8B),
-    M(CMPXCHG16B), M(XADD),    M(INC),     M(DEC),     M(NOT),    M(NEG),     M(ROL),     M(ROR),     M(RCL),
-    M(RCR),        M(SHL),     M(SHR),     M(SAR),     M(BT),     M(BTS),     M(BTR),     M(BTC),     M(PUSH),
-    M(POP),        M(SETO),    M(SETNO),   M(SETB),    M(SETNB),  M(SETZ),    M(SETNZ),   M(SETBE),   M(SETNBE),
-    M(SETS),       M(SETNS),   M(SETP),    M(SETNP),   M(SETL),   M(SETNL),   M(SETLE),   M(SETNLE),  M(CMOVO),
-    M(CMOVNO),     M(CMOVB),   M(CMOVNB),  M(CMOVZ),   M(CMOVNZ), M(CMOVBE),  M(CMOVNBE), M(CMOVS),   M(CMOVNS),
-    M(CMOVP),      M(CMOVNP),  M(CMOVL),   M(CMOVNL),  M(CMOVLE), M(CMOVNLE), M(MUL),     M(IMUL),    M(DIV),
-    M(IDIV),       M(MOVSB),   M(MOVSW),   M(MOVSD),   M(MOVSQ),  M(CMPSB),   M(CMPSW),   M(CMPSD),   M(CMPSQ),
-    M(STOSB),      M(STOSW),   M(STOSD),   M(STOSQ),   M(LODSB),  M(LODSW),   M(LODSD),   M(LODSQ),   M(SCASB),
-    M(SCASW),      M(SCASD),   M(SCASQ),   M(INSB),    M(INSW),   M(INSD),    M(OUTSB),   M(OUTSW),   M(OUTSD),
-    M(IN),         M(OUT),     M(MOVUPS),  M(MOVUPD),  M(MOVAPS), M(MOVAPD),  M(MOVDQU),  M(MOVDQA),  M(MOVQ),
-    M(MOVD),       M(MOVNTDQ), M(MOVNTPS), M(MOVNTPD),
+    M(MOV),        M(MOVZX),  M(MOVSX),  M(MOVSXD), M(MOVBE),   M(MOVNTI),  M(ADD),     M(OR),      M(ADC),
+    M(SBB),        M(AND),    M(SUB),    M(XOR),    M(CMP),     M(TEST),    M(XCHG),    M(CMPXCHG), M(CMPXCHG8B),
+    M(CMPXCHG16B), M(XADD),   M(INC),    M(DEC),    M(NOT),     M(NEG),     M(ROL),     M(ROR),     M(RCL),
+    M(RCR),        M(SHL),    M(SHR),    M(SAR),    M(BT),      M(BTS),     M(BTR),     M(BTC),     M(BSF),
+    M(BSR),        M(SMSW),   M(PUSH),   M(POP),    M(SETO),    M(SETNO),   M(SETB),    M(SETNB),   M(SETZ),
+    M(SETNZ),      M(SETBE),  M(SETNBE), M(SETS),   M(SETNS),   M(SETP),    M(SETNP),   M(SETL),    M(SETNL),
+    M(SETLE),      M(SETNLE), M(CMOVO),  M(CMOVNO), M(CMOVB),   M(CMOVNB),  M(CMOVZ),   M(CMOVNZ),  M(CMOVBE),
+    M(CMOVNBE),    M(CMOVS),  M(CMOVNS), M(CMOVP),  M(CMOVNP),  M(CMOVL),   M(CMOVNL),  M(CMOVLE),  M(CMOVNLE),
+    M(MUL),        M(IMUL),   M(DIV),    M(IDIV),   M(MOVSB),   M(MOVSW),   M(MOVSD),   M(MOVSQ),   M(CMPSB),
+    M(CMPSW),      M(CMPSD),  M(CMPSQ),  M(STOSB),  M(STOSW),   M(STOSD),   M(STOSQ),   M(LODSB),   M(LODSW),
+    M(LODSD),      M(LODSQ),  M(SCASB),  M(SCASW),  M(SCASD),   M(SCASQ),   M(INSB),    M(INSW),    M(INSD),
+    M(OUTSB),      M(OUTSW),  M(OUTSD),  M(IN),     M(OUT),     M(MOVUPS),  M(MOVUPD),  M(MOVAPS),  M(MOVAPD),
+    M(MOVDQU),     M(MOVDQA), M(MOVQ),   M(MOVD),   M(MOVNTDQ), M(MOVNTPS), M(MOVNTPD),
 };
 
 /* include/hv/emulate.h: forms with a memory operand or a port. Not MMX, not VEX, no loads of segment registers. */
