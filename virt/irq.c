@@ -65,6 +65,24 @@ static void take_vectors(struct hv_vp *vp)
     }
 }
 
+/* One is handled, and one waits for its IRET: further ones are the same as that (SDM 3A 6.7.1). */
+static uint32_t limit_of_nmis(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_INTR);
+    return v->nmi_masked ||
+                   (v->event & HV_PENDING_INT_VALID && FIELD_GET(HV_PENDING_INT_TYPE, v->event) == HV_INT_TYPE_NMI)
+               ? 1
+               : 2;
+}
+
+static void take_nmis(struct hv_vp *vp, uint32_t count)
+{
+    uint32_t limit = limit_of_nmis(vp->vcpu);
+
+    vp->nmi_pending = (uint8_t)(count < limit ? HV_MIN(vp->nmi_pending + count, limit) : limit);
+    vp->todo |= VP_TODO_INTERRUPTS;
+}
+
 void irq_take_requests(struct hv_vp *vp)
 {
     const uint32_t mine = VP_REQUEST_INTERRUPT | VP_REQUEST_NMI;
@@ -72,10 +90,8 @@ void irq_take_requests(struct hv_vp *vp)
 
     if (requests & VP_REQUEST_INTERRUPT)
         take_vectors(vp);
-    if (requests & VP_REQUEST_NMI) {
-        vp->nmi_pending = true;
-        vp->todo |= VP_TODO_INTERRUPTS;
-    }
+    if (requests & VP_REQUEST_NMI)
+        take_nmis(vp, __atomic_exchange_n(&vp->inbox.nmis, 0, __ATOMIC_RELAXED));
 }
 
 /* ----------------------------------------------------------------------------- INIT and startup */
@@ -84,11 +100,12 @@ static void clear_inbox(struct hv_vp *vp)
 {
     for (unsigned i = 0; i < ARRAY_COUNT(vp->inbox.vectors); i++)
         __atomic_store_n(&vp->inbox.vectors[i], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&vp->inbox.nmis, 0, __ATOMIC_RELAXED);
 }
 
 static void forget_events(struct hv_vp *vp)
 {
-    vp->nmi_pending = false;
+    vp->nmi_pending = 0;
     vp->pending_event[0] = 0;
     memset(&vp->wanted, 0, sizeof(vp->wanted));
     memset(vp->vcpu->eoi_exit, 0, sizeof(vp->vcpu->eoi_exit));
@@ -165,7 +182,7 @@ static void choose_nmi(struct hv_vp *vp)
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_NMI) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, VEC_NMI);
     vp_count_event(vp);
-    vp->nmi_pending = false;
+    vp->wanted.nmi_window = --vp->nmi_pending; /* the next one after this one's IRET */
 }
 
 /* What the hardware needs to know: the highest vectors requested and in service. It does the rest. */
@@ -445,6 +462,7 @@ static void deliver(struct hv_vp *to, const struct message *m)
         post_vector(to, m->vector, m->is_level);
         break;
     case APIC_MODE_NMI:
+        __atomic_add_fetch(&to->inbox.nmis, 1, __ATOMIC_RELAXED);
         vp_request(to, VP_REQUEST_NMI);
         break;
     case APIC_MODE_INIT:
@@ -530,9 +548,6 @@ static void send_icr(struct hv_vp *vp, uint64_t icr)
         .destination = (uint32_t)FIELD_GET(APIC_ICR_DEST_X2APIC, icr),
     };
 
-    /* INIT level de-assert only set arbitration ids, on CPUs of long ago (SDM 3A 10.6.1); other IPIs are edges */
-    if (m.mode == APIC_MODE_INIT && icr & APIC_ICR_LEVEL && !(icr & APIC_ICR_ASSERT))
-        return;
     switch (FIELD_GET(APIC_ICR_SHORTHAND, icr)) {
     case APIC_SHORTHAND_SELF:
         send_to_self(vp, &m);
@@ -615,10 +630,8 @@ void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect)
         accept(vp, effect->vector, false);
     if (effect->bits & LAPIC_EFFECT_ADDRESS)
         publish_address(vp);
-    if (effect->bits & LAPIC_EFFECT_NMI) {
-        vp->nmi_pending = true;
-        vp->todo |= VP_TODO_INTERRUPTS;
-    }
+    if (effect->bits & LAPIC_EFFECT_NMI)
+        take_nmis(vp, 1);
 }
 
 static uint8_t mode_of(const struct hv_vp *vp)
@@ -736,10 +749,13 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
     if (!claim_apic(vp, &st))
         return st;
     vp_pin(vp);
-    if (lapic_set_page(&vp->lapic, hv_host_time_ns(), buffer, &effect))
+    irq_take_requests(vp); /* what came before belongs to the state that is replaced */
+    if (lapic_set_page(&vp->lapic, hv_host_time_ns(), buffer, &effect)) {
+        vp->nmi_pending = 0;
         irq_registers_changed(vp);
-    else
+    } else {
         st = HV_E_INVALID;
+    }
     irq_apply(vp, &effect);
     vp_unpin(vp);
     vp_release(vp);

@@ -36,7 +36,8 @@ struct hv_partition {
     uint64_t tsc_base;     /* (m) tsc_now at set-up or reset: all VPs start with this TSC as 0 */
     /*
      * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
-     * for one there. Nobody reads or writes it. NULL, HV_HPA_NONE: not used.
+     * for one there. To a VP whose APIC is off, moved or in x2APIC mode it is memory, shared with the others like it.
+     * NULL, HV_HPA_NONE: not used.
      */
     void *apic_access;
     hv_hpa_t apic_access_pa;
@@ -67,6 +68,7 @@ struct hv_vp_shared {
 struct hv_vp_inbox {
     volatile uint64_t vectors[4]; /* (a) bit n of word n / 64: vector n */
     volatile uint64_t level[4];   /* (a) their trigger mode, written before the vector's bit */
+    volatile uint32_t nmis;       /* (a) how many have come, with VP_REQUEST_NMI */
     volatile uint32_t sipi;       /* (a) the startup vector */
     /* (a) of the local APIC's registers, written by the owner: see struct lapic_address */
     volatile uint32_t ldr, dfr, mode; /* mode: VP_APIC_* */
@@ -91,7 +93,7 @@ struct hv_vp {
     uint64_t pending_event[2];      /* (o) HV_REG_PENDING_EVENT, not yet turned into vcpu->event */
     uint32_t todo;                  /* (o) VP_TODO_* */
     bool has_apic;                  /* (c) the core emulates a local APIC for it */
-    bool nmi_pending;               /* (o) */
+    uint8_t nmi_pending;            /* (o) how many wait: see limit_of_nmis */
     uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
     struct {                        /* (o) what the local APIC needs to hear of: see run_apply_windows */
         bool interrupt_window, nmi_window;

@@ -359,6 +359,26 @@ static void nmis(void **state)
     assert_seen(3, NMI, false, false, 0);
 }
 
+/* Of those that come while none is handled the second one waits for the first one's IRET, and a third is lost. */
+static void nmis_in_a_row(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        send(APIC_MODE_NMI, 0, 0, false);
+    GUEST({.run = return_from_nmi, .reason = EXIT_REASON_NMI_WINDOW}, LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_seen(0, NMI, false, true, 0);
+    assert_seen(1, NMI, false, false, 0);
+    for (unsigned i = 0; i < 2; i++) /* while one is handled: they are one */
+        send(APIC_MODE_NMI, 0, 0, false);
+    GUEST(LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_seen(0, 0, false, true, 0);
+    GUEST({.run = return_from_nmi, .reason = EXIT_REASON_NMI_WINDOW}, LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_seen(1, NMI, false, false, 0);
+}
+
 static void interrupts_that_are_none(void **state)
 {
     static const struct hv_interrupt bad[] = {
@@ -1315,6 +1335,7 @@ int main(void)
         IRQ_TEST(several_by_priority),
         IRQ_TEST(one_interrupts_the_other),
         IRQ_TEST(nmis),
+        IRQ_TEST(nmis_in_a_row),
         IRQ_TEST(interrupts_that_are_none),
         IRQ_TEST(an_ext_int_goes_first),
         IRQ_TEST(the_client_waits_for_a_window_too),
