@@ -140,7 +140,7 @@ static bool read_switched(struct hv_vp *vp, const struct msr *msr, uint32_t inde
     (void)msr;
     for (size_t i = 0; i < ARRAY_COUNT(switched); i++)
         if (switched[i].index == index)
-            *value = vp->vcpu->msr[switched[i].which];
+            *value = vcpu_read_msr(vp->vcpu, switched[i].which);
     return true;
 }
 

@@ -164,8 +164,11 @@ static void take_pending_exception(struct hv_vp *vp)
                     FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(HV_PENDING_EVENT_ERROR_CODE, low));
     if (vector == VEC_PF)
         v->cr2 = parameter;
-    if (vector == VEC_DB)
+    if (vector == VEC_DB) {
+        vcpu_need(v, VCPU_DR6);
         v->dr6 = (v->dr6 & ~(uint64_t)DR6_BP) | (parameter & (DR6_BP | DR6_BD | DR6_BS | DR6_BT));
+        vcpu_changed(v, VCPU_DR6);
+    }
     vp->pending_event[0] = 0;
     vp_count_event(vp);
 }

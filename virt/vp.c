@@ -192,7 +192,7 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-/* A CPU that answers a call has left its guest; before it enters again it compares generations (ept_flush_if_stale). */
+/* A CPU that answers a call has left its guest; before it enters again the backend compares generations. */
 void partition_flush(struct hv_partition *p)
 {
     for (uint32_t i = 0; i < HV_MAX_VPS; i++) {

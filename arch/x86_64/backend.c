@@ -95,11 +95,26 @@ static void cpu_off_here(void *arg)
     chosen->cpu_off(arg);
 }
 
+static void free_page(void *page)
+{
+    if (page)
+        hv_host_page_free(page);
+}
+
+static bool alloc_page(void **page, hv_hpa_t *pa)
+{
+    *page = hv_host_page_alloc();
+    if (*page)
+        *pa = hv_host_virt_to_phys(*page, NULL);
+    return *page;
+}
+
 static void free_cpus(void)
 {
-    for (uint32_t i = 0; i < cpu_count; i++)
-        if (cpus[i].region)
-            hv_host_page_free(cpus[i].region);
+    for (uint32_t i = 0; i < cpu_count; i++) {
+        free_page(cpus[i].region);
+        free_page(cpus[i].state);
+    }
     hv_lines_free(cpus, cpu_count * sizeof(*cpus));
     cpus = NULL;
 }
@@ -111,12 +126,11 @@ static enum hv_status alloc_cpus(void)
     if (!cpus)
         return HV_E_NO_MEMORY;
     for (uint32_t i = 0; i < cpu_count; i++) {
-        cpus[i].region = hv_host_page_alloc();
-        if (!cpus[i].region) {
+        if (!alloc_page(&cpus[i].region, &cpus[i].region_pa) ||
+            (chosen->wants_state && !alloc_page(&cpus[i].state, &cpus[i].state_pa))) {
             free_cpus();
             return HV_E_NO_MEMORY;
         }
-        cpus[i].region_pa = hv_host_virt_to_phys(cpus[i].region, NULL);
     }
     return HV_OK;
 }

@@ -110,7 +110,11 @@ static const uint32_t msr_index[VCPU_MSR_COUNT] = {
     [VCPU_MSR_TSC_AUX] = MSR_IA32_TSC_AUX, [VCPU_MSR_KERNEL_GS_BASE] = MSR_IA32_KERNEL_GS_BASE,
 };
 
-#define MSRS_OF_ALL_CPUS VCPU_MSR_TSC_AUX /* those before it; TSC_AUX is there only with RDTSCP */
+/* Those that vcpu_load and vcpu_put switch. TSC_AUX is there only with RDTSCP. */
+static inline bool is_switched(unsigned i)
+{
+    return i == VCPU_MSR_TSC_AUX ? cpu_facts()->has_rdtscp : !(backend()->entry_msrs >> i & 1);
+}
 
 /* Writing an MSR is slow on silicon: only where the values differ. */
 static inline void msr_enter_one(struct vcpu *v, unsigned i)
@@ -129,10 +133,9 @@ static inline void msr_leave_one(struct vcpu *v, unsigned i)
 static void msr_enter(struct vcpu *v)
 {
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < MSRS_OF_ALL_CPUS; i++)
-        msr_enter_one(v, i);
-    if (cpu_facts()->has_rdtscp)
-        msr_enter_one(v, VCPU_MSR_TSC_AUX);
+    for (unsigned i = 0; i < VCPU_MSR_COUNT; i++)
+        if (is_switched(i))
+            msr_enter_one(v, i);
 }
 
 /*
@@ -140,50 +143,65 @@ static void msr_enter(struct vcpu *v)
  */
 static void msr_leave(struct vcpu *v)
 {
-    v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
+    if (is_switched(VCPU_MSR_KERNEL_GS_BASE))
+        v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < MSRS_OF_ALL_CPUS; i++)
-        msr_leave_one(v, i);
-    if (cpu_facts()->has_rdtscp)
-        msr_leave_one(v, VCPU_MSR_TSC_AUX);
+    for (unsigned i = 0; i < VCPU_MSR_COUNT; i++)
+        if (is_switched(i))
+            msr_leave_one(v, i);
+}
+
+uint64_t vcpu_read_msr(struct vcpu *v, enum vcpu_msr which)
+{
+    if (!is_switched(which))
+        vcpu_need(v, VCPU_MSRS);
+    else if (v->loaded && which == VCPU_MSR_KERNEL_GS_BASE)
+        v->msr[which] = cpu_read_msr(msr_index[which]);
+    return v->msr[which];
 }
 
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value)
 {
-    v->msr[which] = value;
-    if (v->loaded && (which < MSRS_OF_ALL_CPUS || cpu_facts()->has_rdtscp))
+    if (!is_switched(which)) {
+        vcpu_need(v, VCPU_MSRS);
+        vcpu_changed(v, VCPU_MSRS);
+    } else if (v->loaded) {
         cpu_write_msr(msr_index[which], value);
+    }
+    v->msr[which] = value;
 }
 
 /* -------------------------------------------------------------------------- debug registers */
 
-static void load_dr(const uint64_t dr[4], uint64_t dr6)
+static void load_dr(const uint64_t dr[4])
 {
     cpu_write_dr0(dr[0]);
     cpu_write_dr1(dr[1]);
     cpu_write_dr2(dr[2]);
     cpu_write_dr3(dr[3]);
-    cpu_write_dr6(dr6);
 }
 
-static void store_dr(uint64_t dr[4], uint64_t *dr6)
+static void store_dr(uint64_t dr[4])
 {
     dr[0] = cpu_read_dr0();
     dr[1] = cpu_read_dr1();
     dr[2] = cpu_read_dr2();
     dr[3] = cpu_read_dr3();
-    *dr6 = cpu_read_dr6();
 }
 
 /*
  * DR7 is off first, so that no breakpoint of one side fires on the other. The guest's DR7 is in its control
- * structure.
+ * structure, and so is its DR6 on CPUs whose entries load it.
  */
 void vcpu_use_debug_registers(struct vcpu *v)
 {
     cpu_write_dr7(DR7_RESET);
-    store_dr(v->host_dr, &v->host_dr6);
-    load_dr(v->dr, v->dr6);
+    store_dr(v->host_dr);
+    load_dr(v->dr);
+    if (!backend()->loads_dr6) {
+        v->host_dr6 = cpu_read_dr6();
+        cpu_write_dr6(v->dr6);
+    }
     v->dr_loaded = v->dr_wanted = true;
     vcpu_changed(v, VCPU_CONTROLS);
 }
@@ -198,8 +216,12 @@ static void dr_enter(struct vcpu *v)
 static void dr_leave(struct vcpu *v)
 {
     if (v->dr_loaded) {
-        store_dr(v->dr, &v->dr6);
-        load_dr(v->host_dr, v->host_dr6);
+        store_dr(v->dr);
+        load_dr(v->host_dr);
+        if (!backend()->loads_dr6) {
+            v->dr6 = cpu_read_dr6();
+            cpu_write_dr6(v->host_dr6);
+        }
         v->dr_loaded = false;
         vcpu_changed(v, VCPU_CONTROLS);
     }

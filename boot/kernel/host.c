@@ -7,6 +7,7 @@
 #include <kernel/exit.h>
 #include <kernel/memory.h>
 #include <kernel/print.h>
+#include <kernel/string.h>
 #include <kernel/thread.h>
 
 _Static_assert(HV_HPA_NONE == PHYS_NONE, "handed through by hv_host_virt_to_phys");
@@ -42,6 +43,18 @@ void *hv_host_page_alloc(void)
 void hv_host_page_free(void *page)
 {
     page_free(page);
+}
+
+void *hv_host_pages_alloc(uint32_t count)
+{
+    void *pages = pages_alloc(count, 0);
+
+    return pages ? memset(pages, 0, count * PAGE_SIZE) : NULL;
+}
+
+void hv_host_pages_free(void *pages, uint32_t count)
+{
+    pages_free(pages, count);
 }
 
 hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)

@@ -74,9 +74,15 @@ struct hv_exit_cpuid {
     uint64_t default_rax, default_rcx, default_rdx, default_rbx; /* what the core would have answered */
 };
 
+/*
+ * The CPU does not say how long the instruction is that exited: virt/exit_length.c finds out before any handler runs.
+ * Only in what a backend says.
+ */
+#define HV_LENGTH_UNKNOWN 0xffu
+
 struct hv_exit {
     enum hv_exit_reason reason;
-    uint8_t instruction_length; /* of the instruction that exited, 0 when there is none or the CPU does not say */
+    uint8_t instruction_length; /* of the instruction that exited, 0 when there is none */
 
     /* filled for exits that go to the client */
     struct {
@@ -86,7 +92,8 @@ struct hv_exit {
         uint64_t rip, rflags;
     } vp;
 
-    struct hv_instruction instruction; /* memory, string I/O and exception exits */
+    /* memory, string I/O and exception exits; a backend whose CPU fetches it fills it in, else count is 0 */
+    struct hv_instruction instruction;
 
     union {
         struct {
@@ -137,6 +144,8 @@ struct hv_exit {
         } apic;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
+            bool is_read;   /* MOV from CR0 or SMSW, while the CPU's CR0 is not the guest's; is_known is false */
+            bool is_known;  /* of a write: `value` is there. Else the instruction has to be decoded */
             uint64_t value; /* what the guest wants the register to be (LMSW and CLTS included) */
         } cr;
     };

@@ -64,13 +64,20 @@ void *hv_host_page_alloc(void);
 void hv_host_page_free(void *page); /* not NULL */
 
 /*
- * The physical address behind a host-virtual one: for pages of hv_host_page_alloc and for memory that the caller maps
- * into a guest. HV_HPA_NONE when nothing is mapped there. The answer must stay true as long as the library uses the
- * page: for memory mapped into a guest, until it is unmapped.
- * *size (NULL: not asked) is how many bytes from va on are of interest, and becomes how many of these are known to be
- * physically contiguous: at least up to the end of va's page. A host with a direct map leaves it as it is, and large
- * mappings are then made in a few steps.
- * Context: thread or pinned. Does not sleep.
+ * The same for `count` pages, 2 or 3, whose physical addresses follow one another: AMD's permission maps of MSRs and
+ * ports. Asked for on AMD's CPUs only. Freed as a whole.
+ * Context: thread; may sleep.
+ */
+void *hv_host_pages_alloc(uint32_t count);
+void hv_host_pages_free(void *pages, uint32_t count); /* not NULL */
+
+/*
+ * The physical address behind a host-virtual one: for pages of hv_host_page(s)_alloc and for memory that the caller
+ * maps into a guest. HV_HPA_NONE when nothing is mapped there. The answer must stay true as long as the library uses
+ * the page: for memory mapped into a guest, until it is unmapped. *size (NULL: not asked) is how many bytes from va on
+ * are of interest, and becomes how many of these are known to be physically contiguous: at least up to the end of va's
+ * page. A host with a direct map leaves it as it is, and large mappings are then made in a few steps. Context: thread
+ * or pinned. Does not sleep.
  */
 hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size);
 

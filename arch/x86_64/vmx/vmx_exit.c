@@ -263,6 +263,8 @@ static void vmx_exit_cr_access(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
     exit->reason = HV_EXIT_CR;
     exit->instruction_length = instruction_length();
+    exit->cr.is_read = false;
+    exit->cr.is_known = true;
     exit->cr.number = (uint8_t)FIELD_GET(QUAL_CR_NUMBER, qual);
     switch (FIELD_GET(QUAL_CR_TYPE, qual)) {
     case CR_TYPE_MOV_TO:

@@ -6,6 +6,7 @@
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
+#include <arch/cpu.h>
 #include <arch/vmx_insn.h>
 
 /* ------------------------------------------------------- registers that are one field each */
@@ -184,6 +185,22 @@ static volatile uint32_t *virtual_tpr(struct vcpu *v)
     return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
 }
 
+/*
+ * VM entries and exits leave DR6 and the MSRs alone: vcpu.c switches them. While they are loaded the guest may change
+ * DR6 without an exit, as it may KERNEL_GS_BASE (vcpu_read_msr).
+ */
+static void fetch_dr6(struct vcpu *v)
+{
+    if (v->dr_loaded)
+        v->dr6 = cpu_read_dr6();
+}
+
+static void sync_dr6(const struct vcpu *v)
+{
+    if (v->dr_loaded)
+        cpu_write_dr6(v->dr6);
+}
+
 /* --------------------------------------------------------------------------------- controls */
 
 static uint64_t cpu_controls(const struct vcpu *v, uint64_t cpu)
@@ -242,6 +259,8 @@ void vmx_fetch(struct vcpu *v, uint32_t groups)
         v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
     if (groups & VCPU_APIC)
         vmx_apic_fetch(v);
+    if (groups & VCPU_DR6)
+        fetch_dr6(v);
     v->valid |= groups;
 }
 
@@ -274,6 +293,8 @@ void vmx_sync(struct vmx_vcpu *vmx)
         vmx_apic_sync(v);
     if (dirty & VCPU_EOI_EXIT)
         vmx_apic_sync_eoi_exits(v);
+    if (dirty & VCPU_DR6)
+        sync_dr6(v);
     if (dirty & VCPU_CONTROLS)
         sync_controls(vmx);
     v->dirty = 0;

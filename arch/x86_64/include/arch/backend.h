@@ -14,8 +14,14 @@
 struct backend_cpu {
     void *region; /* a page for the CPU: VMXON region, host save area */
     hv_hpa_t region_pa;
+    void *state; /* a page for the host's state that VMSAVE saves; NULL: the backend wants none */
+    hv_hpa_t state_pa;
     struct vcpu *current; /* whose control structure is current here */
-    uint64_t saved_cr0, saved_cr4;
+    uint64_t saved_cr0, saved_cr4, saved_efer, saved_tsc_ratio;
+    struct {
+        uint64_t generation; /* counts the times that all ASIDs were handed out */
+        uint32_t next;
+    } asid;
     uint64_t tsc_difference; /* how much its TSC is ahead of the machine's: see tsc.c */
     enum hv_status status;   /* of the last cpu_on */
 } __attribute__((aligned(64)));
@@ -23,6 +29,9 @@ struct backend_cpu {
 struct hv_backend {
     const char *name;
     enum hv_vendor vendor;
+    bool wants_state;    /* backend_cpu.state */
+    bool loads_dr6;      /* entries load DR6 and exits save it (VCPU_DR6), as they do with DR7 on all CPUs */
+    uint32_t entry_msrs; /* BIT32(VCPU_MSR_*): entries load them and exits load the host's */
     const struct npt_format *(*npt_format)(void); /* for this CPU's capabilities */
 
     /* Does the CPU offer what is needed? On refusal writes one line that names what is missing. Any CPU. */
@@ -92,7 +101,7 @@ struct hv_backend {
  */
 #define VCPU_APIC_ACCESS    (1u << 2)
 
-extern const struct hv_backend vmx_backend;
+extern const struct hv_backend vmx_backend, svm_backend;
 
 /* The backend of this machine; never called before backend_probe said yes. */
 const struct hv_backend *backend(void);
@@ -132,7 +141,8 @@ void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start s
 void vcpu_load(struct vcpu *v);
 void vcpu_put(struct vcpu *v);
 
-/* Writes through to what the CPU holds while the vcpu is loaded. */
+/* Of the guest, also while the vcpu is loaded: they look at, or write through to, what the CPU holds. */
+uint64_t vcpu_read_msr(struct vcpu *v, enum vcpu_msr which);
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value);
 void vcpu_write_xcr0(struct vcpu *v, uint64_t value);
 

@@ -54,7 +54,9 @@ enum vcpu_gpr {
 #define VCPU_SEGS     (0xffu << 16)
 #define VCPU_APIC     (1u << 24) /* rvi, svi: only while the hardware delivers interrupts */
 #define VCPU_EOI_EXIT (1u << 25) /* eoi_exit; never fetched */
-#define VCPU_ALL      0x00ffffffu
+#define VCPU_DR6      (1u << 26)
+#define VCPU_MSRS     (1u << 27) /* of msr[]: those of hv_backend.entry_msrs */
+#define VCPU_ALL      (0x00ffffffu | VCPU_DR6 | VCPU_MSRS)
 /* groups that a running guest can not change behind our back: never invalidated by an entry */
 #define VCPU_STICKY   (VCPU_TSC | VCPU_CONTROLS | VCPU_EOI_EXIT)
 
@@ -73,7 +75,10 @@ struct vcpu_controls {
     bool pause_exit;       /* exit when the guest spins in a loop with PAUSE, where the CPU can tell */
 };
 
-/* MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put. */
+/*
+ * MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put, or
+ * by each entry: see hv_backend.entry_msrs.
+ */
 /* clang-format off */
 enum vcpu_msr {
     VCPU_MSR_STAR, VCPU_MSR_LSTAR, VCPU_MSR_CSTAR, VCPU_MSR_SFMASK, VCPU_MSR_KERNEL_GS_BASE,
@@ -97,7 +102,7 @@ struct vcpu {
     uint64_t cr0, cr3, cr4, cr8;
     uint64_t efer;
     uint64_t pdpte[4];
-    uint64_t dr[4], dr6, dr7; /* dr[] and dr6 always valid between runs */
+    uint64_t dr[4], dr6, dr7; /* dr[] always valid between runs */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat;
     uint64_t tsc_offset;    /* from the machine's TSC: see tsc_now */
@@ -118,7 +123,8 @@ struct vcpu {
     bool dr_wanted; /* the guest uses debug registers: load them with the rest */
     uint64_t host_dr[4], host_dr6, host_dr7;
 
-    uint64_t msr[VCPU_MSR_COUNT]; /* valid between vcpu_put and vcpu_load */
+    /* those of hv_backend.entry_msrs: VCPU_MSRS; the others are valid between vcpu_put and vcpu_load */
+    uint64_t msr[VCPU_MSR_COUNT];
     uint64_t host_msr[VCPU_MSR_COUNT];
 
     /*

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of this folder share. */
+#ifndef SVM_H
+#define SVM_H
+
+#include "svm_caps.h"
+#include "vmcb.h"
+#include <arch/backend.h>
+#include <hv/base/memory.h>
+
+/*
+ * One instruction of the guest's that runs alone: TF is set, and all exceptions exit, so that the guest does not see
+ * it. The only way to find the end of a shadow, or of the IRET that ends the masking of NMIs, where the hardware has no
+ * window for it. See svm_step.c.
+ */
+struct svm_step {
+    bool active;     /* the next exit ends it */
+    bool ends_nmi;   /* the instruction is the IRET that unmasks NMIs */
+    bool guest_tf;   /* what the guest's own TF is */
+    uint64_t rflags; /* the guest's before the step */
+    uint64_t dr6;
+};
+
+struct svm_vcpu {
+    struct vcpu v; /* first: the offsets of svm_entry.asm count from here */
+    hv_hpa_t vmcb_pa;
+    hv_hpa_t host_pa; /* backend_cpu.state_pa of the CPU that has the vcpu loaded */
+
+    struct vmcb *vmcb;
+    void *msrpm, *apic;       /* MSRPM_PAGES pages; a page */
+    uint32_t active_cpu;      /* CPU that ran it last and may have the VMCB cached, HV_CPU_NONE: none */
+    uint64_t asid_generation; /* of that CPU, when the ASID was handed out; 0: never */
+
+    /* the event of this entry, if it is one of INT n's kind, whose RIP was moved past the instruction for the entry */
+    uint64_t soft_event;
+    uint64_t soft_rip, soft_next; /* before and after */
+
+    struct svm_step step;
+    bool iret_exits; /* the guest is in its NMI handler: INTERCEPT_IRET is on */
+
+    /* host state that exits do not restore, and svm_put does */
+    uint64_t host_debugctl, host_dr6;
+};
+
+static inline struct svm_vcpu *to_svm(struct vcpu *v)
+{
+    return (struct svm_vcpu *)v;
+}
+
+/* The VMCB's fields named by the clean bits have changed: the CPU has to read them again. */
+static inline void vmcb_touch(struct vmcb *vmcb, uint32_t clean_bits)
+{
+    vmcb->clean &= ~clean_bits;
+}
+
+static inline bool vmcb_intercepts(const struct vmcb *vmcb, unsigned which)
+{
+    return vmcb->intercepts[which / 32] >> which % 32 & 1;
+}
+
+/* svm.c: capabilities of this machine; filled by the probe */
+extern struct svm_caps svm_caps;
+bool svm_probe(struct hv_platform *platform);
+enum hv_status svm_cpu_on(struct backend_cpu *cpu);
+void svm_cpu_off(struct backend_cpu *cpu);
+
+static inline bool svm_has(uint32_t feature) /* CPUID_SVM_EDX_* */
+{
+    return svm_caps.features & feature;
+}
+
+/* vmcb.c */
+struct vcpu *svm_vcpu_create(struct npt *npt);
+void svm_vcpu_destroy(struct vcpu *v);
+void svm_acquire(struct vcpu *v);
+void svm_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes);
+void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on); /* enum vmcb_intercept */
+void svm_msrpm_allow(uint8_t *msrpm, uint32_t index, bool write, bool allow);
+
+/* svm_apic.c */
+uint32_t svm_apic_features(void);
+void svm_apic_init(struct svm_vcpu *svm);
+void svm_apic_sync_controls(struct svm_vcpu *svm); /* VCPU_CONTROLS */
+void svm_apic_fetch(struct vcpu *v);               /* VCPU_APIC */
+void svm_apic_sync(struct vcpu *v);
+void svm_apic_sync_eoi_exits(struct vcpu *v);                                             /* VCPU_EOI_EXIT */
+bool svm_apic_exit_on_msr(struct svm_vcpu *svm, uint32_t index, bool reads, bool writes); /* false: not its MSR */
+
+/* npt_svm.c */
+const struct npt_format *npt_svm_format(void);
+void npt_svm_flush_if_stale(struct svm_vcpu *svm); /* before an entry, interrupts off */
+
+/* svm_regs.c */
+void svm_fetch(struct vcpu *v, uint32_t groups);
+bool svm_advance(struct vcpu *v, uint8_t length);
+void svm_context(struct vcpu *v, struct hv_exit *exit);
+void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
+enum hv_status svm_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);
+enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
+
+/* svm_run.c */
+void svm_load(struct vcpu *v);
+void svm_put(struct vcpu *v);
+void svm_enter(struct vcpu *v, struct hv_exit *exit);
+bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the entry that svm_enter would make */
+
+/* svm_step.c */
+void svm_step_before_entry(struct svm_vcpu *svm);
+bool svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit); /* true: *exit says it all */
+
+/* svm_exit.c */
+void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit);
+void svm_exit_entry_failed(struct svm_vcpu *svm, struct hv_exit *exit);
+
+/* svm_entry.asm */
+void svm_entry(struct svm_vcpu *svm);
+
+#endif
