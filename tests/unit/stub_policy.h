@@ -111,6 +111,11 @@ const struct hv_backend *backend(void)
     return &stub_backend;
 }
 
+uint64_t vcpu_read_msr(struct vcpu *v, enum vcpu_msr which)
+{
+    return v->msr[which];
+}
+
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value)
 {
     v->msr[which] = value;
