@@ -16,7 +16,7 @@
 /* what is outstanding, and what has been asked for since fake_reset */
 struct fake_counts {
     uint64_t allocations, bytes; /* of hv_host_alloc, not freed yet */
-    uint64_t pages;              /* of hv_host_page_alloc, not freed yet */
+    uint64_t pages;              /* of hv_host_page(s)_alloc, not freed yet */
     uint64_t ram;                /* regions of fake_ram_alloc, not freed yet */
     uint64_t calls;              /* hv_host_cpu_call, all so far */
     uint64_t kicks;              /* hv_host_kick, all so far */

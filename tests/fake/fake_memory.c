@@ -4,7 +4,7 @@
  *
  * Pages live in an arena, their physical addresses elsewhere and in falling order: a physical address that is used as a
  * pointer, or address arithmetic across pages, does not go unnoticed. A freed page is poisoned and taken again as late
- * as possible.
+ * as possible. Runs of pages have an arena of their own, whose physical addresses rise; nothing is behind a run.
  */
 #include "fake.h"
 #include <malloc.h>
@@ -17,7 +17,12 @@
 #define ARENA_PAGES 32768u
 #define ARENA_SIZE  (ARENA_PAGES * HV_PAGE_SIZE)
 #define ARENA_PA    0x2300000000ull /* below 2^38, so that a 39-bit CPU could have it */
-#define ALLOC_MAX   16384u          /* "a few KiB" */
+#define RUNS        2048u
+#define RUN_PAGES   4u /* from one run's first page to the next's; the last one is never used */
+#define RUN_SIZE    (RUN_PAGES * HV_PAGE_SIZE)
+#define RUNS_SIZE   (RUNS * RUN_SIZE)
+#define RUNS_PA     0x2600000000ull
+#define ALLOC_MAX   16384u /* "a few KiB" */
 #define RAM_REGIONS 16u
 
 struct ram {
@@ -30,6 +35,9 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char *arena;
 static bool page_used[ARENA_PAGES];
 static unsigned arena_next;
+static char *runs;
+static uint8_t run_count[RUNS]; /* pages of the run; 0: free */
+static unsigned runs_next;
 static struct ram regions[RAM_REGIONS];
 static uint64_t fail_countdown;
 static bool has_failed;
@@ -141,6 +149,66 @@ void hv_host_page_free(void *page)
     FAKE_ADD(pages, -1);
 }
 
+/* ----------------------------------------------------------------------- runs of pages */
+
+static char *run_take(uint32_t count)
+{
+    for (unsigned tries = 0; tries < RUNS; tries++) {
+        unsigned i = runs_next++ % RUNS;
+
+        if (!run_count[i]) {
+            __atomic_store_n(&run_count[i], (uint8_t)count, __ATOMIC_RELAXED);
+            return runs + i * RUN_SIZE;
+        }
+    }
+    fake_fail("too many runs of pages");
+}
+
+/* How many bytes of va's run are left from va on; 0: not in a run. */
+static uint64_t run_left(const volatile void *va)
+{
+    uintptr_t offset = (uintptr_t)va - (uintptr_t)runs, size;
+
+    if (!runs || offset >= RUNS_SIZE)
+        return 0;
+    size = __atomic_load_n(&run_count[offset / RUN_SIZE], __ATOMIC_RELAXED) * HV_PAGE_SIZE;
+    return offset % RUN_SIZE < size ? size - offset % RUN_SIZE : 0;
+}
+
+void *hv_host_pages_alloc(uint32_t count)
+{
+    char *pages = NULL;
+
+    fake_require_thread_context("hv_host_pages_alloc");
+    fake_require(count == 2 || count == 3, "hv_host_pages_alloc: neither 2 nor 3 pages");
+    pthread_mutex_lock(&mutex);
+    if (!is_denied())
+        pages = run_take(count);
+    pthread_mutex_unlock(&mutex);
+    if (!pages)
+        return NULL;
+    ASAN_UNPOISON_MEMORY_REGION(pages, count * HV_PAGE_SIZE);
+    memset(pages, 0, count * HV_PAGE_SIZE);
+    FAKE_ADD(pages, count);
+    return pages;
+}
+
+void hv_host_pages_free(void *pages, uint32_t count)
+{
+    uintptr_t offset = (uintptr_t)pages - (uintptr_t)runs;
+
+    fake_require_thread_context("hv_host_pages_free");
+    fake_require(run_left(pages) && offset % RUN_SIZE == 0,
+                 "hv_host_pages_free: not the start of a run of hv_host_pages_alloc, or freed before");
+    fake_require(run_left(pages) == count * HV_PAGE_SIZE, "hv_host_pages_free: not as many pages as were allocated");
+    memset(pages, 0xa5, count * HV_PAGE_SIZE);
+    ASAN_POISON_MEMORY_REGION(pages, count * HV_PAGE_SIZE);
+    pthread_mutex_lock(&mutex);
+    __atomic_store_n(&run_count[offset / RUN_SIZE], 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&mutex);
+    FAKE_ADD(pages, -(uint64_t)count);
+}
+
 /* -------------------------------------------------------------------------------- RAM */
 
 void *fake_ram_alloc(size_t size, hv_hpa_t pa)
@@ -190,6 +258,10 @@ hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)
         limit(size, HV_PAGE_SIZE - offset % HV_PAGE_SIZE);
         return ARENA_PA + (ARENA_PAGES - 1 - offset / HV_PAGE_SIZE) * HV_PAGE_SIZE + offset % HV_PAGE_SIZE;
     }
+    if (run_left(va)) {
+        limit(size, run_left(va));
+        return RUNS_PA + ((uintptr_t)va - (uintptr_t)runs);
+    }
     for (const struct ram *r = regions; r < regions + RAM_REGIONS; r++) {
         offset = (uintptr_t)va - (uintptr_t)r->va;
         if (r->va && offset < r->size) {
@@ -210,6 +282,11 @@ void *hv_host_phys_to_virt(hv_hpa_t pa)
         fake_require(is_arena_page(va), "hv_host_phys_to_virt: the page was freed");
         return va;
     }
+    if (pa - RUNS_PA < RUNS_SIZE) {
+        fake_require(run_left(runs + (pa - RUNS_PA)),
+                     "hv_host_phys_to_virt: the run of pages was freed, or ends before");
+        return runs + (pa - RUNS_PA);
+    }
     for (const struct ram *r = regions; r < regions + RAM_REGIONS; r++)
         if (r->va && pa - r->pa < r->size)
             return r->va + (pa - r->pa);
@@ -218,12 +295,20 @@ void *hv_host_phys_to_virt(hv_hpa_t pa)
 
 /* ----------------------------------------------------------------------------- all of it */
 
+static void poison_all(char **area, size_t size)
+{
+    if (!*area)
+        *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    fake_require(*area != MAP_FAILED, "no room for the arena");
+    ASAN_POISON_MEMORY_REGION(*area, size);
+}
+
 void fake_memory_reset(void)
 {
-    if (!arena)
-        arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    fake_require(arena != MAP_FAILED, "no room for the arena");
-    ASAN_POISON_MEMORY_REGION(arena, ARENA_SIZE);
+    poison_all(&arena, ARENA_SIZE);
+    poison_all(&runs, RUNS_SIZE);
+    memset(run_count, 0, sizeof(run_count));
+    runs_next = 0;
     memset(page_used, 0, sizeof(page_used));
     arena_next = 0;
     fake_fail_after(0);

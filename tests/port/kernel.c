@@ -79,18 +79,19 @@ int memcmp(const void *a, const void *b, size_t size)
     return 0;
 }
 
-/* Free memory in order of address. Whoever frees says how much: no headers. Pages are taken from the end of an area of
- * their own. */
+/* Free memory in order of address. Whoever frees says how much: no headers. Pages have an area of their own. */
 struct hole {
     struct hole *next;
     size_t size;
 };
 
+#define PAGES 512
+
 static uint8_t heap_area[1 << 20] __attribute__((aligned(16)));
-static uint8_t page_area[512][HV_PAGE_SIZE] __attribute__((aligned(4096)));
+static uint8_t page_area[PAGES][HV_PAGE_SIZE] __attribute__((aligned(4096)));
 static struct hole *holes = (struct hole *)heap_area;
-static void *free_page; /* the first word of a free page points to the next one */
-static size_t pages_never_used = 512, pages_used;
+static bool is_page_used[PAGES];
+static size_t pages_used;
 
 void *hv_host_alloc(size_t size)
 {
@@ -127,25 +128,45 @@ void hv_host_free(void *p, size_t size)
         merge(before);
 }
 
+static bool are_pages_free(size_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_page_used[first + i])
+            return false;
+    return true;
+}
+
+static void mark_pages(size_t first, size_t count, bool used)
+{
+    for (size_t i = 0; i < count; i++)
+        is_page_used[first + i] = used;
+    pages_used += used ? count : -count;
+}
+
+/* The identity map makes neighbours of physical neighbours. */
+void *hv_host_pages_alloc(uint32_t count)
+{
+    for (size_t first = 0; first + count <= PAGES; first++)
+        if (are_pages_free(first, count)) {
+            mark_pages(first, count, true);
+            return memset(page_area[first], 0, count * HV_PAGE_SIZE);
+        }
+    return NULL;
+}
+
+void hv_host_pages_free(void *pages, uint32_t count)
+{
+    mark_pages((size_t)((uint8_t *)pages - page_area[0]) / HV_PAGE_SIZE, count, false);
+}
+
 void *hv_host_page_alloc(void)
 {
-    void **page = free_page;
-
-    if (page)
-        free_page = *page;
-    else if (pages_never_used)
-        page = (void *)page_area[--pages_never_used];
-    else
-        return NULL;
-    pages_used++;
-    return memset(page, 0, HV_PAGE_SIZE);
+    return hv_host_pages_alloc(1);
 }
 
 void hv_host_page_free(void *page)
 {
-    *(void **)page = free_page;
-    free_page = page;
-    pages_used--;
+    hv_host_pages_free(page, 1);
 }
 
 hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)

@@ -121,6 +121,57 @@ static void physical_addresses(void **state)
     fake_ram_free(ram);
 }
 
+/* Of 2 or 3 pages: consecutive, apart from other pages, with nothing behind them. */
+static void runs_of_pages(void **state)
+{
+    (void)state;
+    for (uint32_t count = 2; count <= 3; count++) {
+        char *run = hv_host_pages_alloc(count), *next = hv_host_pages_alloc(count);
+        hv_hpa_t pa = hv_host_virt_to_phys(run, NULL);
+        uint64_t size = HV_SIZE_2M, bytes = count * HV_PAGE_SIZE;
+
+        assert_int_equal(fake_counts().pages, 2 * count);
+        assert_int_equal((uintptr_t)run % HV_PAGE_SIZE, 0);
+        for (uint64_t i = 0; i < bytes; i++) {
+            assert_int_equal(run[i], 0);
+            assert_int_equal(hv_host_virt_to_phys(run + i, NULL), pa + i);
+            assert_ptr_equal(hv_host_phys_to_virt(pa + i), run + i);
+        }
+        hv_host_virt_to_phys(run + 16, &size);
+        assert_int_equal(size, bytes - 16);
+        assert_int_equal(hv_host_virt_to_phys(run + bytes, NULL), HV_HPA_NONE);
+        expect_assert_failure(hv_host_phys_to_virt(pa + bytes));
+        memset(run, 1, bytes); /* for the next one that gets it */
+        hv_host_pages_free(run, count);
+        expect_assert_failure(hv_host_phys_to_virt(pa));
+        hv_host_pages_free(next, count);
+        assert_int_equal(fake_counts().pages, 0);
+    }
+}
+
+static void misuse_of_runs(void **state)
+{
+    char *run = hv_host_pages_alloc(3), *page = hv_host_page_alloc();
+
+    (void)state;
+    expect_assert_failure(hv_host_pages_alloc(1));
+    expect_assert_failure(hv_host_pages_alloc(4));
+    expect_assert_failure(hv_host_pages_free(run, 2));
+    expect_assert_failure(hv_host_pages_free(run + HV_PAGE_SIZE, 2));
+    expect_assert_failure(hv_host_page_free(run));
+    expect_assert_failure(hv_host_pages_free(page, 2));
+    expect_assert_failure(fake_assert_clean());
+    fake_fail_after(1);
+    assert_null(hv_host_pages_alloc(2));
+    assert_true(fake_has_failed());
+    hv_host_pages_free(run, 3);
+    expect_assert_failure(hv_host_pages_free(run, 3));
+    hv_host_page_free(page);
+    hv_host_preempt_disable();
+    expect_assert_failure(hv_host_pages_alloc(2));
+    hv_host_preempt_enable();
+}
+
 static void ordered_failures(void **state)
 {
     void *p, *page;
@@ -207,7 +258,7 @@ int main(void)
         UNIT_TEST(leaks_are_found),   UNIT_TEST(misuse_of_memory), UNIT_TEST(misuse_of_context),
         UNIT_TEST(misuse_of_nesting), UNIT_TEST(memory_is_zeroed), UNIT_TEST(physical_addresses),
         UNIT_TEST(ordered_failures),  UNIT_TEST(cpu_calls),        UNIT_TEST(clock_and_sleep),
-        UNIT_TEST(log_rules),
+        UNIT_TEST(log_rules),         UNIT_TEST(runs_of_pages),    UNIT_TEST(misuse_of_runs),
     };
 
     return cmocka_run_group_tests_name("fake host", tests, NULL, NULL);
