@@ -7,7 +7,7 @@
 #include "regs.h"
 
 /* Groups of more than one register: what is not set has to be known when they are marked as changed. */
-#define SHARED_GROUPS (VCPU_TABLES | VCPU_SYSENTER | VCPU_INTR)
+#define SHARED_GROUPS (VCPU_TABLES | VCPU_SYSENTER | VCPU_INTR | VCPU_MSRS)
 
 #define IN_VCPU(field) offsetof(struct vcpu, field)
 #define GPR(n)         [n] = {KIND_PLAIN, IN_VCPU(gpr[n]), (n) == GPR_RSP ? VCPU_RSP : 0}

@@ -219,7 +219,8 @@ static void dr_leave(struct vcpu *v)
         store_dr(v->dr);
         load_dr(v->host_dr);
         if (!backend()->loads_dr6) {
-            v->dr6 = cpu_read_dr6();
+            if (!(v->dirty & VCPU_DR6)) /* else changed since the last exit, and no entry came to load it */
+                v->dr6 = cpu_read_dr6();
             cpu_write_dr6(v->host_dr6);
         }
         v->dr_loaded = false;

@@ -63,6 +63,8 @@ static const struct {
     STUB_GROUP(VCPU_INTR, nmi_masked),
     STUB_GROUP(VCPU_CR8, cr8),
     STUB_GROUP(VCPU_TSC, tsc_offset),
+    STUB_GROUP(VCPU_DR6, dr6),
+    STUB_GROUP(VCPU_MSRS, msr),
     STUB_GROUP(VCPU_SEG(0), seg[0]),
     STUB_GROUP(VCPU_SEG(1), seg[1]),
     STUB_GROUP(VCPU_SEG(2), seg[2]),

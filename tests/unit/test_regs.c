@@ -74,19 +74,19 @@ static const struct word_case {
     {HV_REG_CR4,  HV_REG_CR4,                              0x6f8,              VCPU_CR4},
     {HV_REG_CR8,  HV_REG_CR8,                              15,                 VCPU_CR8},
     {HV_REG_DR0,  HV_REG_DR3,                              0xffff800000001234, 0},
-    {HV_REG_DR6,  HV_REG_DR6,                              0xffff4ff1,         0},
+    {HV_REG_DR6,  HV_REG_DR6,                              0xffff4ff1,         VCPU_DR6},
     {HV_REG_DR7,  HV_REG_DR7,                              0x55,               VCPU_DR7},
     {HV_REG_XCR0, HV_REG_XCR0,                             7,                  0},
     {HV_REG_TSC,  HV_REG_TSC,                              0x123456789,        VCPU_TSC},
     {HV_REG_EFER, HV_REG_EFER,                             0xd01,              VCPU_EFER},
-    {HV_REG_KERNEL_GS_BASE, HV_REG_KERNEL_GS_BASE,         0xffff800000001234, 0},
+    {HV_REG_KERNEL_GS_BASE, HV_REG_KERNEL_GS_BASE,         0xffff800000001234, VCPU_MSRS},
     {HV_REG_APIC_BASE, HV_REG_APIC_BASE,                   0xfee00900,         0},
     {HV_REG_PAT,  HV_REG_PAT,                              0x0007040600070406, VCPU_PAT},
     {HV_REG_SYSENTER_CS, HV_REG_SYSENTER_CS,               0x89abcdef,         VCPU_SYSENTER},
     {HV_REG_SYSENTER_EIP, HV_REG_SYSENTER_ESP,             0xffff800000001234, VCPU_SYSENTER},
-    {HV_REG_STAR, HV_REG_STAR,                             0x0123456789abcdef, 0},
-    {HV_REG_LSTAR, HV_REG_CSTAR,                           0xffff800000001234, 0},
-    {HV_REG_SFMASK, HV_REG_SFMASK,                         0x47700,            0},
+    {HV_REG_STAR, HV_REG_STAR,                             0x0123456789abcdef, VCPU_MSRS},
+    {HV_REG_LSTAR, HV_REG_CSTAR,                           0xffff800000001234, VCPU_MSRS},
+    {HV_REG_SFMASK, HV_REG_SFMASK,                         0x47700,            VCPU_MSRS},
     {HV_REG_INITIAL_APIC_ID, HV_REG_INITIAL_APIC_ID,       5,                  0},
     {HV_REG_MTRR_CAP, HV_REG_MTRR_CAP,                     0x510,              0},
     {HV_REG_MTRR_DEF_TYPE, HV_REG_MTRR_DEF_TYPE,           0xc06,              0},
@@ -466,10 +466,14 @@ static void test_set_part_of_a_group(void **state)
     stub_hw.sysenter_esp = 0x99;
     stub_hw.nmi_masked = true;
     stub_hw.gdtr.base = 0x88;
+    stub_hw.msr[VCPU_MSR_CSTAR] = 0x77;
+    assert_int_equal(set(HV_REG_LSTAR, 0x66), HV_OK);
     assert_int_equal(set(HV_REG_SYSENTER_EIP, 0x11), HV_OK);
     assert_int_equal(set(HV_REG_PENDING_DEBUG_EXCEPTION, 0x10), HV_OK);
     assert_int_equal(set_value(HV_REG_IDTR, (union hv_reg_value){0}), HV_OK);
-    assert_int_equal(stub_fetched, VCPU_SYSENTER | VCPU_INTR | VCPU_TABLES);
+    assert_int_equal(stub_fetched, VCPU_MSRS | VCPU_SYSENTER | VCPU_INTR | VCPU_TABLES);
+    assert_int_equal(get(HV_REG_CSTAR), 0x77);
+    assert_int_equal(get(HV_REG_LSTAR), 0x66);
     assert_int_equal(get(HV_REG_SYSENTER_ESP), 0x99);
     assert_int_equal(get(HV_REG_INTERRUPT_STATE), 2);
     assert_int_equal(get_value(HV_REG_GDTR).table.base, 0x88);

@@ -394,6 +394,56 @@ static void debug_registers_on_demand(void **state)
     assert_null(fake_x86_difference(&before, fake_x86(0)));
 }
 
+/* While the CPU has them, DR6 is the guest's to change and the core's: neither loses what the other wrote. */
+static void dr6_while_it_is_loaded(void **state)
+{
+    static struct fake_x86 before;
+
+    (void)state;
+    before = *fake_x86(0);
+    v->dr_wanted = true;
+    v->dr6 = DR6_RESET | 1;
+    FAKE_GUEST({.reason = EXIT_REASON_CPUID}, {.reason = EXIT_REASON_CPUID}, {.reason = EXIT_REASON_CPUID});
+    load();
+    enter();
+    assert_int_equal(fake_x86(0)->dr6, DR6_RESET | 1);
+    fake_x86(0)->dr6 = DR6_RESET | 2; /* by the guest */
+    vcpu_need(v, VCPU_DR6);
+    assert_int_equal(v->dr6, DR6_RESET | 2);
+    v->dr6 = DR6_RESET | 4; /* by the core, as for a #DB that it injects */
+    vcpu_changed(v, VCPU_DR6);
+    enter();
+    assert_int_equal(fake_x86(0)->dr6, DR6_RESET | 4);
+    v->dr6 = DR6_RESET | 8;
+    vcpu_changed(v, VCPU_DR6);
+    put(); /* before an entry could load it */
+    assert_null(fake_x86_difference(&before, fake_x86(0)));
+    assert_int_equal(v->dr6, DR6_RESET | 8);
+    load();
+    enter();
+    assert_int_equal(fake_x86(0)->dr6, DR6_RESET | 8);
+    put();
+    assert_int_equal(v->dr6, DR6_RESET | 8);
+    assert_null(fake_x86_difference(&before, fake_x86(0)));
+}
+
+/* KERNEL_GS_BASE changes without an exit (SWAPGS); the others are what was last written. */
+static void msrs_are_read_where_they_are(void **state)
+{
+    (void)state;
+    v->msr[VCPU_MSR_KERNEL_GS_BASE] = 0x1000;
+    v->msr[VCPU_MSR_STAR] = 0x2000;
+    assert_int_equal(vcpu_read_msr(v, VCPU_MSR_KERNEL_GS_BASE), 0x1000);
+    FAKE_GUEST({.reason = EXIT_REASON_CPUID});
+    load();
+    enter();
+    *fake_msr(0, MSR_IA32_KERNEL_GS_BASE) = 0x3000;
+    assert_int_equal(vcpu_read_msr(v, VCPU_MSR_KERNEL_GS_BASE), 0x3000);
+    assert_int_equal(vcpu_read_msr(v, VCPU_MSR_STAR), 0x2000);
+    put();
+    assert_int_equal(vcpu_read_msr(v, VCPU_MSR_KERNEL_GS_BASE), 0x3000);
+}
+
 /* -------------------------------------------------------------------------- refused entries */
 
 static void a_refused_guest_is_explained(void **state)
@@ -537,6 +587,8 @@ int main(void)
         VMX_TEST(equal_msrs_are_not_written),
         VMX_TEST(writes_reach_a_loaded_cpu),
         UNUSUAL_TEST(debug_registers_on_demand),
+        UNUSUAL_TEST(dr6_while_it_is_loaded),
+        UNUSUAL_TEST(msrs_are_read_where_they_are),
         VMX_TEST(a_refused_guest_is_explained),
         VMX_TEST(refused_controls_are_explained),
         VMX_TEST(a_refused_host_is_explained),
