@@ -40,6 +40,10 @@ struct svm_vcpu {
 
     /* host state that exits do not restore, and svm_put does */
     uint64_t host_debugctl, host_dr6;
+
+    /* MSRs of x2APIC mode that the client wants to exit, whatever the CPU could do of them: bit n is 0x800 + n */
+#define X2APIC_WORDS 4
+    uint64_t x2apic_read_exits[X2APIC_WORDS], x2apic_write_exits[X2APIC_WORDS];
 };
 
 static inline struct svm_vcpu *to_svm(struct vcpu *v)
