@@ -2,7 +2,7 @@
 /*
  * CPUID policy. A leaf that is not in the table below, or a bit that is not in its row, reads as 0 in every guest,
  * whatever the CPU says of it: a new CPU's features stay unknown until somebody has made sure that they work. So do
- * leaves above the highest one (where Intel's CPUs repeat the highest basic leaf).
+ * leaves above the highest one (where some CPUs repeat the highest basic leaf).
  *
  * So do, too, the hypervisor's own leaves from 0x4000_0000 on and the bit that says they are there (leaf 1, ECX bit
  * 31): a guest takes this for a plain machine, unless the client gives both by its result lists.
@@ -13,7 +13,7 @@
 #include <hv/base/memory.h>
 
 #define MAX_BASIC_LEAF    CPUID_LEAF_FREQUENCY
-#define MAX_EXTENDED_LEAF CPUID_LEAF_AMD_EXT2
+#define MAX_EXTENDED_LEAF CPUID_LEAF_EXT2
 
 /* the most that are looked for of the leaves whose number of subleaves the CPU says */
 #define MAX_CACHE_LEAVES 8u
@@ -54,8 +54,9 @@
 #define GIVEN_D_1_EAX (CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1)
 #define GIVEN_EXT1_ECX                                                                                                 \
     (CPUID_EXT1_ECX_LAHF | CPUID_EXT1_ECX_CR8_LEGACY | CPUID_EXT1_ECX_ABM | CPUID_EXT1_ECX_SSE4A |                     \
-     CPUID_EXT1_ECX_MISALIGNSSE | CPUID_EXT1_ECX_PREFETCHW | CPUID_EXT1_ECX_XOP | CPUID_EXT1_ECX_FMA4)
-/* bits 9:0 and others repeat those of leaf 1 on AMD's CPUs */
+     CPUID_EXT1_ECX_MISALIGNSSE | CPUID_EXT1_ECX_PREFETCHW | CPUID_EXT1_ECX_XOP | CPUID_EXT1_ECX_FMA4 |               \
+     CPUID_EXT1_ECX_TOPOEXT)
+/* bits 9:0 and others repeat those of leaf 1 on some CPUs */
 #define GIVEN_EXT1_EDX                                                                                                 \
     (BITS32(9, 0) | CPUID_EXT1_EDX_SYSCALL | BITS32(17, 12) | CPUID_EXT1_EDX_NX | CPUID_EXT1_EDX_MMXEXT |              \
      CPUID_1_EDX_MMX | CPUID_1_EDX_FXSR | CPUID_EXT1_EDX_PAGE1GB | CPUID_EXT1_EDX_RDTSCP | CPUID_EXT1_EDX_LM |         \
@@ -72,7 +73,7 @@
 /* After filtering: what depends on the partition. */
 typedef void cpuid_fix(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot);
 static cpuid_fix fix_max_basic, fix_features, fix_caches, fix_max_subleaf_7, fix_topology, fix_xsave, fix_xsave_1,
-    fix_thermal, fix_tsc, fix_frequency, fix_max_extended, fix_multicore, fix_widths;
+    fix_thermal, fix_tsc, fix_frequency, fix_max_extended, fix_ext1, fix_widths, fix_ext_caches, fix_ext_topology;
 
 struct cpuid_rule {
     uint32_t leaf;
@@ -114,14 +115,14 @@ static const struct cpuid_rule rules[] = {
     {CPUID_LEAF_MAX_EXTENDED,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            fix_max_extended},
     {CPUID_LEAF_EXT1,
-                    0, 0,  {ALL,              ALL,              GIVEN_EXT1_ECX,  GIVEN_EXT1_EDX}, fix_multicore},
+                    0, 0,  {ALL,              ALL,              GIVEN_EXT1_ECX,  GIVEN_EXT1_EDX}, fix_ext1},
     {CPUID_LEAF_BRAND0,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
     {CPUID_LEAF_BRAND0 + 1,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
     {CPUID_LEAF_BRAND0 + 2,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
-    {CPUID_LEAF_AMD_L1_CACHE,
+    {CPUID_LEAF_L1_CACHE,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
     {CPUID_LEAF_L2_CACHE,
                     0, 0,  {ALL,              ALL,              ALL,             ALL},            NULL},
@@ -129,11 +130,15 @@ static const struct cpuid_rule rules[] = {
                     0, 0,  {0,                0,                0,               GIVEN_APM_EDX},  NULL},
     {CPUID_LEAF_ADDRESS_WIDTHS,
                     0, 0,  {BITS32(15, 0),    GIVEN_WIDTHS_EBX, 0,               0},              fix_widths},
-    {CPUID_LEAF_AMD_TLB_1G,
+    {CPUID_LEAF_TLB_1G,
                     0, 0,  {ALL,              ALL,              0,               0},              NULL},
-    {CPUID_LEAF_AMD_OPTIMIZATION,
+    {CPUID_LEAF_OPTIMIZATION,
                     0, 0,  {BITS32(2, 0),     0,                0,               0},              NULL},
-    {CPUID_LEAF_AMD_EXT2,
+    {CPUID_LEAF_EXT_CACHE,
+                    0, 7,  {ALL,              ALL,              ALL,             ALL},            fix_ext_caches},
+    {CPUID_LEAF_EXT_TOPOLOGY,
+                    0, 0,  {0,                0,                0,               0},              fix_ext_topology},
+    {CPUID_LEAF_EXT2,
                     0, 0,  {GIVEN_EXT2_EAX,   0,                0,               0},              NULL},
 };
 /* clang-format on */
@@ -157,7 +162,7 @@ static uint32_t host_highest(uint32_t leaf)
 /* The TSC's rate is the core's to tell where the guest will take it for that of the APIC timer too: see fix_tsc. */
 static bool makes_tsc_leaf(const struct hv_properties *props)
 {
-    return props->local_apic_mode != HV_LOCAL_APIC_NONE && backend()->vendor == HV_VENDOR_INTEL;
+    return props->local_apic_mode != HV_LOCAL_APIC_NONE && cpu_facts()->make & CPU_MAKE_CRYSTAL;
 }
 
 /* Leaves of the core's own making can be above the CPU's highest one. */
@@ -315,6 +320,31 @@ static void fix_caches(const struct hv_properties *props, uint32_t subleaf, stru
     set_field(eax, CACHE_EAX_CORES, others);
 }
 
+static bool has_ext_topology(void)
+{
+    uint32_t regs[CPUID_REGS];
+
+    cpuid_host(CPUID_LEAF_EXT1, 0, regs);
+    return regs[CPUID_ECX] & CPUID_EXT1_ECX_TOPOEXT;
+}
+
+/* The same as CPUID_LEAF_CACHE, but that another leaf counts the cores (APM 3 E.4.15). */
+static void fix_ext_caches(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    if (!has_ext_topology())
+        memset(slot->regs, 0, sizeof(slot->regs));
+    fix_caches(props, subleaf, slot);
+    set_field(&slot->regs[CPUID_EAX], CACHE_EAX_CORES, 0);
+}
+
+/* One node, and one thread in each core: all fields but the ids are 0 (APM 3 E.4.16). */
+static void fix_ext_topology(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+{
+    (void)props, (void)subleaf;
+    if (has_ext_topology())
+        slot->dynamic = CPUID_DYN_EXT_TOPOLOGY;
+}
+
 static void fix_max_subleaf_7(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
 {
     (void)props, (void)subleaf;
@@ -395,11 +425,12 @@ static void fix_xsave_1(const struct hv_properties *props, uint32_t subleaf, str
         slot->dynamic = CPUID_DYN_XSAVE_COMPACT;
 }
 
-static void fix_multicore(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
+static void fix_ext1(const struct hv_properties *props, uint32_t subleaf, struct cpuid_slot *slot)
 {
     (void)subleaf;
-    if (backend()->vendor == HV_VENDOR_AMD && props->processor_count > 1)
+    if (cpu_facts()->make & CPU_MAKE_CORES && props->processor_count > 1)
         slot->regs[CPUID_ECX] |= CPUID_EXT1_ECX_CMP_LEGACY;
+    slot->dynamic = CPUID_DYN_EXT1;
 }
 
 #define WIDTHS_ECX_CORES   BITS32(7, 0) /* minus 1 */
@@ -409,7 +440,7 @@ static void fix_widths(const struct hv_properties *props, uint32_t subleaf, stru
 {
     (void)subleaf;
     set_field(&slot->regs[CPUID_EAX], CPUID_WIDTHS_EAX_PHYSICAL, props->physical_address_width);
-    if (backend()->vendor == HV_VENDOR_AMD && props->processor_count > 1) {
+    if (cpu_facts()->make & CPU_MAKE_CORES && props->processor_count > 1) {
         set_field(&slot->regs[CPUID_ECX], WIDTHS_ECX_CORES, props->processor_count - 1);
         set_field(&slot->regs[CPUID_ECX], WIDTHS_ECX_ID_BITS, apic_id_bits(props));
     }
@@ -418,7 +449,8 @@ static void fix_widths(const struct hv_properties *props, uint32_t subleaf, stru
 /* Leaves that all subleaf numbers are valid for: those without subleaves, and 0xB, whose higher ones are all alike. */
 static bool is_last_for_all(uint32_t leaf)
 {
-    return leaf != CPUID_LEAF_CACHE && leaf != CPUID_LEAF_EXT_FEATURES && leaf != CPUID_LEAF_XSAVE;
+    return leaf != CPUID_LEAF_CACHE && leaf != CPUID_LEAF_EXT_CACHE && leaf != CPUID_LEAF_EXT_FEATURES &&
+           leaf != CPUID_LEAF_XSAVE;
 }
 
 #define TOPOLOGY_SUBLEAVES 3u
@@ -483,13 +515,13 @@ void cpuid_override(const struct hv_properties *props, uint32_t vp_index, uint32
 
 /* --------------------------------------------------------------------------------- the table */
 
-static uint32_t cache_leaves(void)
+static uint32_t cache_leaves(uint32_t leaf)
 {
     struct hv_cpuid_output out;
     uint32_t n = 0;
 
     do
-        cpu_cpuid(CPUID_LEAF_CACHE, n, &out);
+        cpu_cpuid(leaf, n, &out);
     while (out.eax & CACHE_EAX_TYPE && ++n < MAX_CACHE_LEAVES);
     return n;
 }
@@ -503,7 +535,8 @@ static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
         return 0;
     switch (leaf) {
     case CPUID_LEAF_CACHE:
-        return cache_leaves();
+    case CPUID_LEAF_EXT_CACHE:
+        return cache_leaves(leaf);
     case CPUID_LEAF_EXT_FEATURES:
         return 2;
     case CPUID_LEAF_TOPOLOGY:

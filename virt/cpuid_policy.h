@@ -10,10 +10,12 @@ enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REGS };
 
 /* leaves and feature bits that <arch/bits/cpuid.h> does not name */
 #define CPUID_LEAF_TLB                  0x00000002u
-#define CPUID_LEAF_AMD_L1_CACHE         0x80000005u
+#define CPUID_LEAF_L1_CACHE             0x80000005u
 #define CPUID_LEAF_L2_CACHE             0x80000006u
-#define CPUID_LEAF_AMD_TLB_1G           0x80000019u
-#define CPUID_LEAF_AMD_OPTIMIZATION     0x8000001au
+#define CPUID_LEAF_TLB_1G               0x80000019u
+#define CPUID_LEAF_OPTIMIZATION         0x8000001au
+#define CPUID_LEAF_EXT_CACHE            0x8000001du
+#define CPUID_LEAF_EXT_TOPOLOGY         0x8000001eu
 #define CPUID_7_EDX_AVX512_VP2INTERSECT BIT32(8)
 #define CPUID_7_1_EAX_SHA512            BIT32(0)
 #define CPUID_7_1_EAX_SM3               BIT32(1)
@@ -40,7 +42,7 @@ enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REGS };
 #define CPUID_WIDTHS_EBX_PSFD           BIT32(28)
 #define CPUID_WIDTHS_EBX_BTC_NO         BIT32(29)
 #define CPUID_WIDTHS_EBX_IBPB_RET       BIT32(30)
-#define CPUID_LEAF_AMD_EXT2             0x80000021u
+#define CPUID_LEAF_EXT2                 0x80000021u
 #define CPUID_EXT2_EAX_LFENCE_SERIAL    BIT32(2)
 #define CPUID_EXT2_EAX_NULL_SEL_BASE    BIT32(6)
 #define CPUID_EXT2_EAX_SBPB             BIT32(27)
@@ -52,7 +54,9 @@ enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REGS };
 enum cpuid_dynamic {
     CPUID_DYN_NONE,
     CPUID_DYN_FEATURES,      /* leaf 1: APIC id, the APIC bit, OSXSAVE */
+    CPUID_DYN_EXT1,          /* leaf 0x80000001: the APIC bit, where the CPU repeats it there */
     CPUID_DYN_TOPOLOGY,      /* leaf 0xB: APIC id, the subleaf asked for */
+    CPUID_DYN_EXT_TOPOLOGY,  /* leaf 0x8000001E: APIC id, core id */
     CPUID_DYN_XSAVE_SIZE,    /* leaf 0xD, 0: size of the area for XCR0 */
     CPUID_DYN_XSAVE_COMPACT, /* leaf 0xD, 1: the same in compacted form, for XCR0 | IA32_XSS */
 };

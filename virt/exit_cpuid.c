@@ -24,7 +24,15 @@ static void add_features(struct hv_vp *vp, uint32_t regs[CPUID_REGS])
     set_if(&regs[CPUID_ECX], CPUID_1_ECX_OSXSAVE, v->cr4 & CR4_OSXSAVE && regs[CPUID_ECX] & CPUID_1_ECX_XSAVE);
 }
 
-#define TOPOLOGY_ECX_SUBLEAF BITS32(7, 0)
+/* Only CPUs that repeat leaf 1's bits there have the bit at all. */
+static void add_ext1(struct hv_vp *vp, uint32_t regs[CPUID_REGS])
+{
+    if (!(vp->lapic.base & APIC_BASE_EN))
+        regs[CPUID_EDX] &= ~CPUID_1_EDX_APIC;
+}
+
+#define TOPOLOGY_ECX_SUBLEAF  BITS32(7, 0)
+#define EXT_TOPOLOGY_EBX_CORE BITS32(7, 0)
 
 static __attribute__((noinline)) void add_dynamic(struct hv_vp *vp, enum cpuid_dynamic what, uint32_t subleaf,
                                                   uint32_t regs[CPUID_REGS])
@@ -37,9 +45,16 @@ static __attribute__((noinline)) void add_dynamic(struct hv_vp *vp, enum cpuid_d
     case CPUID_DYN_FEATURES:
         add_features(vp, regs);
         break;
+    case CPUID_DYN_EXT1:
+        add_ext1(vp, regs);
+        break;
     case CPUID_DYN_TOPOLOGY:
         regs[CPUID_ECX] |= subleaf & TOPOLOGY_ECX_SUBLEAF;
         regs[CPUID_EDX] = vp->index;
+        break;
+    case CPUID_DYN_EXT_TOPOLOGY:
+        regs[CPUID_EAX] = vp->index;
+        regs[CPUID_EBX] |= vp->index & EXT_TOPOLOGY_EBX_CORE;
         break;
     case CPUID_DYN_XSAVE_SIZE:
         regs[CPUID_EBX] = cpuid_xsave_size(props, vp->vcpu->xcr0, false);

@@ -19,12 +19,12 @@ struct msr {
     bool (*write)(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value);
     uint64_t argument;    /* a constant value, or an offset in struct vcpu */
     uint32_t groups;      /* of that field */
-    uint8_t only;         /* ONLY_*: not there on CPUs of the other vendor, or without a local APIC */
+    uint8_t needs;        /* NEEDS_*: without it the MSR is not there */
     uint8_t exit_on_read; /* HV_MSR_EXIT_*: this bit of X64MsrExitBitmap gives the access to the client */
     uint8_t exit_on_write;
 };
 
-enum { ONLY_INTEL = 1, ONLY_AMD, ONLY_APIC };
+enum { NEEDS_NOTHING, NEEDS_LOW, NEEDS_HIGH, NEEDS_APIC }; /* LOW, HIGH: CPU_MAKE_*_MSRS */
 
 /* -------------------------------------------------------------------------- kinds of values */
 
@@ -297,14 +297,11 @@ static bool write_misc_enable(struct hv_vp *vp, const struct msr *msr, uint32_t 
     return true;
 }
 
-/* Microcode revisions such as no update will ever beat. */
-#define REVISION_INTEL 0xffffffff00000000ull
-#define REVISION_AMD   0x00000000ffffffffull
-
+/* Such that no update will ever beat it. */
 static bool read_revision(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
 {
     (void)vp, (void)msr, (void)index;
-    *value = backend()->vendor == HV_VENDOR_AMD ? REVISION_AMD : REVISION_INTEL;
+    *value = cpu_facts()->microcode_revision;
     return true;
 }
 
@@ -417,30 +414,34 @@ static bool write_mtrr_fixed(struct hv_vp *vp, const struct msr *msr, uint32_t i
 #define CONSTANT(value, write) read_constant, write, value, 0
 #define IN_VCPU(field, groups) offsetof(struct vcpu, field), groups
 #define MTRR_PHYS_LAST         (MSR_IA32_MTRR_PHYSBASE0 + 2 * (uint32_t)(HV_MTRR_CAP & MTRRCAP_VCNT) - 1)
+#define HWCR_TSC_FREQ_SEL      BIT64(24) /* the TSC counts at one rate, whatever the core's */
 #define DE_CFG_LFENCE_SERIAL   BIT64(1)
 
-/* Sorted. */
+/*
+ * Sorted. Of those that firmware sets up and systems look at whatever CPUID says - the counters that have always been
+ * there, and configuration with workarounds for errata in it - guests see nothing set, and what they write is lost.
+ */
 /* clang-format off */
 static const struct msr msrs[] = {
     {MSR_IA32_P5_MC_ADDR, MSR_IA32_P5_MC_TYPE,  CONSTANT(0, write_ignored), 0, 0, 0},
     {ONE(MSR_IA32_TSC),               read_tsc, write_tsc, 0, 0, 0, HV_MSR_EXIT_TSC_READ, HV_MSR_EXIT_TSC_WRITE},
-    {ONE(MSR_IA32_PLATFORM_ID),       CONSTANT(0, NULL), ONLY_INTEL, 0, 0},
+    {ONE(MSR_IA32_PLATFORM_ID),       CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_APIC_BASE),         read_apic_base, write_apic_base, 0, 0, 0, 0, HV_MSR_EXIT_APIC_BASE_WRITE},
-    {ONE(MSR_SMI_COUNT),              CONSTANT(0, NULL), ONLY_INTEL, 0, 0},
-    {ONE(MSR_IA32_FEATURE_CONTROL),   CONSTANT(FEATURE_CONTROL_LOCK, NULL), ONLY_INTEL, 0, 0},
+    {ONE(MSR_SMI_COUNT),              CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
+    {ONE(MSR_IA32_FEATURE_CONTROL),   CONSTANT(FEATURE_CONTROL_LOCK, NULL), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_TSC_ADJUST),        read_tsc_adjust, write_tsc_adjust, 0, 0, 0, 0, 0},
-    {ONE(MSR_IA32_BIOS_UPDT_TRIG),    NULL, write_ignored, 0, 0, ONLY_INTEL, 0, 0},
+    {ONE(MSR_IA32_BIOS_UPDT_TRIG),    NULL, write_ignored, 0, 0, NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_BIOS_SIGN_ID),      read_revision, write_ignored, 0, 0, 0, HV_MSR_EXIT_MCU_REVISION_READ, 0},
-    {ONE(MSR_PLATFORM_INFO),          CONSTANT(0, NULL), ONLY_INTEL, 0, 0},
+    {ONE(MSR_PLATFORM_INFO),          CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_MTRRCAP),           CONSTANT(HV_MTRR_CAP, NULL), 0, 0, 0},
-    {ONE(MSR_IA32_ARCH_CAPABILITIES), CONSTANT(0, NULL), ONLY_INTEL, 0, 0},
-    {ONE(MSR_MISC_FEATURES_ENABLES),  CONSTANT(0, write_zero), ONLY_INTEL, 0, 0},
+    {ONE(MSR_IA32_ARCH_CAPABILITIES), CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
+    {ONE(MSR_MISC_FEATURES_ENABLES),  CONSTANT(0, write_zero), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_SYSENTER_CS),       read_vcpu, write_low, IN_VCPU(sysenter_cs, VCPU_SYSENTER), 0, 0, 0},
     {ONE(MSR_IA32_SYSENTER_ESP),      read_vcpu, write_canonical, IN_VCPU(sysenter_esp, VCPU_SYSENTER), 0, 0, 0},
     {ONE(MSR_IA32_SYSENTER_EIP),      read_vcpu, write_canonical, IN_VCPU(sysenter_eip, VCPU_SYSENTER), 0, 0, 0},
     {ONE(MSR_IA32_MCG_CAP),           CONSTANT(0, NULL), 0, 0, 0},
     {ONE(MSR_IA32_MCG_STATUS),        CONSTANT(0, write_zero), 0, 0, 0},
-    {ONE(MSR_IA32_MISC_ENABLE),       read_misc_enable, write_misc_enable, 0, 0, ONLY_INTEL,
+    {ONE(MSR_IA32_MISC_ENABLE),       read_misc_enable, write_misc_enable, 0, 0, NEEDS_LOW,
                                                                                     HV_MSR_EXIT_MISC_ENABLE_READ, 0},
     {ONE(MSR_IA32_DEBUGCTL),          CONSTANT(0, write_debugctl), 0, 0, 0},
     {MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP,     CONSTANT(0, write_ignored), 0, 0, 0},
@@ -451,8 +452,8 @@ static const struct msr msrs[] = {
     {ONE(MSR_IA32_PAT),               read_vcpu, write_pat, IN_VCPU(pat, VCPU_PAT), 0, 0, 0},
     {ONE(MSR_IA32_MTRR_DEF_TYPE),     read_mtrr_def_type, write_mtrr_def_type, 0, 0, 0, 0, 0},
     {MSR_IA32_VMX_BASIC, MSR_IA32_VMX_EXIT_CTLS2, NULL, NULL, 0, 0, 0, 0, 0},
-    {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, ONLY_APIC, 0, 0},
-    {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, ONLY_APIC, 0, 0},
+    {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, NEEDS_APIC, 0, 0},
+    {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, NEEDS_APIC, 0, 0},
     {ONE(MSR_IA32_XSS),               read_xss, write_xss, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_EFER),              read_vcpu, write_efer, IN_VCPU(efer, VCPU_EFER), 0, 0, 0},
     {MSR_IA32_STAR, MSR_IA32_FMASK,             read_switched, write_switched, 0, 0, 0, 0, 0},
@@ -460,20 +461,35 @@ static const struct msr msrs[] = {
     {ONE(MSR_IA32_GS_BASE),           read_vcpu, write_canonical, IN_VCPU(seg[SEG_GS].base, VCPU_SEG(SEG_GS)), 0, 0, 0},
     {ONE(MSR_IA32_KERNEL_GS_BASE),    read_switched, write_switched, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_TSC_AUX),           read_tsc_aux, write_tsc_aux, 0, 0, 0, 0, 0},
-    {ONE(MSR_AMD_SYSCFG),             CONSTANT(0, write_ignored), ONLY_AMD, 0, 0},
-    {ONE(MSR_AMD_HWCR),               CONSTANT(0, write_ignored), ONLY_AMD, 0, 0},
-    {ONE(MSR_AMD_PATCH_LOADER),       NULL, write_ignored, 0, 0, ONLY_AMD, 0, 0},
-    {ONE(MSR_AMD_VM_CR),              CONSTANT(VM_CR_LOCK | VM_CR_SVMDIS, NULL), ONLY_AMD, 0, 0},
-    {MSR_AMD_VM_HSAVE_PA, MSR_AMD_SVM_KEY,      NULL, NULL, 0, 0, ONLY_AMD, 0, 0},
-    {ONE(MSR_AMD_DE_CFG),             CONSTANT(DE_CFG_LFENCE_SERIAL, write_ignored), ONLY_AMD, 0, 0},
+    {MSR_PERF_EVTSEL0, MSR_PERF_CTR3, CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_SYSCFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_HWCR),                   CONSTANT(HWCR_TSC_FREQ_SEL, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_NB_CFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_PATCH_LOADER),           NULL, write_ignored, 0, 0, NEEDS_HIGH, 0, 0},
+    {ONE(MSR_INT_PENDING),            CONSTANT(0, write_zero), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_MMIO_CONF_BASE),         CONSTANT(0, write_zero), NEEDS_HIGH, 0, 0},
+    {MSR_SMM_ADDR, MSR_SMM_MASK,      CONSTANT(0, NULL), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_AMD_VM_CR),              CONSTANT(VM_CR_LOCK | VM_CR_SVMDIS, NULL), NEEDS_HIGH, 0, 0},
+    {MSR_AMD_VM_HSAVE_PA, MSR_AMD_SVM_KEY,      NULL, NULL, 0, 0, NEEDS_HIGH, 0, 0},
+    {ONE(MSR_DC_CFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_DE_CFG),                 CONSTANT(DE_CFG_LFENCE_SERIAL, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_BU_CFG2),                CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_EX_CFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
 };
 /* clang-format on */
 
 static bool is_there(const struct hv_vp *vp, const struct msr *msr)
 {
-    if (msr->only == ONLY_APIC)
+    switch (msr->needs) {
+    case NEEDS_LOW:
+        return cpu_facts()->make & CPU_MAKE_LOW_MSRS;
+    case NEEDS_HIGH:
+        return cpu_facts()->make & CPU_MAKE_HIGH_MSRS;
+    case NEEDS_APIC:
         return vp->has_apic; /* else a client may have an APIC of its own there */
-    return !msr->only || (backend()->vendor == HV_VENDOR_AMD) == (msr->only == ONLY_AMD);
+    default:
+        return true;
+    }
 }
 
 static const struct msr *find_msr(const struct hv_vp *vp, uint32_t index)

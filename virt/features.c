@@ -50,7 +50,7 @@ struct feature {
     }
 #define EXT2(bank, bit, r, name)                                              \
     {                                                                         \
-        bank, bit, CPUID_##r, 0, CPUID_LEAF_AMD_EXT2, CPUID_EXT2_##r##_##name \
+        bank, bit, CPUID_##r, 0, CPUID_LEAF_EXT2, CPUID_EXT2_##r##_##name \
     }
 
 /* clang-format off */
@@ -214,7 +214,7 @@ static const struct {
     uint8_t subleaf;
 } outputs[] = {
     {CPUID_LEAF_FEATURES, 0}, {CPUID_LEAF_EXT_FEATURES, 0}, {CPUID_LEAF_EXT_FEATURES, 1},   {CPUID_LEAF_XSAVE, 1},
-    {CPUID_LEAF_EXT1, 0},     {CPUID_LEAF_APM, 0},          {CPUID_LEAF_ADDRESS_WIDTHS, 0}, {CPUID_LEAF_AMD_EXT2, 0},
+    {CPUID_LEAF_EXT1, 0},     {CPUID_LEAF_APM, 0},          {CPUID_LEAF_ADDRESS_WIDTHS, 0}, {CPUID_LEAF_EXT2, 0},
 };
 
 static void find_in_output(uint32_t leaf, uint8_t subleaf, uint64_t words[BANKS])

@@ -5,6 +5,7 @@
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/cpu.h>
+#include <hv/base/memory.h>
 
 static struct cpu_facts facts;
 
@@ -148,12 +149,32 @@ static void find_tsc_hz(void)
     facts.tsc_hz = facts.tsc_leaf_is_true ? told : measured ? measured : 1000000000ull;
 }
 
+/*
+ * By the name that CPUID gives, which guests see and go by as well. Hygon's CPUs are of AMD's design; names not listed
+ * are those of makers who follow Intel's.
+ */
+static void find_make(const struct hv_cpuid_output *leaf0)
+{
+    static const char names[][12] = {"AuthenticAMD", "HygonGenuine"};
+    uint32_t name[3] = {leaf0->ebx, leaf0->edx, leaf0->ecx};
+
+    facts.make = CPU_MAKE_CRYSTAL | CPU_MAKE_LOW_MSRS;
+    facts.microcode_revision = BITS64(63, 32); /* SDM 3A 9.11.7.1: in the upper half */
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (memcmp(name, names[i], sizeof(name)) != 0)
+            continue;
+        facts.make = CPU_MAKE_CORES | CPU_MAKE_HIGH_MSRS;
+        facts.microcode_revision = BITS64(31, 0);
+    }
+}
+
 void cpu_find_facts(uint32_t avoid)
 {
     struct hv_cpuid_output out;
 
     cpu_cpuid(0, 0, &out);
     facts.max_leaf = out.eax;
+    find_make(&out);
     cpu_cpuid(0x80000000u, 0, &out);
     facts.max_ext_leaf = out.eax;
     facts.physical_bits = 36;

@@ -179,6 +179,11 @@ static void stub_set_caches(void)
     stub_set_leaf(CPUID_LEAF_CACHE, 3, 0x1c03c163, 0x02c0003f, 16383, 6);
     for (uint32_t end = 4; end < 8; end++)
         stub_set_leaf(CPUID_LEAF_CACHE, end, 0, 0, 0, 0);
+    /* L1 data and L3, as another make tells of them */
+    stub_set_leaf(CPUID_LEAF_EXT_CACHE, 0, 0x00004121, 0x01c0003f, 63, 0);
+    stub_set_leaf(CPUID_LEAF_EXT_CACHE, 1, 0x0003c163, 0x03c0003f, 32767, 1);
+    for (uint32_t end = 2; end < 8; end++)
+        stub_set_leaf(CPUID_LEAF_EXT_CACHE, end, 0, 0, 0, 0);
 }
 
 /* A CPU of the future: every bit that is not about sizes is set. */
@@ -194,7 +199,11 @@ static void stub_set_cpu(void)
     stub_set_xsave();
 }
 
+#define STUB_OTHER_MAKE (CPU_MAKE_CORES | CPU_MAKE_HIGH_MSRS)
+
 static const struct cpu_facts stub_default_facts = {
+    .make = CPU_MAKE_CRYSTAL | CPU_MAKE_LOW_MSRS,
+    .microcode_revision = 0xffffffff00000000ull,
     .max_leaf = 0x24,
     .max_ext_leaf = 0x80000028,
     .physical_bits = 46,

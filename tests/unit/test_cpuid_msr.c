@@ -49,7 +49,7 @@ static void leaves_without_a_row_are_zero(void **state)
         3,          5,          8,          9,          0xa,        0xc,        0xe,        0xf,        0x10,
         0x11,       0x12,       0x13,       0x14,       0x17,       0x18,       0x1d,       0x1e,       0x1f,
         0x24,       0x25,       0x40,       0x40000000, 0x40000001, 0x40000100, 0x7fffffff, 0x80000009, 0x8000000a,
-        0x8000001d, 0x8000001f, 0x80000028, 0x80000100, 0xc0000000, 0xc0000001, 0xffffffff,
+        0x8000001f, 0x80000028, 0x80000100, 0xc0000000, 0xc0000001, 0xffffffff,
     };
 
     (void)state;
@@ -411,7 +411,7 @@ static void the_tsc_leaf_is_made_for_local_apics(void **state)
     PROPS->local_apic_mode = HV_LOCAL_APIC_NONE;
     assert_output(tsc_leaf(2400000000), 0, 0, 0, 0);
     PROPS->local_apic_mode = HV_LOCAL_APIC_X2APIC;
-    stub_backend.vendor = HV_VENDOR_AMD;
+    stub_facts.make = STUB_OTHER_MAKE;
     assert_output(tsc_leaf(2400000000), 0, 0, 0, 0);
 }
 
@@ -469,11 +469,15 @@ static void topology_fits_the_count(void **state)
     }
 }
 
-static void amd_counts_cores_in_its_own_leaves(void **state)
+static void cores_are_counted_in_leaves_of_the_make(void **state)
 {
     (void)state;
     set_count(5);
-    stub_backend.vendor = HV_VENDOR_AMD;
+    seal();
+    assert_false(ask(0x80000001, 0).ecx & CPUID_EXT1_ECX_CMP_LEGACY);
+    assert_int_equal(ask(0x80000008, 0).ecx, 0);
+    properties_unseal(PROPS);
+    stub_facts.make = STUB_OTHER_MAKE;
     seal();
     assert_true(ask(0x80000001, 0).ecx & CPUID_EXT1_ECX_CMP_LEGACY);
     assert_int_equal(ask(0x80000008, 0).ecx, 3u << 12 | 4);
@@ -482,6 +486,39 @@ static void amd_counts_cores_in_its_own_leaves(void **state)
     seal();
     assert_false(ask(0x80000001, 0).ecx & CPUID_EXT1_ECX_CMP_LEGACY);
     assert_int_equal(ask(0x80000008, 0).ecx, 0);
+}
+
+/* The leaves that a bit of 8000_0001 tells of: caches as in leaf 4, one node with a thread for each VP. */
+static void extended_topology_goes_with_its_bit(void **state)
+{
+    (void)state;
+    set_count(5);
+    seal();
+    assert_true(ask(0x80000001, 0).ecx & CPUID_EXT1_ECX_TOPOEXT);
+    assert_output(ask(0x8000001d, 0), 0x121, 0x01c0003f, 63, 0);
+    assert_output(ask(0x8000001d, 1), 7 << 14 | 0x163, 0x03c0003f, 32767, 1);
+    assert_output(ask(0x8000001d, 2), 0, 0, 0, 0);
+    assert_output(ask_vp(1, 0x8000001e, 0), 1, 1, 0, 0);
+    properties_unseal(PROPS);
+    stub_leaf(0x80000001, 0)->ecx = ~CPUID_EXT1_ECX_TOPOEXT;
+    seal();
+    assert_output(ask(0x8000001d, 0), 0, 0, 0, 0);
+    assert_output(ask_vp(1, 0x8000001e, 0), 0, 0, 0, 0);
+}
+
+/* Where a CPU repeats leaf 1's bits, the local APIC's goes off and on with it. */
+static void the_apic_bit_is_shown_twice(void **state)
+{
+    (void)state;
+    seal();
+    assert_true(ask(1, 0).edx & ask(0x80000001, 0).edx & CPUID_1_EDX_APIC);
+    stub_vps[0].lapic.base &= ~APIC_BASE_EN;
+    assert_false((ask(1, 0).edx | ask(0x80000001, 0).edx) & CPUID_1_EDX_APIC);
+    stub_vps[0].lapic.base |= APIC_BASE_EN;
+    properties_unseal(PROPS);
+    stub_leaf(0x80000001, 0)->edx = CPUID_EXT1_EDX_LM;
+    seal();
+    assert_false(ask(0x80000001, 0).edx & CPUID_1_EDX_APIC);
 }
 
 static void xsave_sizes_follow_xcr0(void **state)
@@ -1035,21 +1072,21 @@ static void constants_are_read_and_not_written(void **state)
 /* The table is searched by halves: each of its rows must be found, and nothing else. */
 static void the_table_holds_what_it_should(void **state)
 {
-    unsigned intel = 0, amd = 0;
+    unsigned low_make = 0, high_make = 0;
 
     (void)state;
     PROPS->extended_exits = HV_EXTENDED_MSR; /* what is unknown goes to the client */
     PROPS->xsave_features |= HV_XSAVE_XSAVES;
     for (uint32_t high = 0; high < 2; high++)
         for (uint32_t low = 0; low < 0x20000; low++) {
-            stub_backend.vendor = HV_VENDOR_INTEL;
-            intel += rd(high * 0xc0000000u + low) != CLIENT;
-            stub_backend.vendor = HV_VENDOR_AMD;
-            amd += rd(high * 0xc0000000u + low) != CLIENT;
+            stub_facts.make = CPU_MAKE_LOW_MSRS;
+            low_make += rd(high * 0xc0000000u + low) != CLIENT;
+            stub_facts.make = CPU_MAKE_HIGH_MSRS;
+            high_make += rd(high * 0xc0000000u + low) != CLIENT;
         }
-    /* 19 single ones for both, 8 and 7 others; 2 of P5's, 4 last branches, 32 + 11 MTRRs, 20 of VMX, 4 of SYSCALL */
-    assert_int_equal(intel, 19 + 8 + 2 + 4 + 32 + 11 + 20 + 4);
-    assert_int_equal(amd, 19 + 7 + 2 + 4 + 32 + 11 + 20 + 4);
+    /* 19 single ones for both, 8 and 23 others; 2 of P5's, 4 last branches, 32 + 11 MTRRs, 20 of VMX, 4 of SYSCALL */
+    assert_int_equal(low_make, 19 + 8 + 2 + 4 + 32 + 11 + 20 + 4);
+    assert_int_equal(high_make, 19 + 23 + 2 + 4 + 32 + 11 + 20 + 4);
 }
 
 static void vmx_and_svm_are_never_there(void **state)
@@ -1062,11 +1099,48 @@ static void vmx_and_svm_are_never_there(void **state)
         assert_int_equal(wr(i, 0), FAULT);
     }
     assert_int_equal(rd(MSR_AMD_VM_CR), CLIENT);
-    stub_backend.vendor = HV_VENDOR_AMD;
+    stub_facts.make = STUB_OTHER_MAKE;
+    stub_facts.microcode_revision = 0xffffffff;
     assert_int_equal(value_of(MSR_AMD_VM_CR), VM_CR_LOCK | VM_CR_SVMDIS);
     assert_int_equal(rd(MSR_AMD_VM_HSAVE_PA), FAULT);
     assert_int_equal(rd(MSR_IA32_FEATURE_CONTROL), CLIENT);
     assert_int_equal(value_of(MSR_IA32_BIOS_SIGN_ID), 0xffffffff);
+}
+
+/* What systems look at, or write, on CPUs of that make without asking CPUID. */
+static void msrs_of_the_make(void **state)
+{
+    static const struct {
+        uint32_t first, last;
+        uint64_t value;
+        enum result write_0, write_1;
+    } cases[] = {
+        {0xc0010000, 0xc0010007, 0, DONE, DONE},         /* performance counters */
+        {0xc0010010, 0xc0010010, 0, DONE, DONE},         /* SYSCFG */
+        {0xc0010015, 0xc0010015, 0x1000000, DONE, DONE}, /* HWCR: TscFreqSel */
+        {0xc001001f, 0xc001001f, 0, DONE, DONE},         /* NB_CFG */
+        {0xc0010055, 0xc0010055, 0, DONE, FAULT},        /* interrupt pending */
+        {0xc0010058, 0xc0010058, 0, DONE, FAULT},        /* MMIO configuration base */
+        {0xc0010112, 0xc0010113, 0, FAULT, FAULT},       /* SMM_ADDR, SMM_MASK */
+        {0xc0010114, 0xc0010114, 0x18, FAULT, FAULT},    /* VM_CR */
+        {0xc0011022, 0xc0011022, 0, DONE, DONE},         /* DC_CFG */
+        {0xc0011029, 0xc0011029, 2, DONE, DONE},         /* DE_CFG: LFENCE waits */
+        {0xc001102a, 0xc001102a, 0, DONE, DONE},         /* BU_CFG2 */
+    };
+
+    (void)state;
+    PROPS->extended_exits = HV_EXTENDED_MSR;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        for (uint32_t index = cases[i].first; index <= cases[i].last; index++) {
+            stub_facts.make = CPU_MAKE_LOW_MSRS;
+            assert_int_equal(rd(index), CLIENT);
+            stub_facts.make = CPU_MAKE_HIGH_MSRS;
+            assert_int_equal(wr(index, 0), cases[i].write_0);
+            assert_int_equal(wr(index, 1), cases[i].write_1);
+            assert_int_equal(value_of(index), cases[i].value);
+        }
+    assert_int_equal(rd(MSR_PATCH_LOADER), FAULT);
+    assert_int_equal(wr(MSR_PATCH_LOADER, 0x1000), DONE);
 }
 
 #define UNKNOWN_MSR 0x1234u
@@ -1195,7 +1269,9 @@ int main(void)
         STUB_TEST(the_tsc_leaf_is_there_on_older_cpus),
         STUB_TEST(line_size_and_width_are_the_partitions),
         STUB_TEST(topology_fits_the_count),
-        STUB_TEST(amd_counts_cores_in_its_own_leaves),
+        STUB_TEST(cores_are_counted_in_leaves_of_the_make),
+        STUB_TEST(extended_topology_goes_with_its_bit),
+        STUB_TEST(the_apic_bit_is_shown_twice),
         STUB_TEST(xsave_sizes_follow_xcr0),
         STUB_TEST(answers_come_from_the_table),
         STUB_TEST(a_busy_vp_does_not_answer),
@@ -1216,6 +1292,7 @@ int main(void)
         STUB_TEST(constants_are_read_and_not_written),
         STUB_TEST(the_table_holds_what_it_should),
         STUB_TEST(vmx_and_svm_are_never_there),
+        STUB_TEST(msrs_of_the_make),
         STUB_TEST(unhandled_ones_go_where_the_client_wants),
         STUB_TEST(the_bitmap_chooses_accesses),
         STUB_TEST(the_action_list_comes_first),

@@ -155,8 +155,16 @@ uint64_t fpu_cr4_bits(void);
  */
 void vcpu_use_debug_registers(struct vcpu *v);
 
+/* What CPUs of one make have in common, without a bit of CPUID that says so: cpu_facts.make */
+#define CPU_MAKE_CRYSTAL   BIT32(0) /* CPUID 15H is where guests look for the rates of the TSC and the APIC timer */
+#define CPU_MAKE_CORES     BIT32(1) /* CPUID 8000_0001H and 8000_0008H tell how many cores there are */
+#define CPU_MAKE_LOW_MSRS  BIT32(2) /* FEATURE_CONTROL, MISC_ENABLE, ARCH_CAPABILITIES and their like */
+#define CPU_MAKE_HIGH_MSRS BIT32(3) /* SYSCFG, HWCR and their like, from C001_0000H on */
+
 /* Facts of this CPU that policy needs. */
 struct cpu_facts {
+    uint32_t make;               /* CPU_MAKE_* */
+    uint64_t microcode_revision; /* of the latest microcode there could be, where guests read it */
     uint32_t max_leaf, max_ext_leaf;
     uint8_t physical_bits, linear_bits; /* linear_bits: 48, or 57 with LA57 */
     uint64_t xcr0_allowed;              /* what a guest may set in XCR0; 0: no XSAVE for guests */

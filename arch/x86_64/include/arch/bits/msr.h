@@ -155,12 +155,23 @@
 #define MSR_IA32_VMX_PROCBASED_CTLS3     0x0492u
 #define MSR_IA32_VMX_EXIT_CTLS2          0x0493u
 
-/* AMD APM 2 appendix A: what both the SVM backend and guests of either vendor meet */
-#define MSR_AMD_SYSCFG        0xc0010010u
-#define MSR_AMD_HWCR          0xc0010015u
-#define MSR_AMD_NB_CFG        0xc001001fu
-#define MSR_AMD_PATCH_LEVEL   0x0000008bu
-#define MSR_AMD_PATCH_LOADER  0xc0010020u
+/* APM 2 appendix A: what guests meet on CPUs of AMD's design. MSR_INT_PENDING and the *_CFG ones: the BKDGs and PPRs */
+#define MSR_PERF_EVTSEL0   0xc0010000u
+#define MSR_PERF_CTR3      0xc0010007u
+#define MSR_SYSCFG         0xc0010010u
+#define MSR_HWCR           0xc0010015u
+#define MSR_NB_CFG         0xc001001fu
+#define MSR_PATCH_LOADER   0xc0010020u
+#define MSR_INT_PENDING    0xc0010055u
+#define MSR_MMIO_CONF_BASE 0xc0010058u
+#define MSR_SMM_ADDR       0xc0010112u
+#define MSR_SMM_MASK       0xc0010113u
+#define MSR_DC_CFG         0xc0011022u
+#define MSR_DE_CFG         0xc0011029u
+#define MSR_BU_CFG2        0xc001102au
+#define MSR_EX_CFG         0xc001102cu
+
+/* APM 2 appendix A: what the SVM backend meets */
 #define MSR_AMD_VM_CR         0xc0010114u
 #define MSR_AMD_IGNNE         0xc0010115u
 #define MSR_AMD_SMM_CTL       0xc0010116u
@@ -170,8 +181,6 @@
 #define MSR_AMD_SEV_STATUS    0xc0010131u
 #define MSR_AMD_OSVW_LENGTH   0xc0010140u
 #define MSR_AMD_OSVW_STATUS   0xc0010141u
-#define MSR_AMD_LS_CFG        0xc0011020u
-#define MSR_AMD_DE_CFG        0xc0011029u
 #define MSR_AMD_TSC_RATIO     0xc0000104u
 #define VM_CR_LOCK            BIT64(3)
 #define VM_CR_SVMDIS          BIT64(4)
