@@ -85,6 +85,7 @@ void fake_reset(void)
     fake_cpu_reset();
     fake_x86_reset();
     fake_vmx_reset();
+    fake_svm_reset();
     fake_state = (struct fake_counts){0};
     memset(log_lines, 0, sizeof(log_lines));
     memset(log_counts, 0, sizeof(log_counts));
@@ -94,6 +95,7 @@ void fake_reset(void)
 void fake_assert_clean(void)
 {
     fake_vmx_assert_clean();
+    fake_svm_assert_clean();
     fake_memory_assert_clean();
     fake_cpu_assert_clean();
 }

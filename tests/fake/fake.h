@@ -98,11 +98,14 @@ void fake_memory_assert_clean(void);
 void fake_cpu_reset(void);
 void fake_cpu_assert_clean(void);
 
-/* fake_x86.h and fake_vmx.h: what the CPUs are */
+/* fake_x86.h, fake_vmx.h and fake_svm.h: what the CPUs are */
 void fake_x86_reset(void);
 void fake_vmx_reset(void);
 void fake_vmx_assert_clean(void);
 void fake_vmx_page_freed(hv_hpa_t pa);
+void fake_svm_reset(void);
+void fake_svm_assert_clean(void);
+void fake_svm_page_freed(hv_hpa_t pa);
 
 extern struct fake_counts fake_state;
 #define FAKE_ADD(counter, n) __atomic_fetch_add(&fake_state.counter, (uint64_t)(n), __ATOMIC_RELAXED)

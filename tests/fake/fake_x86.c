@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers, MSRs, CPUID and extended state of the fake CPUs. */
 #include "fake_x86.h"
+#include "fake_svm.h"
 #include "fake_vmx.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
@@ -14,6 +15,7 @@ struct fake_x86_counts fake_x86_counts;
 static struct fake_x86 cpus[FAKE_MAX_CPUS];
 static uint64_t tsc;
 static int64_t skew[FAKE_MAX_CPUS];
+static bool is_amd;
 
 struct fake_x86 *fake_x86(uint32_t cpu)
 {
@@ -39,45 +41,51 @@ void fake_gp(bool fault, const char *instruction)
 
 /* --------------------------------------------------------------------------------- MSRs */
 
+enum vendor { ANY, INTEL, AMD };
+
 static const struct {
     uint32_t index;
     bool writable;
     uint64_t initial;
+    enum vendor vendor;
 } msrs[] = {
-    {MSR_IA32_FEATURE_CONTROL, true, FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX},
-    {MSR_IA32_SYSENTER_CS, true, FAKE_SEL_CODE},
-    {MSR_IA32_SYSENTER_ESP, true, 0xffff888000011000},
-    {MSR_IA32_SYSENTER_EIP, true, 0xffffffff81000100},
-    {MSR_IA32_DEBUGCTL, true, 0},
-    {MSR_IA32_PAT, true, 0x0007010600070106},
-    {MSR_IA32_EFER, true, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE},
-    {MSR_IA32_STAR, true, 0x0023001000000000},
-    {MSR_IA32_LSTAR, true, 0xffffffff81000200},
-    {MSR_IA32_CSTAR, true, 0},
-    {MSR_IA32_FMASK, true, 0x47700},
-    {MSR_IA32_FS_BASE, true, 0x00007f0000001000},
-    {MSR_IA32_GS_BASE, true, 0xffff888000020000},
-    {MSR_IA32_KERNEL_GS_BASE, true, 0x00007f0000002000},
-    {MSR_IA32_TSC_AUX, true, 0},
+    {MSR_IA32_FEATURE_CONTROL, true, FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX, INTEL},
+    {MSR_IA32_SYSENTER_CS, true, FAKE_SEL_CODE, ANY},
+    {MSR_IA32_SYSENTER_ESP, true, 0xffff888000011000, ANY},
+    {MSR_IA32_SYSENTER_EIP, true, 0xffffffff81000100, ANY},
+    {MSR_IA32_DEBUGCTL, true, 0, ANY},
+    {MSR_IA32_PAT, true, 0x0007010600070106, ANY},
+    {MSR_IA32_EFER, true, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE, ANY},
+    {MSR_IA32_STAR, true, 0x0023001000000000, ANY},
+    {MSR_IA32_LSTAR, true, 0xffffffff81000200, ANY},
+    {MSR_IA32_CSTAR, true, 0, ANY},
+    {MSR_IA32_FMASK, true, 0x47700, ANY},
+    {MSR_IA32_FS_BASE, true, 0x00007f0000001000, ANY},
+    {MSR_IA32_GS_BASE, true, 0xffff888000020000, ANY},
+    {MSR_IA32_KERNEL_GS_BASE, true, 0x00007f0000002000, ANY},
+    {MSR_IA32_TSC_AUX, true, 0, ANY},
     /* allowed-0 settings in bits 31:0, allowed-1 in 63:32 */
-    {MSR_IA32_VMX_BASIC, false, 0x00d8100000000012},
-    {MSR_IA32_VMX_PINBASED_CTLS, false, 0x0000007f00000016},
-    {MSR_IA32_VMX_PROCBASED_CTLS, false, 0xfff9fffe0401e172},
-    {MSR_IA32_VMX_EXIT_CTLS, false, 0x007fffff00036dff},
-    {MSR_IA32_VMX_ENTRY_CTLS, false, 0x0000ffff000011ff},
-    {MSR_IA32_VMX_MISC, false, 0x00000000000401e5},
-    {MSR_IA32_VMX_CR0_FIXED0, false, 0x80000021},
-    {MSR_IA32_VMX_CR0_FIXED1, false, 0xffffffff},
-    {MSR_IA32_VMX_CR4_FIXED0, false, 0x2000},
-    {MSR_IA32_VMX_CR4_FIXED1, false, 0x00772fff},
-    {MSR_IA32_VMX_VMCS_ENUM, false, 0x2a},
-    {MSR_IA32_VMX_PROCBASED_CTLS2, false, 0x02977fff00000000},
-    {MSR_IA32_VMX_EPT_VPID_CAP, false, 0x00000f0106334141},
-    {MSR_IA32_VMX_TRUE_PINBASED_CTLS, false, 0x0000007f00000016},
-    {MSR_IA32_VMX_TRUE_PROCBASED_CTLS, false, 0xfff9fffe04006172},
-    {MSR_IA32_VMX_TRUE_EXIT_CTLS, false, 0x007fffff00036dfb},
-    {MSR_IA32_VMX_TRUE_ENTRY_CTLS, false, 0x0000ffff000011fb},
-    {MSR_IA32_VMX_VMFUNC, false, 1},
+    {MSR_IA32_VMX_BASIC, false, 0x00d8100000000012, INTEL},
+    {MSR_IA32_VMX_PINBASED_CTLS, false, 0x0000007f00000016, INTEL},
+    {MSR_IA32_VMX_PROCBASED_CTLS, false, 0xfff9fffe0401e172, INTEL},
+    {MSR_IA32_VMX_EXIT_CTLS, false, 0x007fffff00036dff, INTEL},
+    {MSR_IA32_VMX_ENTRY_CTLS, false, 0x0000ffff000011ff, INTEL},
+    {MSR_IA32_VMX_MISC, false, 0x00000000000401e5, INTEL},
+    {MSR_IA32_VMX_CR0_FIXED0, false, 0x80000021, INTEL},
+    {MSR_IA32_VMX_CR0_FIXED1, false, 0xffffffff, INTEL},
+    {MSR_IA32_VMX_CR4_FIXED0, false, 0x2000, INTEL},
+    {MSR_IA32_VMX_CR4_FIXED1, false, 0x00772fff, INTEL},
+    {MSR_IA32_VMX_VMCS_ENUM, false, 0x2a, INTEL},
+    {MSR_IA32_VMX_PROCBASED_CTLS2, false, 0x02977fff00000000, INTEL},
+    {MSR_IA32_VMX_EPT_VPID_CAP, false, 0x00000f0106334141, INTEL},
+    {MSR_IA32_VMX_TRUE_PINBASED_CTLS, false, 0x0000007f00000016, INTEL},
+    {MSR_IA32_VMX_TRUE_PROCBASED_CTLS, false, 0xfff9fffe04006172, INTEL},
+    {MSR_IA32_VMX_TRUE_EXIT_CTLS, false, 0x007fffff00036dfb, INTEL},
+    {MSR_IA32_VMX_TRUE_ENTRY_CTLS, false, 0x0000ffff000011fb, INTEL},
+    {MSR_IA32_VMX_VMFUNC, false, 1, INTEL},
+    {MSR_AMD_VM_CR, true, 0, AMD},
+    {MSR_AMD_VM_HSAVE_PA, true, 0, AMD},
+    {MSR_AMD_TSC_RATIO, true, BIT64(32), AMD},
 };
 
 #define MSR_COUNT (sizeof(msrs) / sizeof(msrs[0]))
@@ -102,8 +110,19 @@ void fake_set_msr(uint32_t index, uint64_t value)
         *fake_msr(cpu, index) = value;
 }
 
+/* TSC_RATIO comes with the feature. */
+static void require_msr(uint32_t index)
+{
+    enum vendor vendor = msrs[msr_place(index)].vendor;
+    bool is_missing = index == MSR_AMD_TSC_RATIO && !fake_svm_has(CPUID_SVM_EDX_TSC_RATE);
+
+    if (is_missing || (vendor != ANY && (vendor == AMD) != is_amd))
+        fake_fail("RDMSR or WRMSR of 0x%x: #GP, this CPU does not have it", index);
+}
+
 uint64_t cpu_read_msr(uint32_t index)
 {
+    require_msr(index);
     fake_x86_counts.msr_reads++;
     return *fake_msr(fake_cpu(), index);
 }
@@ -120,10 +139,11 @@ void cpu_write_msr(uint32_t index, uint64_t value)
     bool is_address = index == MSR_IA32_LSTAR || index == MSR_IA32_CSTAR || index == MSR_IA32_FS_BASE ||
                       index == MSR_IA32_GS_BASE || index == MSR_IA32_KERNEL_GS_BASE;
 
+    require_msr(index);
     fake_gp(!msrs[place].writable, "WRMSR of a read-only MSR");
     fake_gp(is_address && !is_canonical(value), "WRMSR of an address that is not canonical");
     fake_gp(index == MSR_IA32_FEATURE_CONTROL && x->msr[place] & FEATURE_CONTROL_LOCK, "WRMSR of FEATURE_CONTROL");
-    x->msr[place] = value;
+    x->msr[place] = is_amd ? fake_svm_wrmsr(index, value) : value;
     fake_x86_counts.msr_writes++;
 }
 
@@ -147,6 +167,15 @@ static const struct leaf default_leaves[] = {
     {0x80000006, 0, {0x0, 0x0, 0x01007040, 0x0}},               /* L2 */
     {0x80000007, 0, {0x0, 0x0, 0x0, 0x100}},                    /* invariant TSC */
     {0x80000008, 0, {0x3027, 0x0, 0x0, 0x0}},                   /* 39 physical, 48 linear address bits */
+};
+
+/* Those that differ; the rest is as above. */
+static const struct leaf amd_leaves[] = {
+    {0x0, 0, {0xd, 0x68747541, 0x444d4163, 0x69746e65}},        /* AuthenticAMD */
+    {0x1, 0, {0x00a20f12, 0x00010800, 0x7edafb93, 0xbfebfbff}}, /* no VMX, SMX, x2APIC, TSC deadline */
+    {0x80000000, 0, {0x8000000a, 0x68747541, 0x444d4163, 0x69746e65}},
+    {0x80000001, 0, {0x00a20f12, 0x0, 0x00000125, 0x2c100800}}, /* SVM is ECX bit 2 */
+    {0x80000008, 0, {0x3028, 0x0, 0x0, 0x0}},                   /* 40 physical, 48 linear address bits */
 };
 
 #define LEAVES_MAX 32
@@ -247,7 +276,9 @@ void cpu_write_cr0(uint64_t v)
 
 void cpu_write_cr4(uint64_t v)
 {
-    fake_gp(v & ~*fake_msr(fake_cpu(), MSR_IA32_VMX_CR4_FIXED1) || !(v & CR4_PAE), "MOV to CR4");
+    uint64_t lacks = is_amd ? CR4_VMXE | CR4_SMXE : 0;
+
+    fake_gp(v & (~*fake_msr(fake_cpu(), MSR_IA32_VMX_CR4_FIXED1) | lacks) || !(v & CR4_PAE), "MOV to CR4");
     fake_gp(!is_allowed(v, MSR_IA32_VMX_CR4_FIXED0, MSR_IA32_VMX_CR4_FIXED1), "MOV to CR4 in VMX operation");
     pinned()->cr4 = v;
 }
@@ -618,8 +649,19 @@ void fake_x86_make_unusual(uint32_t cpu)
     *fake_msr(cpu, MSR_IA32_DEBUGCTL) = 1;
 }
 
+void fake_x86_make_amd(void)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(amd_leaves); i++) {
+        const struct leaf *l = &amd_leaves[i];
+
+        fake_set_cpuid(l->leaf, l->subleaf, l->regs[0], l->regs[1], l->regs[2], l->regs[3]);
+    }
+    is_amd = true;
+}
+
 void fake_x86_reset(void)
 {
+    is_amd = false;
     for (uint32_t cpu = 0; cpu < FAKE_MAX_CPUS; cpu++)
         reset_one(&cpus[cpu], cpu);
     memcpy(leaves, default_leaves, sizeof(default_leaves));

@@ -6,6 +6,7 @@
  *
  * The model is an Ice Lake such as Bochs has: VMX with EPT and unrestricted guest, XSAVE with AVX, 39 physical address
  * bits. After fake_reset all CPUs are as a host kernel may have left them; FEATURE_CONTROL is locked with VMX enabled.
+ * fake_svm_make turns them into AMD's.
  */
 #ifndef FAKE_X86_H
 #define FAKE_X86_H
@@ -13,7 +14,7 @@
 #include "fake.h"
 #include <arch/cpu.h>
 
-#define FAKE_MSRS      40
+#define FAKE_MSRS      48
 #define FAKE_GDT_WORDS 8
 
 /* selectors of every CPU's GDT */
@@ -63,6 +64,7 @@ struct fake_x86_counts {
 extern struct fake_x86_counts fake_x86_counts;
 
 void fake_x86_reset(void);
+void fake_x86_make_amd(void);                      /* vendor, MSRs, features other than SVM; see fake_svm_make */
 void fake_gp(bool fault, const char *instruction); /* fails the test: #GP in the host */
 
 #endif
