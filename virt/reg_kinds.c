@@ -421,7 +421,7 @@ static bool activity_is_valid(uint64_t value)
     return !(value & ~(HV_ACTIVITY_STARTUP_SUSPEND | HV_ACTIVITY_HALT_SUSPEND | HV_ACTIVITY_IDLE_SUSPEND));
 }
 
-/* vcpu.pending_debug, in the layout of VMX (SDM 3C 24.4.2) */
+/* vcpu.pending_debug, in the layout of SDM 3C 24.4.2 */
 #define DEBUG_BP      BITS64(3, 0)
 #define DEBUG_ENABLED BIT64(12) /* a breakpoint that DR7 enables was met */
 #define DEBUG_BS      BIT64(14)

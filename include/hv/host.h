@@ -17,7 +17,8 @@
  * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of
  * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable. Interrupt handlers that
  * come in between must leave them alone, or save and restore them.
- * What it needs of each CPU: a task register (VMX cannot do without a TSS), and an IDT that takes NMIs.
+ * What it needs of each CPU: a task register (some CPUs' virtualization cannot do without a TSS), and an IDT that takes
+ * NMIs.
  */
 #ifndef HV_HOST_H
 #define HV_HOST_H
@@ -56,16 +57,16 @@ void *hv_host_alloc(size_t size);
 void hv_host_free(void *p, size_t size); /* p is not NULL */
 
 /*
- * One page (4 KiB, aligned) for structures that the CPU reads: VMCS, second-level tables, bitmaps. Zeroed. Returns
- * its host-virtual address, NULL when there is none. Ordinary write-back RAM below the CPU's physical address width.
- * Context: thread; may sleep.
+ * One page (4 KiB, aligned) for structures that the CPU reads: control structures, second-level tables, bitmaps.
+ * Zeroed. Returns its host-virtual address, NULL when there is none. Ordinary write-back RAM below the CPU's physical
+ * address width. Context: thread; may sleep.
  */
 void *hv_host_page_alloc(void);
 void hv_host_page_free(void *page); /* not NULL */
 
 /*
- * The same for `count` pages, 2 or 3, whose physical addresses follow one another: AMD's permission maps of MSRs and
- * ports. Asked for on AMD's CPUs only. Freed as a whole.
+ * The same for `count` pages, 2 or 3, whose physical addresses follow one another: for permission maps of MSRs and
+ * ports that are larger than a page. Not asked for on CPUs that have them in pages of their own. Freed as a whole.
  * Context: thread; may sleep.
  */
 void *hv_host_pages_alloc(uint32_t count);
@@ -142,7 +143,7 @@ void hv_host_yield(void);
 /*
  * Makes this CPU take an interrupt not much later than deadline_ns (hv_host_time_ns time; 0: no need any more), so that
  * a guest that runs here is interrupted then. One deadline a CPU: each call replaces the last. Needed only where the
- * CPU has no timer for guests (AMD's, and Intel's without the VMX-preemption timer). Context: pinned.
+ * CPU has no timer for guests. Context: pinned.
  */
 void hv_host_timer(uint64_t deadline_ns);
 

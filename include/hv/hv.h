@@ -45,7 +45,7 @@ const struct hv_platform *hv_platform(void);
  * that have it but get it wrong. HV_AVOID_* bits; before the library's first use. HV_E_STATE: too late. HV_E_INVALID:
  * unknown bits.
  */
-#define HV_AVOID_INTERRUPT_DELIVERY (1u << 0) /* virtual-interrupt delivery (VMX) */
+#define HV_AVOID_INTERRUPT_DELIVERY (1u << 0) /* interrupts that the CPU delivers by itself, without exits */
 #define HV_AVOID_XSAVEC             (1u << 1) /* the compacted format of XSAVE, for guests */
 enum hv_status hv_platform_avoid(uint32_t features);
 
@@ -61,9 +61,9 @@ enum hv_status hv_capability(uint32_t code, void *buffer, uint32_t size, uint32_
 enum hv_status hv_partition_create(struct hv_partition **out);
 
 /*
- * Brings the partition to life with the properties set so far; turns VMX or SVM on, on all CPUs, for the first one.
- * HV_E_STATE: done before. HV_E_CONFIG: no processor count. HV_E_NOT_PRESENT: somebody else owns VMX (logged).
- * HV_E_NO_MEMORY.
+ * Brings the partition to life with the properties set so far; turns the CPUs' virtualization on, on all of them, for
+ * the first one. HV_E_STATE: done before. HV_E_CONFIG: no processor count. HV_E_NOT_PRESENT: somebody else uses it
+ * (logged). HV_E_NO_MEMORY.
  */
 enum hv_status hv_partition_setup(struct hv_partition *p);
 
@@ -178,7 +178,7 @@ void hv_vp_cancel(struct hv_vp *vp);
 
 /*
  * The following runs end with HV_EXIT_CANCELED when the TSC of the host reaches this value, even if no interrupt
- * arrives (VMX-preemption timer); where CPUs' TSCs differ, that of the CPU which the VP then runs on.
+ * arrives; where CPUs' TSCs differ, that of the CPU which the VP then runs on.
  * 0: no deadline. HV_E_UNSUPPORTED: this CPU has no such timer.
  */
 enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc);
@@ -255,10 +255,11 @@ struct hv_triple_fault {
 enum hv_status hv_vp_triple_fault(struct hv_vp *vp, struct hv_triple_fault *out); /* HV_E_STATE */
 
 /*
- * Debugging aid: reads or writes one field of the hardware's control structure by the CPU's own number (a VMCS
- * encoding). What is written is not checked and may make the next run fail (and then be audited); it can not harm the
- * host: only guest-state fields can be written, without the VMCS link pointer and the activity states that interrupts
- * do not end (shutdown, wait for SIPI). HV_E_INVALID: no such field, or not writable.
+ * Debugging aid: reads or writes one field of the hardware's control structure by the CPU's own number: VMCS
+ * encoding, or offset in the VMCB. What is written is not checked and may make the next run fail (and then be audited);
+ * it can not harm the host: only guest-state fields can be written, without those that control structures are linked by
+ * and the activity states that interrupts do not end (shutdown, wait for SIPI). HV_E_INVALID: no such field, or not
+ * writable.
  */
 enum hv_status hv_vp_raw_get(struct hv_vp *vp, uint32_t field, uint64_t *value);
 enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value);

@@ -129,7 +129,7 @@ struct hv_xmm_control_status {
 #define HV_PENDING_INT_VECTOR      0x00000000ffff0000ull
 #define HV_PENDING_INT_ERROR_CODE  0xffffffff00000000ull
 
-/* interruption types, the numbers of the VMX interruption-information fields */
+/* interruption types, by the numbers that the CPU has for them (SDM 3C 24.8.3) */
 #define HV_INT_TYPE_EXTERNAL          0
 #define HV_INT_TYPE_NMI               2
 #define HV_INT_TYPE_EXCEPTION         3
