@@ -25,6 +25,12 @@ SNIPPET misc_monitor, monitor
 SNIPPET misc_mwait,  mwait
 SNIPPET misc_vmxoff, vmxoff
 SNIPPET misc_getsec, getsec
+SNIPPET misc_vmrun,  vmrun
+SNIPPET misc_vmload, vmload
+SNIPPET misc_vmsave, vmsave
+SNIPPET misc_stgi,   stgi
+SNIPPET misc_clgi,   clgi
+SNIPPET misc_invlpga, invlpga
 SNIPPET misc_sti_hlt, sti
 SNIPPET64 misc_swapgs, swapgs
 

@@ -243,18 +243,25 @@ TEST(cpuid_osxsave, "cpuid: OSXSAVE follows CR4")
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterRcx) >> 27 & 1, 1);
 }
 
-/* VMX is not offered to guests, and what the CPU needs for it not shown. */
+/* Virtualization is not offered to guests, and what the CPU needs for it not shown. */
 TEST(cpuid_hidden, "cpuid: VMX and SVM are hidden")
 {
+    WHV_CPUID_OUTPUT svm, none = {0};
+
     VM_GUEST(vm, VM_LONG, "misc_cpuid", NULL);
     EXPECT_EQ(output_of(&vm, 1, 0).Ecx >> 5 & 1, 0);
     EXPECT_EQ(output_of(&vm, 0x80000001, 0).Ecx >> 2 & 1, 0);
+    EXPECT_EQ(output_of(&vm, 0x80000001, 0).Ecx >> 12 & 1, 0); /* SKINIT */
+    svm = output_of(&vm, 0x8000000a, 0);
+    EXPECT_BYTES(&svm, &none, sizeof(svm));
 }
 
 /* --------------------------------------------------------------------------------------- MSRs */
 
-#define MSR_UNKNOWN 0x12345u
-#define MSR_VMX     0x480u
+#define MSR_UNKNOWN     0x12345u
+#define MSR_VMX         0x480u
+#define MSR_HSAVE_PA    0xc0010117u
+#define MSR_MISC_ENABLE 0x1a0u
 
 static void set_msr(struct vm *vm, uint32_t msr, uint64_t value)
 {
@@ -339,40 +346,57 @@ TEST_ROWS(msr_bad_value, "msr: a value that it can not hold: #GP", bad_rows)
     EXPECT_VECTOR(&vm, 13);
 }
 
-/* Known MSRs never exit. */
+/* Known MSRs never exit. Those that only CPUs of one make have are unknown elsewhere. */
+enum make { BOTH, LOW, HIGH };
+
 static const struct {
     const char *name;
     uint32_t msr;
+    enum make make;
 } known_rows[] = {
-    {"TSC", 0x10},
-    {"APIC base", 0x1b},
-    {"MTRR cap", 0xfe},
-    {"SYSENTER_CS", 0x174},
-    {"misc enable", 0x1a0},
-    {"PAT", 0x277},
-    {"MTRR def type", 0x2ff},
-    {"EFER", 0xc0000080},
-    {"STAR", 0xc0000081},
-    {"FS base", 0xc0000100},
-    {"GS base", 0xc0000101},
-    {"KERNEL_GS_BASE", 0xc0000102},
-    {"feature control", 0x3a},
-    {"microcode level", 0x8b},
+    {"TSC", 0x10, BOTH},
+    {"APIC base", 0x1b, BOTH},
+    {"MTRR cap", 0xfe, BOTH},
+    {"SYSENTER_CS", 0x174, BOTH},
+    {"misc enable", 0x1a0, LOW},
+    {"PAT", 0x277, BOTH},
+    {"MTRR def type", 0x2ff, BOTH},
+    {"EFER", 0xc0000080, BOTH},
+    {"STAR", 0xc0000081, BOTH},
+    {"FS base", 0xc0000100, BOTH},
+    {"GS base", 0xc0000101, BOTH},
+    {"KERNEL_GS_BASE", 0xc0000102, BOTH},
+    {"feature control", 0x3a, LOW},
+    {"microcode level", 0x8b, BOTH},
+    {"PerfEvtSel0", 0xc0010000, HIGH},
+    {"SYSCFG", 0xc0010010, HIGH},
+    {"HWCR", 0xc0010015, HIGH},
+    {"VM_CR", 0xc0010114, HIGH},
+    {"DE_CFG", 0xc0011029, HIGH},
 };
 
 TEST_ROWS(msr_known, "msr: no exit for", known_rows)
 {
     VM_GUEST(vm, VM_LONG, "misc_rdmsr", unhandled_exits);
     set_msr(&vm, row->msr, 0);
-    EXPECT_END(&vm);
+    if (row->make == BOTH || row->make == (vm_has_other_msrs() ? HIGH : LOW))
+        EXPECT_END(&vm);
+    else
+        EXPECT_EXIT(&vm, X64MsrAccess);
 }
 
-/* The VMX capability MSRs are the hypervisor's #GP, not an exit. */
-TEST(msr_vmx, "msr: VMX capabilities: #GP, no exit")
+/* The MSRs of virtualization are the hypervisor's #GP, not an exit. */
+TEST(msr_virtualization, "msr: VMX's capabilities, SVM's host save area: #GP, no exit")
 {
     VM_GUEST(vm, VM_LONG, "misc_rdmsr", unhandled_exits);
     set_msr(&vm, MSR_VMX, 0);
     EXPECT_VECTOR(&vm, 13);
+    vm_load(&vm, "misc_rdmsr");
+    set_msr(&vm, MSR_HSAVE_PA, 0);
+    if (vm_has_other_msrs())
+        EXPECT_VECTOR(&vm, 13);
+    else
+        EXPECT_EXIT(&vm, X64MsrAccess);
 }
 
 /* The bits of X64MsrExitBitmap, one each. */
@@ -395,6 +419,8 @@ TEST_ROWS(msr_bitmap, "msr: exit bitmap", bitmap_rows)
     EXPECT_OK(WHvGetCapability(WHvCapabilityCodeX64MsrExitBitmap, &offered, sizeof(offered), NULL));
     if (!(offered >> row->bit & 1))
         SKIP("not offered");
+    if (row->msr == MSR_MISC_ENABLE && vm_has_other_msrs())
+        SKIP("CPUs of this make have no MISC_ENABLE");
     VM_GUEST(vm, VM_LONG, row->is_write ? "misc_wrmsr" : "misc_rdmsr", NULL);
     set_msr(&vm, row->msr, row->value);
     EXPECT_END(&vm);

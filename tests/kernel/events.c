@@ -398,7 +398,7 @@ static void redeliver(const struct redelivery_row *row, enum vm_mode mode, uint6
     REQUIRE(EXPECT_EXIT(&vm, MemoryAccess));
     EXPECT_EQ(vm.exit.MemoryAccess.Gpa & ~0xfffull, page);
     EXPECT_EQ(vm.exit.MemoryAccess.AccessInfo.AccessType, type);
-    EXPECT_EQ(vm.exit.MemoryAccess.AccessInfo.GvaValid, 1);
+    EXPECT_EQ(vm.exit.MemoryAccess.AccessInfo.GvaValid, vm_knows_gva());
     check_still_pending(&vm, row);
     vm_protect(&vm, page, 0x1000, VM_RWX);
     REQUIRE(EXPECT_VECTOR(&vm, row->vector));

@@ -75,7 +75,7 @@ static void check_hypercall(struct vm *vm)
 /* At any privilege level; the client steps. */
 TEST_MODES(exits_hypercall, "exits: hypercall", VM_ALL)
 {
-    VM_GUEST(vm, mode, "misc_vmcall", hypercalls_exit);
+    VM_GUEST(vm, mode, vm_hypercall(), hypercalls_exit);
     fill_registers(&vm);
     REQUIRE(EXPECT_EXIT(&vm, Hypercall));
     vm_check_instruction(&vm, 0);
@@ -89,14 +89,15 @@ TEST_MODES(exits_hypercall, "exits: hypercall", VM_ALL)
 
 TEST_MODES(exits_hypercall_off, "exits: hypercall: #UD without HypercallExit", VM_ALL)
 {
-    VM_GUEST(vm, mode, "misc_vmcall", NULL);
+    VM_GUEST(vm, mode, vm_hypercall(), NULL);
     EXPECT_VECTOR(&vm, 6);
     EXPECT_EQ(vm_stack(&vm, 0), vm_mark(&vm, 0));
 }
 
-TEST_MODES(exits_hypercall_vmmcall, "exits: hypercall: VMMCALL is the other vendor's: #UD", VM_ALL)
+/* VMCALL here, VMMCALL there: the one that this CPU does not have. */
+TEST_MODES(exits_hypercall_other, "exits: hypercall: the other kind of CPU's instruction: #UD", VM_ALL)
 {
-    VM_GUEST(vm, mode, "misc_vmmcall", hypercalls_exit);
+    VM_GUEST(vm, mode, vm_is_svm() ? "misc_vmcall" : "misc_vmmcall", hypercalls_exit);
     EXPECT_VECTOR(&vm, 6);
 }
 
@@ -292,6 +293,8 @@ TEST_MODES(exits_deadline, "exits: canceled by the run's deadline", VM_CPL0)
     VM(vm);
     REQUIRE(vm_create_native(&vm) && vm_enter(&vm, mode));
     REQUIRE(vm_load(&vm, vm_mode_bits(mode) == 64 ? "misc_loop64" : "misc_loop"));
+    if (hv_vp_set_run_deadline(vm.native_vp, rdtsc() + 100000) == HV_E_UNSUPPORTED && vm_is_svm())
+        SKIP("SVM has no timer that ends a guest's run");
     EXPECT_EQ(hv_vp_set_run_deadline(vm.native_vp, rdtsc() + 100000), HV_OK);
     REQUIRE(EXPECT_EXIT(&vm, Canceled));
     EXPECT_NE(*vm_u32(&vm, VM_DATA), 0);
@@ -313,6 +316,9 @@ static const struct {
     {"getsec", VM_CPL0, "misc_getsec", 6},  {"monitor", VM_CPL0, "misc_monitor", 6},
     {"mwait", VM_CPL0, "misc_mwait", 6},    {"vmxoff", VM_CPL3, "misc_vmxoff", 6},
     {"rdmsr", VM_CPL3, "misc_rdmsr", 13},   {"wbinvd", VM_CPL3, "misc_wbinvd", 13},
+    {"vmrun", VM_CPL0, "misc_vmrun", 6},    {"vmload", VM_CPL0, "misc_vmload", 6},
+    {"vmsave", VM_CPL0, "misc_vmsave", 6},  {"stgi", VM_CPL0, "misc_stgi", 6},
+    {"clgi", VM_CPL0, "misc_clgi", 6},      {"invlpga", VM_CPL0, "misc_invlpga", 6},
 };
 
 TEST_ROWS_MODES(exits_quiet, "exits: none for", quiet_rows, VM_ALL)

@@ -328,6 +328,29 @@ static const struct {
     {WHvRunVpExitReasonCanceled, "Canceled"},
 };
 
+bool vm_is_svm(void)
+{
+    return strcmp(hv_platform()->backend, "SVM") == 0;
+}
+
+bool vm_knows_gva(void)
+{
+    return !vm_is_svm();
+}
+
+bool vm_has_other_msrs(void)
+{
+    uint32_t eax = 0, ebx, ecx = 0, edx;
+
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return ebx == 0x68747541 || ebx == 0x6f677948; /* "Auth"enticAMD, "Hygo"nGenuine */
+}
+
+const char *vm_hypercall(void)
+{
+    return vm_is_svm() ? "misc_vmmcall" : "misc_vmcall";
+}
+
 const char *vm_reason_name(WHV_RUN_VP_EXIT_REASON reason)
 {
     for (unsigned i = 0; i < COUNT(reasons); i++)
