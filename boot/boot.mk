@@ -28,6 +28,9 @@ EFI_OBJ      := $(EFI_C:%.c=$(BUILD)/efi/%.obj) $(BUILD)/efi/boot/efi/handoff.ob
 
 ALL          += $(KERNEL) $(ISO) $(EFI)
 
+# what boot/run.sh needs for this engine
+image_of      = $(KERNEL) $(if $(filter uefi,$(1)),$(EFI))
+
 $(KERNEL): $(BOOT_OBJ) $(LIB) linker.ld
 	$(call say,LD,$@)
 	$(Q)$(LD) -nostdlib -static -z max-page-size=4096 --no-dynamic-linker -T linker.ld -o $@ $(BOOT_OBJ) $(LIB)
@@ -71,8 +74,8 @@ $(EFI): $(EFI_OBJ)
 -include $(BOOT_OBJ:.o=.d) $(EFI_OBJ:.obj=.d)
 
 .PHONY: run-selftest deps boot.always
-run-selftest: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
-	$(Q)boot/run.sh ENGINE=$(or $(ENGINE),qemu) CPUS=$(or $(CPUS),2) CMDLINE='program=selftest $(CMDLINE)'
+run-selftest: $(call image_of,$(ENGINE))
+	$(Q)boot/run.sh ENGINE=$(or $(ENGINE),qemu) KERNEL=$(KERNEL) CPUS=$(or $(CPUS),2) CMDLINE='program=selftest $(CMDLINE)'
 
 deps:
 	$(Q)boot/deps.sh

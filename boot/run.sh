@@ -10,10 +10,12 @@
 #   MEM      MiB                                                             [1024]
 #   TIMEOUT  seconds until the run is given up; 0: never                     [120]
 #   CPU      the engine's CPU model                                          [max | host | corei7_icelake_u]
+#   BIOS     the machine's firmware, with ENGINE=bochs                       [Bochs' own]
 #   CMDLINE  the kernel's command line: program=NAME ...                     []
 #   MODULES  PATH:STRING ... ("," in STRING stands for a space)              []
 #   EXPECT   the exit status that counts as success                          [0]
-#   KERNEL, EFI  the images                                                  [build/barewhp.elf, build/BOOTX64.EFI]
+#   KERNEL   the image                                                       [build/barewhp.elf]
+#   EFI      the same with its loader, for ENGINE=uefi                       [BOOTX64.EFI beside KERNEL]
 #   ISO      a ready ISO: CMDLINE and MODULES are then what it was made with []
 #   LOG      where to keep the console's text                                []
 #   INPUT    1: standard input goes to the machine's serial line; a terminal []
@@ -28,7 +30,7 @@
 set -u
 
 ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' command=()
-KERNEL=build/barewhp.elf EFI=build/BOOTX64.EFI
+KERNEL=build/barewhp.elf EFI='' BIOS=/usr/share/bochs/BIOS-bochs-latest
 here=$(dirname "$0")
 
 fail() {
@@ -42,7 +44,7 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
-    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | CMDLINE=* | MODULES=* | EXPECT=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=*)
+    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | CMDLINE=* | MODULES=* | EXPECT=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
         declare "${1%%=*}=${1#*=}"
         ;;
     *)
@@ -51,6 +53,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+EFI=${EFI:-$(dirname "$KERNEL")/BOOTX64.EFI}
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-run.XXXXXX") || exit 126
 terminal=
@@ -83,10 +86,14 @@ else
     qemu+=(-serial none)
 fi
 
+# A thread for each CPU, where this machine's memory is ordered as x86's is; elsewhere QEMU knows better.
+tcg=tcg
+[ "$(uname -m)" != x86_64 ] || tcg=tcg,thread=multi
+
 engine_qemu() {
     need qemu-system-x86_64
     make_iso
-    command=("${qemu[@]}" -accel tcg -cpu "${CPU:-max}" -cdrom "$ISO" -boot d)
+    command=("${qemu[@]}" -accel "$tcg" -cpu "${CPU:-max}" -cdrom "$ISO" -boot d)
 }
 
 engine_kvm() {
@@ -107,7 +114,7 @@ engine_uefi() {
     [ -r "$code" ] || fail "OVMF is missing: make deps installs it"
     # shellcheck disable=SC2086 # MODULES is a list of words
     "$here/esp.sh" "$scratch/esp" "$EFI" "$CMDLINE" $MODULES || fail "cannot make the ESP"
-    command=("${qemu[@]}" -accel tcg -cpu "${CPU:-max}" -net none
+    command=("${qemu[@]}" -accel "$tcg" -cpu "${CPU:-max}" -net none
         -drive "if=pflash,format=raw,unit=0,readonly=on,file=$code" -drive "format=raw,file=fat:rw:$scratch/esp")
 }
 
@@ -131,7 +138,7 @@ engine_bochs() {
 display_library: rfb, options="timeout=0"
 megs: $MEM
 cpu: count=$CPUS, model=${CPU:-corei7_icelake_u}, ips=100000000, reset_on_triple_fault=0
-romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+romimage: file=$BIOS, options=fastboot
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path=$ISO, status=inserted
 boot: cdrom

@@ -20,11 +20,11 @@ TEST_KERNEL_CPUS    := $(or $(CPUS),$(if $(filter bochs,$(TEST_KERNEL_ENGINE)),1
 TEST_KERNEL_TIMEOUT ?= 240
 
 .PHONY: test-kernel
-test-kernel: $(KERNEL)
+test-kernel: $(call image_of,$(ENGINE))
 	@failed=0; \
 	for cpus in $(TEST_KERNEL_CPUS); do \
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
-	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
+	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
 	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
@@ -36,7 +36,7 @@ test-apic: $(KERNEL)
 	@failed=0; \
 	for cpu in "corei7_icelake_u xsavec" "corei7_skylake_x delivery,xsavec"; do \
 	    echo "# local APICs: $${cpu% *} without $${cpu#* }"; \
-	    boot/run.sh ENGINE=bochs CPU=$${cpu% *} TIMEOUT=$(TEST_KERNEL_TIMEOUT) CMDLINE="program=tests filter=apic avoid=$${cpu#* }" \
+	    boot/run.sh ENGINE=bochs KERNEL=$(KERNEL) CPU=$${cpu% *} TIMEOUT=$(TEST_KERNEL_TIMEOUT) CMDLINE="program=tests filter=apic avoid=$${cpu#* }" \
 	        LOG=$(BUILD)/test-apic-$${cpu% *}.log || failed=1; \
 	done; \
 	exit $$failed

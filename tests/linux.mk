@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Debian's Linux in a guest, checked from inside: make test-linux [ENGINE=bochs|kvm] [RUN=check|reboot|panic|two]. TAP on
-# stdout.
+# Debian's Linux in a guest, checked from inside: TAP on stdout.
+#
+#   make test-linux [ENGINE=auto|qemu|uefi|bochs|kvm] [RUN='check four two reboot panic'] [JOBS=n]     JOBS: runs at a time
 
 LINUX_DIR    := $(BUILD)/tests/linux
 LINUX_INITRD := $(LINUX_DIR)/initrd
@@ -18,6 +19,8 @@ $(LINUX_INITRD): $(GUEST_DIR)/vmlinuz $(LINUX_DIR)/check tests/linux/init vmm/gu
 	$(call say,CPIO,$@)
 	$(Q)vmm/guest/initramfs.sh $@ $(GUEST_DIR) tests/linux/init $(LINUX_DIR)/check
 
-.PHONY: test-linux
-test-linux: $(KERNEL) $(GUEST_DIR)/vmlinuz $(LINUX_INITRD)
-	$(Q)tests/linux/run.sh $(or $(ENGINE),bochs) $(KERNEL) $(GUEST_DIR)/vmlinuz $(LINUX_INITRD) $(LINUX_DIR) $(RUN)
+.PHONY: test-linux test-linux-files
+test-linux-files: $(GUEST_DIR)/vmlinuz $(LINUX_INITRD)
+
+test-linux: $(call image_of,$(ENGINE)) $(GUEST_DIR)/vmlinuz $(LINUX_INITRD)
+	$(Q)$(if $(JOBS),JOBS=$(JOBS) )tests/linux/run.sh $(or $(ENGINE),auto) $(KERNEL) $(GUEST_DIR)/vmlinuz $(LINUX_INITRD) $(LINUX_DIR)/$(or $(ENGINE),auto) $(RUN)

@@ -16,7 +16,7 @@ test-boot-qemu test-boot-bochs: test-boot-%: $(KERNEL)
 	$(Q)boot/run.sh ENGINE=$* KERNEL=$(KERNEL) CMDLINE=program=selftest TIMEOUT=90
 
 test-boot-uefi: $(EFI)
-	$(Q)boot/run.sh ENGINE=uefi EFI=$(EFI) KERNEL=$(KERNEL) CMDLINE=program=selftest TIMEOUT=90
+	$(Q)boot/run.sh ENGINE=uefi KERNEL=$(KERNEL) CMDLINE=program=selftest TIMEOUT=90
 
 test-system: test-demo test-coverage test-boot-qemu test-boot-uefi test-boot-bochs
 

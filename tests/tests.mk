@@ -10,4 +10,5 @@ include tests/abi.mk
 -include tests/port.mk
 -include tests/linux.mk
 -include tests/multiboot.mk
+-include tests/refused.mk
 -include tests/system.mk

@@ -40,25 +40,11 @@ for argument; do
     esac
 done
 
-# KVM gives a guest VMX only where the CPU has it and nesting is on; /dev/kvm alone proves nothing.
-why_not_kvm() {
-    if [ ! -e /dev/kvm ]; then
-        echo "there is no /dev/kvm"
-    elif ! (: <>/dev/kvm) 2>/dev/null; then
-        echo "/dev/kvm does not open"
-    elif ! grep -qw vmx /proc/cpuinfo; then
-        echo "this CPU offers no VMX"
-    elif ! grep -qs '[Y1]' /sys/module/kvm_intel/parameters/nested; then
-        echo "kvm_intel has nesting off"
-    fi
-}
-
 choose_engine() {
     case $engine in
     '' | auto)
-        reason=$(why_not_kvm)
-        if [ -z "$reason" ]; then
-            engine=kvm reason="/dev/kvm works and the CPU offers VMX"
+        if reason=$("$boot/kvm.sh"); then
+            engine=kvm
         else
             engine=bochs reason="it emulates VMX; no KVM, as $reason"
         fi

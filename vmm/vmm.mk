@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # The VMM in the image, and its guest.
 #
-#   make run [ENGINE=auto|kvm|bochs] [CPUS=n] [MEM=MiB]               Debian's Linux in the guest, with a shell on the terminal
+#   make run [ENGINE=auto|kvm|qemu|uefi|bochs] [CPUS=n] [MEM=MiB]      Linux of Debian's in the guest, a shell on the terminal
 #            [GUEST_SMP=n] [GUEST_MEM=MiB] [GUEST_CMDLINE=words]
 #            [GUEST_KERNEL=file [GUEST_INITRD=file]]                   another Linux bzImage or a multiboot kernel
-#   make demo [ENGINE=auto|kvm|qemu|bochs|uefi]                       a small guest of our own
+#   make demo [ENGINE=auto|kvm|qemu|uefi|bochs]                      a small guest of our own
 #   make guest-files                                                  what `make run` boots: build/guest/vmlinuz, initrd
 #   make debug [CMDLINE=program=...]                                  the image under QEMU, waiting for gdb
 
@@ -37,11 +37,11 @@ guest_arguments = GUEST_KERNEL='$(GUEST_KERNEL)' GUEST_INITRD='$(GUEST_INITRD)' 
 .PHONY: run demo debug guest-files
 guest-files: $(GUEST_DIR)/vmlinuz $(GUEST_DIR)/initrd
 
-run: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI)) $(filter $(GUEST_DIR)/%,$(GUEST_KERNEL) $(GUEST_INITRD))
-	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) EFI=$(EFI) CMDLINE='$(CMDLINE)' $(run_arguments) $(guest_arguments)
+run: $(call image_of,$(ENGINE)) $(filter $(GUEST_DIR)/%,$(GUEST_KERNEL) $(GUEST_INITRD))
+	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) CMDLINE='$(CMDLINE)' $(run_arguments) $(guest_arguments)
 
-demo: $(KERNEL) $(if $(filter uefi,$(ENGINE)),$(EFI))
-	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) EFI=$(EFI) CMDLINE='program=demo $(CMDLINE)' $(run_arguments) </dev/null
+demo: $(call image_of,$(ENGINE))
+	$(Q)vmm/run.sh $(or $(ENGINE),auto) KERNEL=$(KERNEL) CMDLINE='program=demo $(CMDLINE)' $(run_arguments) </dev/null
 
 debug: $(KERNEL)
 	@echo "debug: in another terminal: gdb $(KERNEL) -ex 'target remote :1234' -ex 'hbreak kernel_main' -ex continue"

@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Boots Debian's Linux in guests and turns what they say into TAP on stdout.
-# Usage: run.sh ENGINE KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: check reboot panic two; without: all of them
+# Usage: run.sh ENGINE KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: check four two reboot panic; without: all of them
 # JOBS runs at a time, 2 unless told.
 # shellcheck disable=SC2317 # run_* are called by name
 set -u
 root=$(cd "$(dirname "$0")" && pwd)/../..
 engine=$1 kernel=$2 vmlinuz=$3 initrd=$4 dir=$5
 shift 5
-[ $# -gt 0 ] || set -- two check reboot panic
+[ $# -gt 0 ] || set -- four two check reboot panic
+mkdir -p "$dir"
 
 # Each run_* says how many results it adds to those of its guests.
 
@@ -36,8 +37,15 @@ boot() {
 
 run_check() {
     echo 1..1
-    boot check 0 check=all GUEST_SMP=2 GUEST_MEM=256
+    boot check 0 "check=all cpus=2" GUEST_SMP=2 GUEST_MEM=256
     result "linux: poweroff ends the run with status 0" "$status"
+}
+
+# More virtual processors than CPUs: their threads are preempted, and move.
+run_four() {
+    echo 1..1
+    boot four 0 "check=all cpus=4" GUEST_SMP=4 GUEST_MEM=256 CPUS=2
+    result "linux: four processors on two CPUs: poweroff ends the run with status 0" "$status"
 }
 
 run_reboot() {
