@@ -36,12 +36,12 @@ struct audit {
 struct audit_rule {
     const char *id;
     const char *field;
-    uint16_t offset, size; /* of the field, in bytes */
+    uint32_t offset, size; /* of the field, in bytes */
     const char *section;
     /* the checked field is a->value; returns its wrong bits, WHOLE, or 0: the rule holds */
     uint64_t (*broken)(const struct audit *a, uint64_t arg);
     uint64_t arg;   /* means what the check says */
-    uint32_t modes; /* the rule counts only in all of them */
+    uint64_t modes; /* the rule counts only in all of them */
     const char *text;
 };
 
