@@ -660,7 +660,7 @@ void irq_mode_changed(struct hv_vp *vp)
     v->apic_access_pa = access_page(vp);
     v->apic_gpa = vp->lapic.base & APIC_BASE_ADDR;
     vcpu_changed(v, VCPU_CONTROLS);
-    vp->lapic.delivers = v->controls.apic_mode != VCPU_APIC_NONE && backend()->apic_features() & VCPU_APIC_DELIVERY;
+    vp->lapic.delivers = backend()->apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY;
     irq_registers_changed(vp);
 }
 

@@ -82,7 +82,7 @@ void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on); /* enum vmcb_in
 void svm_msrpm_allow(uint8_t *msrpm, uint32_t index, bool write, bool allow);
 
 /* svm_apic.c */
-uint32_t svm_apic_features(void);
+uint32_t svm_apic_features(enum vcpu_apic_mode mode);
 void svm_apic_init(struct svm_vcpu *svm);
 void svm_apic_sync_controls(struct svm_vcpu *svm); /* VCPU_CONTROLS */
 void svm_apic_fetch(struct vcpu *v);               /* VCPU_APIC */

@@ -11,8 +11,9 @@
 /* Until the probe has a file of its own, which defines it. */
 struct svm_caps svm_caps __attribute__((weak));
 
-uint32_t svm_apic_features(void)
+uint32_t svm_apic_features(enum vcpu_apic_mode mode)
 {
+    (void)mode;
     return 0;
 }
 

@@ -225,6 +225,12 @@ enum vmcb_intercept {
 #define TASK_INFO_IRET       BIT64(36)
 #define TASK_INFO_JUMP       BIT64(38)
 #define TASK_INFO_ERROR_CODE BIT64(44)
+#define AVIC_INFO_OFFSET     BITS64(11, 4) /* of EXIT_AVIC_NOACCEL: the register's, in place */
+#define AVIC_INFO_WRITE      BIT64(32)
+
+/* AVIC's table of physical APIC IDs, and VMCB.avic_physical_table's low bits; APM 2 15.29.4, 15.29.5 */
+#define AVIC_ID_VALID     BIT64(63) /* the page of the APIC with this ID is at bits 51:12 */
+#define AVIC_X2_MAX_INDEX 511u      /* highest index of a table of one page */
 
 /* MSR and I/O permission maps; APM 2 15.10, 15.11 */
 #define MSRPM_PAGES 2u

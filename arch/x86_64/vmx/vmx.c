@@ -119,9 +119,9 @@ static void describe(struct hv_platform *platform)
               vmx_controls.pin & PIN_VIRTUAL_NMIS ? ", virtual NMIs" : "",
               vmx_controls.cpu & CPU_TPR_SHADOW ? ", TPR shadow" : "",
               may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? ", preemption timer" : "",
-              vmx_apic_features() & VCPU_APIC_DELIVERY    ? ", APICv"
-              : vmx_apic_features() & VCPU_APIC_REGISTERS ? ", APIC registers"
-                                                          : "");
+              vmx_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_DELIVERY    ? ", APICv"
+              : vmx_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_REGISTERS ? ", APIC registers"
+                                                                         : "");
 }
 
 bool vmx_probe(struct hv_platform *platform)

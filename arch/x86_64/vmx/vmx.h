@@ -66,7 +66,7 @@ void vmx_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes);
 void vmx_bitmap_allow(uint8_t *bitmap, uint32_t index, bool write, bool allow); /* in an MSR bitmap */
 
 /* vmx_apic.c */
-uint32_t vmx_apic_features(void);
+uint32_t vmx_apic_features(enum vcpu_apic_mode mode);
 void vmx_apic_init(struct vmx_vcpu *vmx);          /* its VMCS is current */
 void vmx_apic_sync_controls(struct vmx_vcpu *vmx); /* VCPU_CONTROLS */
 void vmx_apic_fetch(struct vcpu *v);               /* VCPU_APIC */

@@ -17,11 +17,13 @@ static bool offers(uint64_t control)
  * Delivery is used only where both modes have all of it: what a guest reads and writes of its registers must not depend
  * on who delivers.
  */
-uint32_t vmx_apic_features(void)
+uint32_t vmx_apic_features(enum vcpu_apic_mode mode)
 {
     const uint64_t all = CPU2_VIRT_APIC_ACCESSES | CPU2_VIRT_X2APIC | CPU2_APIC_REGISTER_VIRT | CPU2_VIRT_INTR_DELIVERY;
     uint32_t features = 0;
 
+    if (mode == VCPU_APIC_NONE)
+        return 0;
     if (offers(CPU2_VIRT_APIC_ACCESSES))
         features |= VCPU_APIC_ACCESS;
     if (offers(CPU2_APIC_REGISTER_VIRT))
@@ -46,7 +48,7 @@ static uint64_t mode_controls(const struct vcpu *v)
         controls = CPU2_VIRT_APIC_ACCESSES; /* offered: else there is no such page */
     if (controls && offers(CPU2_APIC_REGISTER_VIRT))
         controls |= CPU2_APIC_REGISTER_VIRT;
-    if (v->controls.apic_mode != VCPU_APIC_NONE && vmx_apic_features() & VCPU_APIC_DELIVERY)
+    if (vmx_apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY)
         controls |= CPU2_VIRT_INTR_DELIVERY;
     return controls;
 }

@@ -74,10 +74,8 @@ struct hv_backend {
      */
     void (*exit_on_msr)(struct vcpu *v, uint32_t index, bool reads, bool writes);
 
-    /*
-     * What the CPU does of local APICs, for VPs whose controls.apic_mode says that they have one: VCPU_APIC_* below.
-     */
-    uint32_t (*apic_features)(void);
+    /* What the CPU does of local APICs, for VPs whose controls.apic_mode is this one: VCPU_APIC_* below. */
+    uint32_t (*apic_features)(enum vcpu_apic_mode mode);
 
     enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
 

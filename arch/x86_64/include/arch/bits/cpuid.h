@@ -241,5 +241,6 @@
 #define CPUID_SVM_EDX_AVIC            BIT32(13)
 #define CPUID_SVM_EDX_V_VMSAVE        BIT32(15)
 #define CPUID_SVM_EDX_VGIF            BIT32(16)
+#define CPUID_SVM_EDX_X2AVIC          BIT32(18)
 
 #endif
