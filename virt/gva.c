@@ -217,7 +217,7 @@ static enum hv_translate_result walk_pdpte(struct walk *w)
 {
     uint64_t pdptes[GVA_PDPTES], pdpte;
 
-    if (!w->vp->pdptes_stale)
+    if (backend()->has_pdptes && !w->vp->pdptes_stale)
         memcpy(pdptes, w->v->pdpte, sizeof(pdptes));
     else if (!gva_read_pdptes(w->vp, w->v->cr3, pdptes))
         return gpa_failure(w->vp, w->v->cr3 & CR3_PAE_BASE, HV_TRANSLATE_GPA_NO_READ);

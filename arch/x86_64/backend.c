@@ -5,7 +5,7 @@
 #include <hv/base/lock.h>
 #include <hv/base/log.h>
 
-static const struct hv_backend *const backends[] = {&vmx_backend};
+static const struct hv_backend *const backends[] = {&vmx_backend, &svm_backend};
 
 static struct hv_mutex backend_mutex; /* guards all below but reads of the chosen backend */
 static struct hv_platform platform = {.backend = "none", .reason = "not looked at yet"};
@@ -34,23 +34,31 @@ struct backend_cpu *backend_cpu(void)
 
 /* ------------------------------------------------------------------------------------- probing */
 
-/*
- * The reason told is that of the backend whose vendor this CPU is; the last one asked, as the others say "no such
- * feature".
- */
+static const struct hv_backend *find_offered(void)
+{
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
+        if (backends[i]->is_offered())
+            return backends[i];
+    hv_format(platform.reason, sizeof(platform.reason),
+              "this CPU has neither VMX nor SVM, or a hypervisor around us hides it");
+    return NULL;
+}
+
+/* A CPU has one of them at most: the reason told is that backend's. */
 static void probe_locked(void)
 {
+    const struct hv_backend *offered;
+
     cpu_find_facts(avoided);
-    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
-        if (!backends[i]->probe(&platform))
-            continue;
-        chosen = backends[i];
-        platform.present = true;
-        platform.backend = chosen->name;
-        platform.reason[0] = '\0';
+    offered = find_offered();
+    if (!offered || !offered->probe(&platform)) {
+        hv_log(HV_LOG_WARNING, "no virtual processors on this machine: %s", platform.reason);
         return;
     }
-    hv_log(HV_LOG_WARNING, "no virtual processors on this machine: %s", platform.reason);
+    chosen = offered;
+    platform.present = true;
+    platform.backend = chosen->name;
+    platform.reason[0] = '\0';
 }
 
 const struct hv_platform *backend_probe(void)

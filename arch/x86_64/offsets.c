@@ -2,6 +2,7 @@
 /*
  * Structure offsets for assembly: compiled to assembly text, from which the Makefile makes offsets.inc. Never linked.
  */
+#include "svm/svm.h"
 #include "vmx/vmx.h"
 #include <stddef.h>
 
@@ -30,4 +31,6 @@ void offsets(void)
     DEFINE(VCPU_CR2, offsetof(struct vcpu, cr2));
     DEFINE(VMX_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
     DEFINE(VMCS_HOST_RSP, VMCS_HOST_RSP);
+    DEFINE(SVM_VMCB_PA, offsetof(struct svm_vcpu, vmcb_pa));
+    DEFINE(SVM_HOST_PA, offsetof(struct svm_vcpu, host_pa));
 }

@@ -8,17 +8,12 @@
 #include <arch/backend.h>
 #include <hv/base/memory.h>
 
-/*
- * One instruction of the guest's that runs alone: TF is set, and all exceptions exit, so that the guest does not see
- * it. The only way to find the end of a shadow, or of the IRET that ends the masking of NMIs, where the hardware has no
- * window for it. See svm_step.c.
- */
+/* One instruction of the guest's that runs alone: see svm_step.c. */
 struct svm_step {
-    bool active;     /* the next exit ends it */
-    bool ends_nmi;   /* the instruction is the IRET that unmasks NMIs */
-    bool guest_tf;   /* what the guest's own TF is */
-    uint64_t rflags; /* the guest's before the step */
-    uint64_t dr6;
+    bool is_active;    /* the next exit ends it */
+    bool is_iret;      /* the next instruction is the IRET that unmasks NMIs */
+    bool guest_has_tf; /* on its own */
+    uint64_t dr6;      /* the guest's before the step */
 };
 
 struct svm_vcpu {
@@ -31,12 +26,14 @@ struct svm_vcpu {
     uint32_t active_cpu;      /* CPU that ran it last and may have the VMCB cached, HV_CPU_NONE: none */
     uint64_t asid_generation; /* of that CPU, when the ASID was handed out; 0: never */
 
-    /* the event of this entry, if it is one of INT n's kind, whose RIP was moved past the instruction for the entry */
-    uint64_t soft_event;
-    uint64_t soft_rip, soft_next; /* before and after */
+    uint64_t injected;            /* the event of the last entry, as in vcpu.event; 0: none */
+    uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
 
     struct svm_step step;
-    bool iret_exits; /* the guest is in its NMI handler: INTERCEPT_IRET is on */
+    uint64_t hidden_cr0, hidden_cr4; /* bits of the guest's CR0 and CR4 that the CPU's have otherwise */
+    uint32_t window;                 /* of V_INTR: the interrupt window, when it is asked for */
+
+    uint64_t entry_dr6; /* the guest's at the last entry */
 
     /* host state that exits do not restore, and svm_put does */
     uint64_t host_debugctl, host_dr6;
@@ -79,6 +76,7 @@ void svm_vcpu_destroy(struct vcpu *v);
 void svm_acquire(struct vcpu *v);
 void svm_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes);
 void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on); /* enum vmcb_intercept */
+void vmcb_check_asid(struct svm_vcpu *svm, bool flush);          /* before an entry, interrupts off */
 void svm_msrpm_allow(uint8_t *msrpm, uint32_t index, bool write, bool allow);
 
 /* svm_apic.c */

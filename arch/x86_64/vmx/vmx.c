@@ -124,13 +124,16 @@ static void describe(struct hv_platform *platform)
                                                                          : "");
 }
 
-bool vmx_probe(struct hv_platform *platform)
+static bool vmx_is_offered(void)
 {
     struct hv_cpuid_output leaf1;
 
     cpu_cpuid(1, 0, &leaf1);
-    if (!(leaf1.ecx >> 5 & 1))
-        return refuse(platform, "this CPU has no VMX (CPUID 1 ECX bit 5 is clear)");
+    return leaf1.ecx & CPUID_1_ECX_VMX;
+}
+
+bool vmx_probe(struct hv_platform *platform)
+{
     if (!check_feature_control(platform))
         return false;
     read_caps();
@@ -208,7 +211,9 @@ static enum hv_status vmx_run_deadline(void)
 const struct hv_backend vmx_backend = {
     .name = "VMX",
     .vendor = HV_VENDOR_INTEL,
+    .has_pdptes = true,
     .npt_format = ept_format,
+    .is_offered = vmx_is_offered,
     .probe = vmx_probe,
     .cpu_on = vmx_cpu_on,
     .cpu_off = vmx_cpu_off,

@@ -182,6 +182,7 @@
 #define MSR_AMD_OSVW_LENGTH   0xc0010140u
 #define MSR_AMD_OSVW_STATUS   0xc0010141u
 #define MSR_AMD_TSC_RATIO     0xc0000104u
+#define TSC_RATIO_ONE         BIT64(32) /* of MSR_AMD_TSC_RATIO: 8.32 fixed point */
 #define VM_CR_LOCK            BIT64(3)
 #define VM_CR_SVMDIS          BIT64(4)
 

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+/* Register state between struct vcpu and the VMCB, by groups. */
+#include "../tsc.h"
+#include "svm.h"
+#include <arch/bits/apic.h>
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <arch/cpu.h>
+
+/* ------------------------------------------------------- registers that are one word each */
+
+struct word_reg {
+    uint16_t vmcb, vcpu; /* offsets; 0: none */
+};
+
+#define MAX_WORDS 5u
+
+/* A group: its words, up to the first that is not there; and what the CPU has to read again when they change. */
+struct word_group {
+    struct word_reg regs[MAX_WORDS];
+    uint32_t clean;
+};
+
+#define INDEX(group) [__builtin_ctz(group)]
+#define REG(field, member)                                          \
+    {                                                               \
+        offsetof(struct vmcb, field), offsetof(struct vcpu, member) \
+    }
+
+/* clang-format off */
+static const struct word_group word_groups[] = {
+    INDEX(VCPU_RIP)      = {{REG(rip,            rip)}, 0},
+    INDEX(VCPU_RSP)      = {{REG(rsp,            gpr[GPR_RSP])}, 0},
+    INDEX(VCPU_RFLAGS)   = {{REG(rflags,         rflags)}, 0},
+    INDEX(VCPU_CR3)      = {{REG(cr3,            cr3)}, CLEAN_CR},
+    INDEX(VCPU_DR7)      = {{REG(dr7,            dr7)}, CLEAN_DR},
+    INDEX(VCPU_DR6)      = {{REG(dr6,            dr6)}, CLEAN_DR},
+    INDEX(VCPU_SYSENTER) = {{REG(sysenter_cs,    sysenter_cs),
+                             REG(sysenter_esp,   sysenter_esp),
+                             REG(sysenter_eip,   sysenter_eip)}, 0},
+    INDEX(VCPU_PAT)      = {{REG(g_pat,          pat)}, CLEAN_NESTED},
+    INDEX(VCPU_MSRS)     = {{REG(star,           msr[VCPU_MSR_STAR]),
+                             REG(lstar,          msr[VCPU_MSR_LSTAR]),
+                             REG(cstar,          msr[VCPU_MSR_CSTAR]),
+                             REG(sfmask,         msr[VCPU_MSR_SFMASK]),
+                             REG(kernel_gs_base, msr[VCPU_MSR_KERNEL_GS_BASE])}, 0},
+};
+/* clang-format on */
+
+#define WORD_GROUPS \
+    (VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR3 | VCPU_DR7 | VCPU_DR6 | VCPU_SYSENTER | VCPU_PAT | VCPU_MSRS)
+
+static uint64_t *in_vmcb(struct vmcb *vmcb, const struct word_reg *r)
+{
+    return (uint64_t *)((char *)vmcb + r->vmcb);
+}
+
+static uint64_t *in_vcpu(struct vcpu *v, const struct word_reg *r)
+{
+    return (uint64_t *)((char *)v + r->vcpu);
+}
+
+static void fetch_words(struct svm_vcpu *svm, uint32_t groups)
+{
+    for (groups &= WORD_GROUPS; groups; groups &= groups - 1) {
+        const struct word_reg *r = word_groups[__builtin_ctz(groups)].regs;
+
+        for (unsigned i = 0; i < MAX_WORDS && r[i].vmcb; i++)
+            *in_vcpu(&svm->v, &r[i]) = *in_vmcb(svm->vmcb, &r[i]);
+    }
+}
+
+static void sync_words(struct svm_vcpu *svm, uint32_t groups)
+{
+    for (groups &= WORD_GROUPS; groups; groups &= groups - 1) {
+        const struct word_group *g = &word_groups[__builtin_ctz(groups)];
+
+        for (unsigned i = 0; i < MAX_WORDS && g->regs[i].vmcb; i++)
+            *in_vmcb(svm->vmcb, &g->regs[i]) = *in_vcpu(&svm->v, &g->regs[i]);
+        vmcb_touch(svm->vmcb, g->clean);
+    }
+}
+
+/* --------------------------------------------------------------------------------- segments */
+
+static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned s)
+{
+    return s == SEG_LDTR ? &vmcb->ldtr : s == SEG_TR ? &vmcb->tr : &vmcb->es + s;
+}
+
+/*
+ * CPUs of this kind keep TR's TSS as an available one, and give that back (not only where LTR has marked it busy in the
+ * table): to the core it is always busy, as the manual says, and to the CPU it is what it would have made of it itself.
+ */
+#define TSS_BUSY 2u
+
+/*
+ * The privilege level has a field of its own; what SS says of it is not reliable after SYSRET and the like (APM 2
+ * 15.5.1).
+ */
+static void fetch_segment(struct svm_vcpu *svm, unsigned s)
+{
+    const struct vmcb_segment *from = segment_of(svm->vmcb, s);
+    uint32_t a = from->attributes;
+
+    if (s == SEG_TR)
+        a |= TSS_BUSY;
+    if (s == SEG_SS)
+        a = (a & ~(uint32_t)SEG_DPL) | (uint32_t)FIELD_PUT(SEG_DPL, svm->vmcb->cpl);
+    svm->v.seg[s] = (struct hv_segment){
+        .base = from->base,
+        .limit = from->limit,
+        .selector = from->selector,
+        .attributes = (uint16_t)((a & 0xff) | (a & 0xf00) << 4),
+    };
+}
+
+static void sync_segment(struct svm_vcpu *svm, unsigned s)
+{
+    const struct hv_segment *from = &svm->v.seg[s];
+    uint32_t a = from->attributes;
+
+    if (s == SEG_TR)
+        a &= ~TSS_BUSY;
+    *segment_of(svm->vmcb, s) = (struct vmcb_segment){
+        .base = from->base,
+        .limit = from->limit,
+        .selector = from->selector,
+        .attributes = (uint16_t)((a & 0xff) | (a >> 4 & 0xf00)),
+    };
+    if (s <= SEG_DS)
+        vmcb_touch(svm->vmcb, CLEAN_SEGMENTS);
+}
+
+/* Real mode is CPL 0 and virtual-8086 mode CPL 3, whatever a client has written into SS. */
+static void sync_cpl(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+
+    vcpu_need(v, VCPU_SS | VCPU_CR0 | VCPU_RFLAGS);
+    svm->vmcb->cpl = !(v->cr0 & CR0_PE)      ? 0
+                     : v->rflags & RFLAGS_VM ? 3
+                                             : (uint8_t)FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes);
+}
+
+static void fetch_table(const struct vmcb_segment *from, struct hv_table *to)
+{
+    *to = (struct hv_table){.limit = (uint16_t)from->limit, .base = from->base};
+}
+
+static void fetch_tables(struct svm_vcpu *svm)
+{
+    fetch_table(&svm->vmcb->idtr, &svm->v.idtr);
+    fetch_table(&svm->vmcb->gdtr, &svm->v.gdtr);
+}
+
+static void sync_tables(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    vmcb->idtr.limit = svm->v.idtr.limit;
+    vmcb->idtr.base = svm->v.idtr.base;
+    vmcb->gdtr.limit = svm->v.gdtr.limit;
+    vmcb->gdtr.base = svm->v.gdtr.base;
+    vmcb_touch(vmcb, CLEAN_TABLES);
+}
+
+/* ------------------------------------------------------------------------ control registers */
+
+/*
+ * Two things are kept from the CPU: a guest's cache control, which would slow the machine down, and CR4.MCE off, with
+ * which a machine check would be the end of it. As long as the guest's idea differs from the CPU's, its accesses to
+ * the register exit; the rest of the time it reads CR0 and CR4 directly, and writes CR0's TS and MP.
+ */
+#define CR0_HIDDEN (CR0_CD | CR0_NW)
+#define CR4_HIDDEN CR4_MCE
+
+static void fetch_cr0(struct svm_vcpu *svm)
+{
+    svm->v.cr0 = (svm->vmcb->cr0 & ~CR0_HIDDEN) | svm->hidden_cr0 | CR0_ET;
+}
+
+static void set_bit16(struct vmcb *vmcb, uint16_t *word, unsigned bit, bool on)
+{
+    uint16_t value = (uint16_t)(on ? *word | 1u << bit : *word & ~(1u << bit));
+
+    if (*word == value)
+        return;
+    *word = value;
+    vmcb_touch(vmcb, CLEAN_INTERCEPTS);
+}
+
+static void sync_cr0(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    svm->hidden_cr0 = svm->v.cr0 & CR0_HIDDEN;
+    vmcb->cr0 = svm->v.cr0 & ~CR0_HIDDEN;
+    set_bit16(vmcb, &vmcb->cr_reads, 0, svm->hidden_cr0);
+    set_bit16(vmcb, &vmcb->cr_writes, 0, svm->hidden_cr0);
+    vmcb_touch(vmcb, CLEAN_CR);
+}
+
+static void fetch_cr4(struct svm_vcpu *svm)
+{
+    svm->v.cr4 = svm->vmcb->cr4 & ~svm->hidden_cr4;
+}
+
+static void sync_cr4(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    svm->hidden_cr4 = cpu_read_cr4() & ~svm->v.cr4 & CR4_HIDDEN;
+    vmcb->cr4 = svm->v.cr4 | svm->hidden_cr4;
+    set_bit16(vmcb, &vmcb->cr_reads, 4, svm->hidden_cr4);
+    vmcb_touch(vmcb, CLEAN_CR);
+}
+
+/* LMA follows from LME and paging; a client may leave it out. The CPU wants SVME, which guests do not have. */
+static void sync_efer(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+
+    if (v->efer & EFER_LME && v->cr0 & CR0_PG)
+        v->efer |= EFER_LMA;
+    svm->vmcb->efer = v->efer | EFER_SVME;
+    vmcb_touch(svm->vmcb, CLEAN_CR);
+}
+
+/* ------------------------------------------------------------------------- interruptibility */
+
+/*
+ * Which NMIs are masked, and debug exceptions that are pending, are known here alone: see svm_run.c and svm_step.c. The
+ * CPU does not tell shadows by STI and by MOV SS apart.
+ */
+static void fetch_intr(struct svm_vcpu *svm)
+{
+    svm->v.interrupt_shadow = svm->vmcb->interrupt_state & INTERRUPT_SHADOW;
+    svm->v.shadow_by_mov_ss = false;
+}
+
+static void sync_intr(struct svm_vcpu *svm)
+{
+    svm->vmcb->interrupt_state = svm->v.interrupt_shadow ? INTERRUPT_SHADOW : 0;
+    vmcb_intercept(svm->vmcb, INTERCEPT_IRET, svm->v.nmi_masked);
+}
+
+static volatile uint32_t *virtual_tpr(const struct vcpu *v)
+{
+    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
+}
+
+/* The lower half of the TPR stays as it is, unless the upper one changes. V_TPR follows at each entry. */
+static void sync_cr8(const struct vcpu *v)
+{
+    if ((*virtual_tpr(v) >> 4 & 0xf) != v->cr8)
+        *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
+}
+
+/* --------------------------------------------------------------------------------- controls */
+
+static void set_exceptions(struct vmcb *vmcb, uint32_t exceptions)
+{
+    if (vmcb->exceptions == exceptions)
+        return;
+    vmcb->exceptions = exceptions;
+    vmcb_touch(vmcb, CLEAN_INTERCEPTS);
+}
+
+static void set_dr_accesses(struct vmcb *vmcb, uint16_t registers)
+{
+    if (vmcb->dr_reads == registers)
+        return;
+    vmcb->dr_reads = vmcb->dr_writes = registers;
+    vmcb_touch(vmcb, CLEAN_INTERCEPTS);
+}
+
+/*
+ * An interrupt window is a virtual interrupt that exits instead of being delivered. There is no such thing as a
+ * threshold for CR8: while one is asked for, writes of CR8 exit.
+ */
+static void sync_controls(struct svm_vcpu *svm)
+{
+    const struct vcpu_controls *c = &svm->v.controls;
+    struct vmcb *vmcb = svm->vmcb;
+
+    /* machine checks are always the host's */
+    set_exceptions(vmcb, c->exception_bitmap | BIT32(VEC_MC));
+    vmcb_intercept(vmcb, INTERCEPT_ICEBP, c->exception_bitmap & BIT32(VEC_DB));
+    vmcb_intercept(vmcb, INTERCEPT_RDTSC, c->rdtsc_exit);
+    vmcb_intercept(vmcb, INTERCEPT_RDTSCP, c->rdtsc_exit);
+    vmcb_intercept(vmcb, INTERCEPT_HLT, c->hlt_exit);
+    vmcb_intercept(vmcb, INTERCEPT_VINTR, c->interrupt_window);
+    svm->window = c->interrupt_window ? V_IRQ | V_IGN_TPR | V_INTR_PRIO : 0;
+    set_dr_accesses(vmcb, svm->v.dr_loaded ? 0 : 0xffff);
+    set_bit16(vmcb, &vmcb->cr_writes, 8, c->tpr_threshold);
+    svm_apic_sync_controls(svm);
+}
+
+static void sync_tsc(struct svm_vcpu *svm)
+{
+    svm->vmcb->tsc_offset = vcpu_tsc_offset(&svm->v);
+    vmcb_touch(svm->vmcb, CLEAN_INTERCEPTS);
+}
+
+/* ------------------------------------------------------------------------ the two directions */
+
+void svm_fetch(struct vcpu *v, uint32_t groups)
+{
+    struct svm_vcpu *svm = to_svm(v);
+    uint32_t segs;
+
+    groups &= ~v->valid;
+    segs = (groups & VCPU_SEGS) >> 16;
+    fetch_words(svm, groups);
+    for (; segs; segs &= segs - 1)
+        fetch_segment(svm, (unsigned)__builtin_ctz(segs));
+    if (groups & VCPU_TABLES)
+        fetch_tables(svm);
+    if (groups & VCPU_CR0)
+        fetch_cr0(svm);
+    if (groups & VCPU_CR4)
+        fetch_cr4(svm);
+    if (groups & VCPU_EFER)
+        v->efer = svm->vmcb->efer & ~EFER_SVME;
+    if (groups & VCPU_INTR)
+        fetch_intr(svm);
+    if (groups & VCPU_CR8)
+        v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
+    if (groups & VCPU_APIC)
+        svm_apic_fetch(v);
+    v->valid |= groups;
+}
+
+void svm_sync(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+    uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
+
+    sync_words(svm, dirty);
+    for (; segs; segs &= segs - 1)
+        sync_segment(svm, (unsigned)__builtin_ctz(segs));
+    if (dirty & (VCPU_SS | VCPU_CR0 | VCPU_RFLAGS))
+        sync_cpl(svm);
+    if (dirty & VCPU_TABLES)
+        sync_tables(svm);
+    if (dirty & (VCPU_CR0 | VCPU_EFER)) {
+        vcpu_need(v, VCPU_CR0 | VCPU_EFER);
+        sync_cr0(svm);
+        sync_efer(svm);
+    }
+    if (dirty & VCPU_CR4)
+        sync_cr4(svm);
+    if (dirty & VCPU_TSC)
+        sync_tsc(svm);
+    if (dirty & VCPU_INTR)
+        sync_intr(svm);
+    if (dirty & VCPU_CR8)
+        sync_cr8(v);
+    if (dirty & VCPU_APIC)
+        svm_apic_sync(v);
+    if (dirty & VCPU_EOI_EXIT)
+        svm_apic_sync_eoi_exits(v);
+    if (dirty & VCPU_CONTROLS)
+        sync_controls(svm);
+    v->dirty = 0;
+}
+
+/* ------------------------------------------------------------------------- on the exit path */
+
+static bool has_shadow(const struct vcpu *v, const struct vmcb *vmcb)
+{
+    return v->valid & VCPU_INTR ? v->interrupt_shadow : vmcb->interrupt_state & INTERRUPT_SHADOW;
+}
+
+/* As vcpu_need for one register, for code that runs at every exit. */
+static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, uint64_t in_vmcb)
+{
+    if (!(v->valid & group)) {
+        *value = in_vmcb;
+        v->valid |= group;
+    }
+    return *value;
+}
+
+/* Not simple: a shadow that ends, a single-step trap, RF that ends, EIP that wraps. */
+bool svm_advance(struct vcpu *v, uint8_t length)
+{
+    struct vmcb *vmcb = to_svm(v)->vmcb;
+    uint64_t rip = cached(v, VCPU_RIP, &v->rip, vmcb->rip), next = rip + length;
+
+    if (has_shadow(v, vmcb) | (cached(v, VCPU_RFLAGS, &v->rflags, vmcb->rflags) & (RFLAGS_TF | RFLAGS_RF)) |
+        (rip ^ next) >> 32)
+        return false;
+    vmcb->rip = v->rip = next;
+    return true;
+}
+
+static uint16_t execution_state(const struct vcpu *v, const struct vmcb *vmcb)
+{
+    uint64_t cr0 = v->valid & VCPU_CR0 ? v->cr0 : vmcb->cr0;
+    uint64_t efer = v->valid & VCPU_EFER ? v->efer : vmcb->efer;
+    uint64_t cpl = v->valid & VCPU_SS ? FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes) : vmcb->cpl;
+    uint64_t dr7 = v->valid & VCPU_DR7 ? v->dr7 : vmcb->dr7;
+
+    return (uint16_t)(cpl | (cr0 & CR0_PE ? HV_EXEC_CR0_PE : 0) | (cr0 & CR0_AM ? HV_EXEC_CR0_AM : 0) |
+                      (efer & EFER_LMA ? HV_EXEC_EFER_LMA : 0) | (dr7 & DR7_ENABLES ? HV_EXEC_DEBUG_ACTIVE : 0) |
+                      (v->event & HV_PENDING_INT_VALID ? HV_EXEC_INTERRUPTION_PENDING : 0) |
+                      (has_shadow(v, vmcb) ? HV_EXEC_INTERRUPT_SHADOW : 0));
+}
+
+void svm_context(struct vcpu *v, struct hv_exit *exit)
+{
+    struct svm_vcpu *svm = to_svm(v);
+
+    if (!(v->valid & VCPU_CS)) {
+        fetch_segment(svm, SEG_CS);
+        v->valid |= VCPU_CS;
+    }
+    exit->vp.rip = cached(v, VCPU_RIP, &v->rip, svm->vmcb->rip);
+    exit->vp.rflags = cached(v, VCPU_RFLAGS, &v->rflags, svm->vmcb->rflags);
+    exit->vp.cs = v->seg[SEG_CS];
+    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : *virtual_tpr(v) >> 4 & 0xf);
+    exit->vp.execution_state = execution_state(v, svm->vmcb);
+}
+
+/* --------------------------------------------------------------------------------- raw access */
+
+/* A field is the byte offset of an aligned word in the VMCB. */
+enum hv_status svm_raw_get(struct vcpu *v, uint32_t field, uint64_t *value)
+{
+    if (field % sizeof(*value) || field >= sizeof(struct vmcb))
+        return HV_E_INVALID;
+    svm_sync(to_svm(v));
+    memcpy(value, (const char *)to_svm(v)->vmcb + field, sizeof(*value));
+    return HV_OK;
+}
+
+/* Of the state save area, of which all but the guest's own state is ignored by the CPU, or refused. */
+enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value)
+{
+    struct vmcb *vmcb = to_svm(v)->vmcb;
+
+    if (field % sizeof(value) || field < offsetof(struct vmcb, es) || field >= sizeof(*vmcb))
+        return HV_E_INVALID;
+    svm_sync(to_svm(v));
+    memcpy((char *)vmcb + field, &value, sizeof(value));
+    vmcb_touch(vmcb, CLEAN_ALL);
+    v->valid &= VCPU_STICKY;
+    return HV_OK;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* One entry into the guest, and the brackets around entries: what exits do not restore of the host. */
+#include "../tsc.h"
+#include "svm.h"
+#include "svm_audit.h"
+#include <arch/bits/apic.h>
+#include <arch/bits/cpuid.h>
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <arch/cpu.h>
+#include <arch/svm_insn.h>
+
+/* ------------------------------------------------------------------------------ host state */
+
+/*
+ * What VMLOAD takes back after each exit is saved once: it does not change between here and svm_put. VMRUN and exits
+ * leave IA32_DEBUGCTL alone, and it would make the guest's branches trap or be recorded.
+ */
+void svm_load(struct vcpu *v)
+{
+    struct svm_vcpu *svm = to_svm(v);
+
+    svm_acquire(v);
+    svm->host_pa = backend_cpu()->state_pa;
+    svm_vmsave(svm->host_pa);
+    svm->host_dr6 = cpu_read_dr6();
+    svm->host_debugctl = cpu_read_msr(MSR_IA32_DEBUGCTL);
+    if (svm->host_debugctl)
+        cpu_write_msr(MSR_IA32_DEBUGCTL, 0);
+}
+
+/* The guest's TSC never runs backwards, wherever the VP is next: tsc_arrive goes by tsc_left. */
+void svm_put(struct vcpu *v)
+{
+    struct svm_vcpu *svm = to_svm(v);
+
+    if (svm->host_debugctl)
+        cpu_write_msr(MSR_IA32_DEBUGCTL, svm->host_debugctl);
+    if (cpu_read_dr6() != svm->host_dr6)
+        cpu_write_dr6(svm->host_dr6);
+    v->tsc_left = tsc_now();
+}
+
+/* -------------------------------------------------------------------------------- injection */
+
+/*
+ * Clients ask for error codes where there are none, and the other way round: the vector and the mode alone decide, as
+ * they do when the CPU raises the exception itself.
+ */
+static bool pushes_error_code(struct vcpu *v, uint64_t type, uint64_t vector)
+{
+    if (type != HV_INT_TYPE_EXCEPTION || vector >= 32 || !(VEC_ERROR_CODE_MASK >> vector & 1))
+        return false;
+    vcpu_need(v, VCPU_CR0);
+    return v->cr0 & CR0_PE;
+}
+
+static bool is_64bit_code(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_EFER | VCPU_CS);
+    return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L;
+}
+
+/*
+ * INT n, INT3, INTO and INT1 push the address behind them. With next-RIP save the CPU takes it from there for what it
+ * knows as a software interrupt or exception (APM 2 15.20); else RIP itself has to be moved, and comes back when the
+ * delivery is interrupted: see take_interrupted_event.
+ */
+static void move_past_instruction(struct svm_vcpu *svm, uint64_t type, uint64_t length)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    svm->soft_rip = vmcb->rip;
+    svm->soft_next = vmcb->rip + length;
+    if (!is_64bit_code(&svm->v))
+        svm->soft_next = (uint32_t)svm->soft_next;
+    vmcb->next_rip = svm->soft_next;
+    if (!svm_has(CPUID_SVM_EDX_NRIPS) || type == HV_INT_TYPE_PRIV_SW_EXCEPTION) {
+        vmcb->rip = svm->soft_next;
+        svm->v.valid &= ~VCPU_RIP;
+    }
+}
+
+/* by HV_INT_TYPE_* */
+static const uint8_t event_types[] = {
+    [HV_INT_TYPE_EXTERNAL] = EVENT_TYPE_INTR,
+    [HV_INT_TYPE_NMI] = EVENT_TYPE_NMI,
+    [HV_INT_TYPE_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+    [HV_INT_TYPE_SOFTWARE] = EVENT_TYPE_SOFTWARE,
+    [HV_INT_TYPE_PRIV_SW_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+    [HV_INT_TYPE_SW_EXCEPTION] = EVENT_TYPE_EXCEPTION,
+};
+
+/* The event word of struct vcpu is HV_REG_PENDING_INTERRUPTION's; SVM has the same parts in other places. */
+static uint64_t event_word(struct vcpu *v, uint64_t event)
+{
+    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
+    /* 1 and 7 are no types: SVM's number 7 is none either, and the entry is refused */
+    uint64_t word = EVENT_VALID | FIELD_PUT(EVENT_VECTOR, vector) |
+                    FIELD_PUT(EVENT_TYPE, type == 1 || type > HV_INT_TYPE_SW_EXCEPTION ? 7 : event_types[type]);
+
+    if (pushes_error_code(v, type, vector))
+        word |= EVENT_ERROR_VALID | FIELD_PUT(EVENT_ERROR_CODE, FIELD_GET(HV_PENDING_INT_ERROR_CODE, event));
+    return word;
+}
+
+static void inject(struct svm_vcpu *svm, uint64_t event)
+{
+    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event);
+
+    svm->injected = event;
+    svm->vmcb->event_inj = event_word(&svm->v, event);
+    if (type >= HV_INT_TYPE_SOFTWARE)
+        move_past_instruction(svm, type, FIELD_GET(HV_PENDING_INT_LENGTH, event));
+    if (type == HV_INT_TYPE_NMI) { /* the CPU does not keep a guest's NMIs apart from the host's */
+        svm->v.nmi_masked = true;
+        vmcb_intercept(svm->vmcb, INTERCEPT_IRET, true);
+    }
+}
+
+/* Debug traps that the core has found pending (vcpu.pending_debug), as the exception that they become now. */
+static void take_pending_debug(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+    uint64_t pending = v->pending_debug;
+
+    if (!(pending & VCPU_DEBUG_TRAPS) || svm->step.is_active || v->event & HV_PENDING_INT_VALID)
+        return;
+    svm->vmcb->dr6 = (svm->vmcb->dr6 & ~DR6_BP) | (pending & (DR6_BP | DR6_BS));
+    vmcb_touch(svm->vmcb, CLEAN_DR);
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
+               FIELD_PUT(HV_PENDING_INT_VECTOR, VEC_DB);
+}
+
+/* ------------------------------------------------------------------------ interrupted delivery */
+
+static bool is_same_event(const struct svm_vcpu *svm, uint64_t info)
+{
+    const uint64_t identity = EVENT_VECTOR | EVENT_TYPE;
+
+    return svm->injected & HV_PENDING_INT_VALID && (svm->vmcb->event_inj & identity) == (info & identity);
+}
+
+/*
+ * The event whose delivery the exit interrupted, to be delivered again by the next entry. Software interrupts that the
+ * guest itself was executing are not among them: RIP is at the instruction, and it will be executed again.
+ */
+static void take_interrupted_event(struct svm_vcpu *svm, uint64_t info)
+{
+    uint64_t type = FIELD_GET(EVENT_TYPE, info), vector = FIELD_GET(EVENT_VECTOR, info);
+    struct vcpu *v = &svm->v;
+
+    if (type == EVENT_TYPE_NMI)
+        v->nmi_masked = false; /* by its delivery; it could not be injected while they are */
+    if (is_same_event(svm, info)) {
+        v->event = svm->injected;
+        if (FIELD_GET(HV_PENDING_INT_TYPE, v->event) >= HV_INT_TYPE_SOFTWARE && svm->vmcb->rip == svm->soft_next)
+            svm->vmcb->rip = svm->soft_rip;
+        return;
+    }
+    if (type == EVENT_TYPE_SOFTWARE || (type == EVENT_TYPE_EXCEPTION && (vector == VEC_BP || vector == VEC_OF)))
+        return;
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, type) | FIELD_PUT(HV_PENDING_INT_VECTOR, vector);
+    if (info & EVENT_ERROR_VALID)
+        v->event |=
+            HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(EVENT_ERROR_CODE, info));
+}
+
+/* -------------------------------------------------------------------------------- one entry */
+
+static volatile uint32_t *virtual_tpr(const struct vcpu *v)
+{
+    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
+}
+
+/* CR8 is V_TPR, to which the APIC page's TPR goes and from which it comes back. */
+static uint32_t v_intr_word(const struct svm_vcpu *svm)
+{
+    uint32_t window = svm->step.is_active ? 0 : svm->window;
+
+    return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | (*virtual_tpr(&svm->v) >> 4 & 0xf);
+}
+
+static void write_volatile_state(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    uint32_t v_intr = v_intr_word(svm);
+
+    vmcb->rax = svm->v.gpr[GPR_RAX];
+    svm->entry_dr6 = vmcb->dr6;
+    if (vmcb->cr2 != svm->v.cr2) {
+        vmcb->cr2 = svm->v.cr2;
+        vmcb_touch(vmcb, CLEAN_CR2);
+    }
+    if (vmcb->v_intr != v_intr) {
+        vmcb->v_intr = v_intr;
+        vmcb_touch(vmcb, CLEAN_V_INTR);
+    }
+}
+
+static void read_volatile_state(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    volatile uint32_t *tpr = virtual_tpr(&svm->v);
+    uint32_t cr8 = vmcb->v_intr & 0xf;
+
+    vmcb->clean = svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? CLEAN_ALL : 0;
+    svm->v.gpr[GPR_RAX] = vmcb->rax;
+    svm->v.cr2 = vmcb->cr2;
+    if ((*tpr >> 4 & 0xf) != cr8)
+        *tpr = cr8 << 4;
+}
+
+/* What VMRUN is to find in the VMCB, but for what needs this CPU. */
+static void prepare(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+
+    if (v->dirty)
+        svm_sync(svm);
+    svm_step_before_entry(svm);
+    take_pending_debug(svm);
+    svm->vmcb->event_inj = svm->injected = 0;
+    if (v->event & HV_PENDING_INT_VALID)
+        inject(svm, v->event);
+    write_volatile_state(svm);
+}
+
+/* There is no exit for the moment when NMIs are no longer masked: it is known here, before the entry. */
+static bool is_nmi_window_open(const struct svm_vcpu *svm)
+{
+    const struct vcpu *v = &svm->v;
+
+    return v->controls.nmi_window && !v->nmi_masked && !svm->step.is_active && !svm->injected;
+}
+
+static void describe_nmi_window(struct hv_exit *exit)
+{
+    exit->reason = HV_EXIT_WINDOW;
+    exit->instruction_length = 0;
+    exit->window.nmi = true;
+}
+
+void svm_enter(struct vcpu *v, struct hv_exit *exit)
+{
+    struct svm_vcpu *svm = to_svm(v);
+    struct vmcb *vmcb = svm->vmcb;
+    uint64_t interrupted;
+
+    prepare(svm);
+    if (is_nmi_window_open(svm)) {
+        describe_nmi_window(exit);
+        return;
+    }
+    npt_svm_flush_if_stale(svm);
+    svm_entry(svm);
+    read_volatile_state(svm);
+    if ((uint32_t)vmcb->exit_code == (uint32_t)EXIT_INVALID) {
+        svm_exit_entry_failed(svm, exit);
+        return;
+    }
+    v->valid &= VCPU_STICKY;
+    v->event = 0;
+    v->pending_debug = svm->step.is_active ? v->pending_debug : 0;
+    interrupted = vmcb->exit_int_info;
+    if (interrupted & EVENT_VALID)
+        take_interrupted_event(svm, interrupted);
+    if (!svm_step_after_exit(svm, exit))
+        svm_exit_describe(svm, exit);
+}
+
+bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out)
+{
+    struct svm_vcpu *svm = to_svm(v);
+    const struct svm_audit_source source = {.vmcb = svm->vmcb, .caps = &svm_caps};
+    struct vmcb before;
+    bool broken;
+
+    svm_sync(svm);
+    before = *svm->vmcb;
+    svm->vmcb->event_inj = v->event & HV_PENDING_INT_VALID ? event_word(v, v->event) : 0;
+    vmcb_check_asid(svm, false);
+    broken = svm_audit(&source, out);
+    *svm->vmcb = before;
+    return broken;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running one instruction of the guest's alone.
+ *
+ * SVM has no window for the end of a shadow, nor for the end of NMI masking: it tells of the IRET that ends it, but
+ * before it runs. Where the next event depends on it, the guest is entered with TF set, and with all exceptions
+ * exiting, so that it notices nothing: the #DB behind the instruction comes here.
+ *
+ * What would store or load TF (PUSHF, POPF, IRET, INT n) exits too. An event in front of one of these instead of behind
+ * it does no harm: shadows are there for HLT and for loads of the stack pointer.
+ */
+#include "svm.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/seg.h>
+
+static const uint8_t flag_instructions[] = {INTERCEPT_PUSHF, INTERCEPT_POPF, INTERCEPT_IRET, INTERCEPT_SWINT};
+
+static void intercept_flag_instructions(struct svm_vcpu *svm, bool on)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(flag_instructions); i++)
+        vmcb_intercept(svm->vmcb, flag_instructions[i], on);
+}
+
+/* -------------------------------------------------------------------------------- before */
+
+/* Somebody waits for the end of the shadow. */
+static bool is_shadow_in_the_way(const struct svm_vcpu *svm)
+{
+    const struct vcpu *v = &svm->v;
+
+    if (!(svm->vmcb->interrupt_state & INTERRUPT_SHADOW))
+        return false;
+    return v->controls.interrupt_window || (v->controls.nmi_window && !v->nmi_masked) ||
+           v->pending_debug & VCPU_DEBUG_TRAPS;
+}
+
+static void begin(struct svm_vcpu *svm)
+{
+    struct svm_step *step = &svm->step;
+    struct vmcb *vmcb = svm->vmcb;
+
+    step->is_active = true;
+    step->guest_has_tf = vmcb->rflags & RFLAGS_TF;
+    step->dr6 = vmcb->dr6;
+    vmcb->rflags |= RFLAGS_TF;
+    vmcb->exceptions = ~0u;
+    vmcb_touch(vmcb, CLEAN_INTERCEPTS);
+    intercept_flag_instructions(svm, true);
+    if (step->is_iret)
+        vmcb_intercept(vmcb, INTERCEPT_IRET, false);
+}
+
+/* The guest's state is in the VMCB. An event goes first; what it interrupts is looked at again when it is back. */
+void svm_step_before_entry(struct svm_vcpu *svm)
+{
+    if (svm->v.event & HV_PENDING_INT_VALID)
+        svm->step.is_iret = false;
+    else if (svm->step.is_iret || is_shadow_in_the_way(svm))
+        begin(svm);
+}
+
+/* --------------------------------------------------------------------------------- after */
+
+static void restore_controls(struct svm_vcpu *svm)
+{
+    intercept_flag_instructions(svm, false);
+    svm->vmcb->exceptions = svm->v.controls.exception_bitmap | BIT32(VEC_MC);
+    vmcb_touch(svm->vmcb, CLEAN_INTERCEPTS);
+    vmcb_intercept(svm->vmcb, INTERCEPT_IRET, svm->v.nmi_masked);
+}
+
+/* The instruction is over. TF is ours still, unless it was the IRET, which has loaded the guest's. */
+static void instruction_done(struct svm_vcpu *svm, bool was_iret)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    if (!was_iret && !svm->step.guest_has_tf)
+        vmcb->rflags &= ~RFLAGS_TF;
+    if (was_iret)
+        svm->v.nmi_masked = false;
+}
+
+/* The trap that the guest had coming without us: its own single step, or a breakpoint. */
+static bool take_guest_trap(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    uint64_t hits = vmcb->dr6 & DR6_BP & ~svm->step.dr6;
+
+    if (!svm->step.guest_has_tf && !hits)
+        vmcb->dr6 = svm->step.dr6;
+    else if (!svm->step.guest_has_tf)
+        vmcb->dr6 = (vmcb->dr6 & ~DR6_BS) | (svm->step.dr6 & DR6_BS);
+    vmcb_touch(vmcb, CLEAN_DR);
+    if (!svm->step.guest_has_tf && !hits)
+        return false;
+    if (svm->v.controls.exception_bitmap & BIT32(VEC_DB)) {
+        svm_exit_describe(svm, exit);
+        return true;
+    }
+    svm->v.event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
+                   FIELD_PUT(HV_PENDING_INT_VECTOR, VEC_DB);
+    return false;
+}
+
+/* An exception of the instruction's own. Those of INT3 and INTO come again by themselves. */
+static bool take_guest_fault(struct svm_vcpu *svm, unsigned vector, struct hv_exit *exit)
+{
+    struct vcpu *v = &svm->v;
+
+    if (v->controls.exception_bitmap & BIT32(vector) || vector == VEC_MC) {
+        svm_exit_describe(svm, exit);
+        return true;
+    }
+    if (vector == VEC_BP || vector == VEC_OF)
+        return false;
+    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
+               FIELD_PUT(HV_PENDING_INT_VECTOR, vector);
+    if (VEC_ERROR_CODE_MASK >> vector & 1 && svm->vmcb->cr0 & CR0_PE)
+        v->event |= HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, svm->vmcb->exit_info1);
+    if (vector == VEC_PF)
+        v->cr2 = svm->vmcb->exit_info2;
+    return false;
+}
+
+static bool is_flag_instruction(uint64_t code)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(flag_instructions); i++)
+        if (code == EXIT_INTERCEPT_OF(flag_instructions[i]))
+            return true;
+    return false;
+}
+
+/* True: the exit is the guest's own, and *exit tells of it. Else only the step is over, or could not be made. */
+static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    uint64_t code = svm->vmcb->exit_code;
+    unsigned vector = (unsigned)(code - EXIT_EXCEPTION);
+    bool was_iret = svm->step.is_iret;
+
+    svm->step.is_active = svm->step.is_iret = false;
+    if (code == EXIT_EXCEPTION + VEC_DB && svm->vmcb->dr6 & DR6_BS) {
+        instruction_done(svm, was_iret);
+        restore_controls(svm);
+        return take_guest_trap(svm, exit);
+    }
+    if (!svm->step.guest_has_tf)
+        svm->vmcb->rflags &= ~RFLAGS_TF;
+    restore_controls(svm);
+    if (vector < 32)
+        return take_guest_fault(svm, vector, exit);
+    if (is_flag_instruction(code)) {
+        svm->vmcb->interrupt_state = 0;
+        return false;
+    }
+    svm_exit_describe(svm, exit);
+    return true;
+}
+
+/* False: an exit like any other. */
+bool svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    if (svm->step.is_active) {
+        if (!end(svm, exit)) {
+            exit->reason = HV_EXIT_HOST_EVENT;
+            exit->instruction_length = 0;
+        }
+        return true;
+    }
+    if (svm->vmcb->exit_code != EXIT_INTERCEPT_OF(INTERCEPT_IRET))
+        return false;
+    svm->step.is_iret = true; /* runs alone, next */
+    exit->reason = HV_EXIT_HOST_EVENT;
+    exit->instruction_length = 0;
+    return true;
+}
