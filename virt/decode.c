@@ -146,6 +146,8 @@ static unsigned operand_size(const struct insn *insn, unsigned flags)
 
     if (flags & ROW_BYTE)
         return 1;
+    if (flags & ROW_CREG)
+        return insn->code_size == 8 ? 8 : 4;
     if (insn->rex & INSN_REX_W)
         return flags & ROW_MAX32 ? 4 : 8;
     if (flags & ROW_D32)
@@ -248,7 +250,7 @@ static void take_modrm(struct decoding *d)
 
     insn->reg = (uint8_t)(FIELD_GET(MODRM_REG, insn->modrm) | (insn->rex & INSN_REX_R ? 8 : 0));
     insn->rm = (uint8_t)(FIELD_GET(MODRM_RM, insn->modrm) | (insn->rex & INSN_REX_B ? 8 : 0));
-    insn->is_memory = FIELD_GET(MODRM_MOD, insn->modrm) != MOD_REGISTER;
+    insn->is_memory = FIELD_GET(MODRM_MOD, insn->modrm) != MOD_REGISTER && !(d->row.flags & ROW_CREG);
     if (!insn->is_memory)
         return;
     if (insn->address_size == 2)
@@ -306,6 +308,8 @@ static void take_operands(struct decoding *d)
     }
     if (row->flags & ROW_SREG)
         insn->reg &= 7; /* SDM 2, 2.2.1.2: REX.R does not count */
+    if (row->flags & ROW_CREG && insn->prefixes & INSN_LOCK && insn->reg == 0)
+        insn->reg = 8; /* APM 3, MOV (CRn): where REX can not say it */
     if (row->flags & ROW_SREG && insn->is_memory)
         insn->operand_size = insn->rm_size = 2;
     if (insn->is_memory || is_operand(row, OPERAND_STRING))
@@ -316,7 +320,7 @@ static void take_operands(struct decoding *d)
     take_immediate(d);
 }
 
-/* SDM 2, LOCK: these, when their destination is memory. */
+/* SDM 2, LOCK: these, when their destination is memory. And where it means CR8. */
 static bool can_lock(const struct insn *insn)
 {
     static const bool ops[INSN_OP_COUNT] = {
@@ -326,6 +330,8 @@ static bool can_lock(const struct insn *insn)
         [INSN_XCHG] = true, [INSN_CMPXCHG] = true, [INSN_CMPXCHG8B] = true,
     };
 
+    if (insn->op == INSN_MOV_TO_CR || insn->op == INSN_MOV_FROM_CR)
+        return insn->reg == 8 && !(insn->rex & INSN_REX_R);
     return ops[insn->op] && insn->is_memory && insn->dst == OPERAND_RM;
 }
 
@@ -333,6 +339,12 @@ static bool can_lock(const struct insn *insn)
 static bool names_no_segment(const struct decoding *d)
 {
     return d->row.flags & ROW_SREG && d->insn->reg > 5;
+}
+
+/* SDM 2, MOV: there are CR0, CR2, CR3, CR4 and CR8. */
+static bool names_no_control(const struct decoding *d)
+{
+    return d->row.flags & ROW_CREG && !(BIT32(d->insn->reg) & (BIT32(0) | BIT32(2) | BIT32(3) | BIT32(4) | BIT32(8)));
 }
 
 static bool is_known(const struct decoding *d)
@@ -359,7 +371,7 @@ enum decode_status decode_insn(struct insn *out, const uint8_t *bytes, unsigned 
         return d.status;
     if (d.row.flags & ROW_MEMORY && !out->is_memory)
         return DECODE_UNKNOWN;
-    if ((out->prefixes & INSN_LOCK && !can_lock(out)) || names_no_segment(&d))
+    if ((out->prefixes & INSN_LOCK && !can_lock(out)) || names_no_segment(&d) || names_no_control(&d))
         return DECODE_UNDEFINED;
     out->length = (uint8_t)d.at;
     return DECODE_OK;

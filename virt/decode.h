@@ -15,7 +15,7 @@ enum decode_status {
     DECODE_OK,
     DECODE_MORE,      /* the instruction goes on behind the bytes given */
     DECODE_TOO_LONG,  /* it goes on behind its 15th byte: #GP */
-    DECODE_UNDEFINED, /* LOCK where it is not allowed, a segment register that there is not: #UD */
+    DECODE_UNDEFINED, /* LOCK where it is not allowed, a segment or control register that there is not: #UD */
     DECODE_UNKNOWN,   /* not in the tables */
 };
 
@@ -74,6 +74,10 @@ enum insn_op {
     INSN_SETCC,     /* the condition is in the opcode's low 4 bits */
     INSN_CMOVCC,
     INSN_SMSW,
+    INSN_LMSW,
+    INSN_CLTS,
+    INSN_MOV_TO_CR,   /* control register `reg` */
+    INSN_MOV_FROM_CR, /* likewise */
     INSN_PUSH,
     INSN_POP,
 

@@ -113,9 +113,12 @@ const struct decode_row decode_one_byte[256] = {
 };
 
 const struct decode_row decode_0f[256] = {
-    [0x01] = GROUP(7, NONE, NONE, 0),
+    [0x01] = GROUP(7, NONE, RM, 0),
+    [0x06] = {INSN_CLTS, NONE, NONE, 0, 0},
     [0x10] = SET(0F10), SET(0F11), SET(0F12), SET(0F13),
     [0x16] = SET(0F16), SET(0F17),
+    [0x20] = {INSN_MOV_FROM_CR, RM, NONE, 0, MODRM | ROW_CREG},
+    [0x22] = {INSN_MOV_TO_CR, NONE, RM, 0, MODRM | ROW_CREG},
     [0x28] = SET(0F28), SET(0F29),
     [0x2B] = SET(0F2B),
     [0x38] = ESCAPE(0F38),
@@ -172,7 +175,7 @@ const struct decode_row decode_groups[GROUP_COUNT][8] = {
     },
     [GROUP_4] = {MEMBER(INC), MEMBER(DEC)},
     [GROUP_5] = {MEMBER(INC), MEMBER(DEC), [6] = {INSN_PUSH, RM, NONE, 0, ROW_D64}},
-    [GROUP_7] = {[4] = {INSN_SMSW, RM, NONE, 2, ROW_MEMORY}},
+    [GROUP_7] = {[4] = {INSN_SMSW, RM, NONE, 0, ROW_SREG}, [6] = {INSN_LMSW, NONE, NONE, 2, 0}},
     [GROUP_8] = {[4] = MEMBER(BT), MEMBER(BTS), MEMBER(BTR), MEMBER(BTC)},
     [GROUP_9] = {[1] = {INSN_CMPXCHG8B, RM, NONE, 0, ROW_MEMORY | ROW_DOUBLE}},
     [GROUP_11] = {MEMBER(MOV)},

@@ -21,6 +21,7 @@
 #define ROW_CL     0x1000u /* insn.shift_by_cl */
 #define ROW_DOUBLE 0x2000u /* the operand r/m is twice as large as the others */
 #define ROW_SREG   0x4000u /* dst r/m is 2 bytes in memory, a whole register else */
+#define ROW_CREG   0x8000u /* ModRM.reg is a control register, r/m is a register whatever ModRM.mod says */
 
 struct decode_row {
     uint8_t op; /* enum insn_op */

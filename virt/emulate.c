@@ -193,6 +193,7 @@ static enum hv_emulate_result cmpxchg8b(struct emulation *e)
 #define READS      0x1u /* its destination */
 #define WRITES     0x2u
 #define BIT_STRING 0x4u /* a bit number in a register reaches beyond the memory operand */
+#define CONTROL    0x8u /* of control registers */
 
 /* Either compute, with the operands loaded before and stored after it; or run, which does it all. */
 static const struct operation {
@@ -244,6 +245,10 @@ static const struct operation {
     [INSN_SETCC] = {emulate_setcc, .flags = WRITES},
     [INSN_CMOVCC] = {emulate_cmovcc, .flags = READS | WRITES},
     [INSN_SMSW] = {emulate_smsw, .flags = WRITES},
+    [INSN_LMSW] = {emulate_lmsw, .flags = CONTROL},
+    [INSN_CLTS] = {emulate_clts, .flags = CONTROL},
+    [INSN_MOV_TO_CR] = {emulate_mov_to_cr, .flags = CONTROL},
+    [INSN_MOV_FROM_CR] = {emulate_mov_from_cr, .flags = WRITES | CONTROL},
     [INSN_PUSH] = {.run = push},
     [INSN_POP] = {.run = pop},
     [INSN_MOVS] = {.run = emulate_string},
@@ -285,7 +290,9 @@ static enum hv_emulate_result run_operation(struct emulation *e, const struct op
 
     if (operation->flags & BIT_STRING && e->insn.src == OPERAND_REG)
         e->insn.displacement += bit_string_offset(e);
-    result = open_memory(e, access_of(e, operation->flags));
+    result = operation->flags & CONTROL ? emulate_check_control(e) : HV_EMULATE_OK;
+    if (result == HV_EMULATE_OK)
+        result = open_memory(e, access_of(e, operation->flags));
     if (result == HV_EMULATE_OK)
         result = load(e, e->insn.src, &e->src);
     if (result == HV_EMULATE_OK && operation->flags & READS)

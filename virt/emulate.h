@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the parts of the emulator share: emulate.c runs an instruction, emulate_memory.c reaches its operands in memory,
- * emulate_alu.c computes, emulate_string.c has the string and port instructions.
+ * emulate_alu.c computes, emulate_string.c has the string and port instructions, emulate_cr.c those about control
+ * registers.
  *
  * Registers and flags are written at the end of an instruction, or of one iteration of a REP: whatever fails before has
  * changed nothing.
@@ -106,7 +107,13 @@ emulate_compute emulate_mul, emulate_imul, emulate_imul2, emulate_imul3, emulate
 emulate_compute emulate_rol, emulate_ror, emulate_rcl, emulate_rcr, emulate_shl, emulate_shr, emulate_sar;
 emulate_compute emulate_shld, emulate_shrd, emulate_bt, emulate_bts, emulate_btr, emulate_btc;
 emulate_compute emulate_mov, emulate_movsx, emulate_movbe, emulate_xchg, emulate_xadd, emulate_cmpxchg;
-emulate_compute emulate_bsf, emulate_bsr, emulate_setcc, emulate_cmovcc, emulate_smsw;
+emulate_compute emulate_bsf, emulate_bsr, emulate_setcc, emulate_cmovcc;
+
+/* ------------------------------------------------------------------ control registers (emulate_cr.c) */
+
+/* Before the operands of all but SMSW: are there control registers here, and may this CPL use them? */
+enum hv_emulate_result emulate_check_control(struct emulation *e);
+emulate_compute emulate_smsw, emulate_lmsw, emulate_clts, emulate_mov_to_cr, emulate_mov_from_cr;
 
 /* --------------------------------------------------- whole instructions (emulate_string.c, _xmm.c) */
 

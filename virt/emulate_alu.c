@@ -593,12 +593,3 @@ enum hv_emulate_result emulate_cmovcc(struct emulation *e)
         e->dst = e->src;
     return HV_EMULATE_OK;
 }
-
-/* SDM 2, SMSW: the low word of CR0, for everyone unless UMIP is on. */
-enum hv_emulate_result emulate_smsw(struct emulation *e)
-{
-    if (e->state->cr4 & CR4_UMIP && e->state->cpl)
-        return emulate_fault(e, VEC_GP, 0);
-    e->dst = e->state->cr0;
-    return HV_EMULATE_OK;
-}

@@ -2,14 +2,12 @@
 /* How a guest reaches its local APIC: by memory in xAPIC mode, by MSRs in x2APIC mode, and what the hardware leaves. */
 #include "exit_apic.h"
 #include "exit.h"
+#include "exit_emulate.h"
 #include "gpa.h"
 #include "gva.h"
 #include "irq.h"
-#include <arch/bits/cr.h>
-#include <arch/bits/seg.h>
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
-#include <hv/emulate.h>
 
 /* --------------------------------------------------------------------------------- registers */
 
@@ -163,49 +161,6 @@ static bool emulate_translate(void *context, hv_gva_t page, uint32_t flags, enum
 
 static const struct hv_emulate_ops emulate_ops = {.memory = emulate_memory, .translate = emulate_translate};
 
-static void get_state(struct hv_vp *vp, struct hv_emulate_state *s)
-{
-    struct vcpu *v = vp->vcpu;
-
-    vcpu_need(v, VCPU_RIP | VCPU_RSP | VCPU_RFLAGS | VCPU_CR0 | VCPU_CR4 | VCPU_EFER | VCPU_SEGS);
-    memcpy(s->gpr, v->gpr, sizeof(s->gpr));
-    memcpy(s->seg, v->seg, sizeof(s->seg));
-    s->rip = v->rip;
-    s->rflags = v->rflags;
-    s->cr0 = v->cr0;
-    s->cr4 = v->cr4;
-    s->efer = v->efer;
-    s->cpl = (uint8_t)FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes);
-    s->gpr_changed = false;
-}
-
-static void put_state(struct hv_vp *vp, const struct hv_emulate_state *s)
-{
-    struct vcpu *v = vp->vcpu;
-    uint32_t changed = VCPU_RIP;
-
-    if (s->gpr_changed) {
-        if (v->gpr[GPR_RSP] != s->gpr[GPR_RSP])
-            changed |= VCPU_RSP;
-        memcpy(v->gpr, s->gpr, sizeof(v->gpr));
-    }
-    if (v->rflags != s->rflags)
-        changed |= VCPU_RFLAGS;
-    v->rflags = s->rflags;
-    v->rip = s->rip;
-    vcpu_changed(v, changed);
-}
-
-static void take_fault(struct hv_vp *vp, const struct hv_emulate_fault *fault)
-{
-    if (fault->vector == VEC_PF)
-        vp->vcpu->cr2 = fault->address;
-    if (fault->has_error_code)
-        exit_inject_error(vp, fault->vector, fault->error_code);
-    else
-        exit_inject(vp, fault->vector);
-}
-
 /* Accesses of a page walk, and instructions that nobody uses on these registers, are the client's to think about. */
 enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
@@ -219,22 +174,22 @@ enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
     struct hv_emulate_fault fault;
 
     exit->memory.unmapped = true; /* as the client sees it, should it be told */
-    gva_fetch_instruction(vp, &exit->instruction);
+    gva_need_instruction(vp, &exit->instruction);
     if (exit->memory.page_walk || exit->memory.access == HV_ACCESS_EXECUTE)
         return EXIT_TO_CLIENT;
-    get_state(vp, &state);
+    exit_emulate_begin(vp, &state);
     switch (hv_emulate(&state, &exit->instruction, &hint, &emulate_ops, vp, &fault)) {
     case HV_EMULATE_OK:
         vp->counters.emulated++;
-        put_state(vp, &state);
+        exit_emulate_end(vp, &state);
         exit_retire_instruction(vp);
         return EXIT_HANDLED;
     case HV_EMULATE_AGAIN:
-        put_state(vp, &state);
+        exit_emulate_end(vp, &state);
         return EXIT_HANDLED;
     case HV_EMULATE_FAULT:
-        put_state(vp, &state); /* the iterations of a REP before the one that failed */
-        take_fault(vp, &fault);
+        exit_emulate_end(vp, &state); /* the iterations of a REP before the one that failed */
+        exit_emulate_fault(vp, &fault);
         return EXIT_HANDLED;
     default:
         return EXIT_TO_CLIENT;

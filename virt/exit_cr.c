@@ -5,6 +5,8 @@
  */
 #include "exit_cr.h"
 #include "exit.h"
+#include "exit_emulate.h"
+#include "gpa.h"
 #include "gva.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
@@ -200,6 +202,8 @@ static bool write_cr8(struct hv_vp *vp, uint64_t value)
     vp->vcpu->cr8 = value;
     vcpu_changed(vp->vcpu, VCPU_CR8);
     vp->counters.apic.tpr++;
+    if (value < vp->vcpu->controls.tpr_threshold) /* the CPU lets us see the writes, but has no exit for this */
+        (void)exit_tpr(vp, NULL);
     return true;
 }
 
@@ -221,6 +225,78 @@ static bool (*const writes[])(struct hv_vp *vp, uint64_t value) = {
     [8] = write_cr8,
 };
 
+/* ------------------------------------------------------------ accesses that have to be decoded */
+
+/* What the instruction does with the register; a write is done after it. */
+struct cr_access {
+    struct hv_vp *vp;
+    bool is_write;
+    uint64_t value;
+};
+
+static bool access_memory(void *context, hv_gpa_t gpa, bool is_write, uint32_t size, void *data)
+{
+    struct hv_vp *vp = ((struct cr_access *)context)->vp;
+
+    return (is_write ? gpa_write(vp, gpa, data, size) : gpa_read(vp, gpa, data, size)) == HV_OK;
+}
+
+static bool access_translate(void *context, hv_gva_t page, uint32_t flags, enum hv_translate_result *result,
+                             hv_gpa_t *gpa)
+{
+    *result = gva_translate(((struct cr_access *)context)->vp, page, flags, gpa);
+    return true;
+}
+
+/* Of reads only those of CR0 exit. */
+static bool access_register(void *context, unsigned number, bool is_write, uint64_t *value)
+{
+    struct cr_access *access = context;
+
+    access->is_write = is_write;
+    if (is_write)
+        access->value = *value;
+    else
+        *value = access->vp->vcpu->cr0;
+    return is_write || number == 0;
+}
+
+static const struct hv_emulate_ops access_ops = {
+    .memory = access_memory, .translate = access_translate, .cr = access_register};
+
+/* An operand of LMSW or SMSW where there is no RAM. */
+static enum exit_outcome refuse(struct hv_exit *exit)
+{
+    exit->reason = HV_EXIT_UNSUPPORTED_FEATURE;
+    exit->instruction_length = 0;
+    exit->unsupported.code = 1;
+    exit->unsupported.parameter = 0;
+    return EXIT_TO_CLIENT;
+}
+
+/* exit_length_find has fetched the instruction, and seen that it is an access to this register in this direction. */
+static enum exit_outcome decode_access(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct cr_access access = {.vp = vp};
+    struct hv_emulate_state state;
+    struct hv_emulate_fault fault;
+
+    exit_emulate_begin(vp, &state);
+    switch (hv_emulate(&state, &exit->instruction, NULL, &access_ops, &access, &fault)) {
+    case HV_EMULATE_OK:
+        if (access.is_write)
+            return finish(vp, exit, writes[exit->cr.number](vp, access.value));
+        exit_emulate_end(vp, &state);
+        exit_retire_instruction(vp);
+        return EXIT_HANDLED;
+    case HV_EMULATE_FAULT:
+        exit_emulate_fault(vp, &fault);
+        return EXIT_HANDLED;
+    default:
+        return refuse(exit);
+    }
+}
+
 enum exit_outcome exit_cr(struct hv_vp *vp, struct hv_exit *exit)
 {
     unsigned number = exit->cr.number;
@@ -230,6 +306,8 @@ enum exit_outcome exit_cr(struct hv_vp *vp, struct hv_exit *exit)
         return EXIT_HANDLED;
     }
     vcpu_need(vp->vcpu, CR_GROUPS);
+    if (!exit->cr.is_known)
+        return decode_access(vp, exit);
     return finish(vp, exit, writes[number](vp, exit->cr.value));
 }
 

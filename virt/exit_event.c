@@ -22,7 +22,7 @@
 enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
 {
     vp->counters.page_fault_exits += exit->exception.vector == VEC_PF;
-    gva_fetch_instruction(vp, &exit->instruction);
+    gva_need_instruction(vp, &exit->instruction);
     return EXIT_TO_CLIENT;
 }
 
@@ -118,22 +118,51 @@ static void inject_again(struct vcpu *v, const struct hv_triple_fault *t)
  * any other exit.
  */
 #define REPLAY_TICKS 1000u
+#define REPLAY_NS    1000000u /* where the host's timer has to end it */
+
+/* Until when, in ticks of the TSC, the next instruction of the guest's may go on without an exception. */
+static uint64_t begin_replay(struct vcpu *v)
+{
+    if (backend()->run_deadline() == HV_OK)
+        return v->deadline_tsc = cpu_tsc() + REPLAY_TICKS;
+    return cpu_tsc() + cpu_facts()->tsc_hz / (1000000000 / REPLAY_NS);
+}
+
+/* The host's timer is set for each entry: when it has ended the last one, it does not end another. */
+static bool replay(struct hv_vp *vp, struct hv_exit *step)
+{
+    if (backend()->run_deadline() != HV_OK)
+        hv_host_timer(hv_host_time_ns() + REPLAY_NS);
+    return run_enter_once(vp, step);
+}
+
+static void end_replay(struct hv_vp *vp, uint64_t deadline)
+{
+    vp->vcpu->deadline_tsc = deadline;
+    if (backend()->run_deadline() == HV_OK)
+        return;
+    hv_host_timer(0);
+    if (vp->has_apic) /* it was its timer's */
+        vp->todo |= VP_TODO_TIMER;
+}
 
 static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
 {
     struct vcpu *v = vp->vcpu;
     struct vcpu_controls controls = v->controls;
-    uint64_t deadline = v->deadline_tsc;
+    uint64_t deadline = v->deadline_tsc, end;
     struct hv_exit step;
 
+    step.instruction_length = 0;
     v->controls = (struct vcpu_controls){.exception_bitmap = ~0u, .hlt_exit = true};
     vcpu_changed(v, VCPU_CONTROLS);
     while (t->vector_count < HV_TRIPLE_FAULT_VECTORS) {
-        v->deadline_tsc = cpu_tsc() + REPLAY_TICKS;
+        end = begin_replay(v);
         do
-            if (!run_enter_once(vp, &step))
+            if (!replay(vp, &step))
                 goto out;
-        while (step.reason == HV_EXIT_HOST_EVENT && !(v->event & HV_PENDING_INT_VALID) && t->vector_count == 0);
+        while (step.reason == HV_EXIT_HOST_EVENT && !(v->event & HV_PENDING_INT_VALID) && t->vector_count == 0 &&
+               cpu_tsc() < end);
         if (step.reason != HV_EXIT_EXCEPTION)
             break;
         record_vector(t, &step);
@@ -141,7 +170,7 @@ static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
     }
 out:
     v->event = 0;
-    v->deadline_tsc = deadline;
+    end_replay(vp, deadline);
     v->controls = controls;
     vcpu_changed(v, VCPU_CONTROLS);
 }

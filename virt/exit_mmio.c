@@ -26,6 +26,6 @@ enum exit_outcome exit_memory(struct hv_vp *vp, struct hv_exit *exit)
     if (rights >= 0 && (unsigned)rights & right_of[exit->memory.access])
         return EXIT_HANDLED;
     exit->memory.unmapped = rights < 0;
-    gva_fetch_instruction(vp, &exit->instruction);
+    gva_need_instruction(vp, &exit->instruction);
     return EXIT_TO_CLIENT;
 }

@@ -201,11 +201,7 @@ void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_count
 
 /* ---------------------------------------------------------------------- access by the owner */
 
-/*
- * The host's address of a guest byte, inside a walk bracket. NULL: unmapped, without the rights, or not RAM. Who then
- * writes there says so with npt_mark_dirty, before the bracket ends.
- */
-static void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights, struct npt_leaf *leaf)
+void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights, struct npt_leaf *leaf)
 {
     char *page;
 

@@ -12,6 +12,12 @@
  */
 enum hv_status gpa_read(struct hv_vp *vp, hv_gpa_t gpa, void *data, size_t size);
 enum hv_status gpa_write(struct hv_vp *vp, hv_gpa_t gpa, const void *data, size_t size);
+/*
+ * The host's address of a guest byte. NULL: unmapped, without the rights (NPT_*), or not RAM. Inside a walk bracket,
+ * and good until its end; and inside every later one for as long as partition.npt_generation is what it was before the
+ * call. Who then writes there says so with npt_mark_dirty, before the bracket ends.
+ */
+void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights, struct npt_leaf *leaf);
 /* Rights (NPT_*) of the page, 0 when mapped without any, -1 when unmapped. */
 int gpa_rights(struct hv_vp *vp, hv_gpa_t gpa);
 /*

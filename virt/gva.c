@@ -10,8 +10,7 @@
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
 
-#define WALK_LEVELS_MAX 5
-#define WALK_TRIES      8 /* a guest may change its entries as we set bits in them; it can not keep us here */
+#define WALK_TRIES 8 /* a guest may change its entries as we set bits in them; it can not keep us here */
 
 #define TRANSLATE_ACCESS (HV_TRANSLATE_READ | HV_TRANSLATE_WRITE | HV_TRANSLATE_EXECUTE)
 #define TRANSLATE_FLAGS                                                                                     \
@@ -43,32 +42,22 @@ struct walk {
     hv_gpa_t table; /* the next one */
     uint64_t all;   /* PTE_RW and PTE_US where every entry has them */
     uint64_t any;   /* PTE_XD where an entry has it */
-    unsigned count; /* entries visited */
-    struct {
-        hv_gpa_t gpa;
-        uint64_t value;
-    } entry[WALK_LEVELS_MAX];
+    struct gva_path path;
     hv_gpa_t gpa; /* the result; HV_HPA_NONE as long as there is none */
 };
 
 /* ------------------------------------------------------------------------ modes of paging */
 
-/* A client may leave LMA out: it follows from LME and paging. */
-static bool is_long_mode(const struct vcpu *v)
-{
-    return (v->efer & EFER_LMA) || ((v->efer & EFER_LME) && (v->cr0 & CR0_PG));
-}
-
 static bool is_pae_paging(const struct vcpu *v)
 {
-    return (v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !is_long_mode(v);
+    return (v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !gva_is_long_mode(v);
 }
 
 static const struct paging *paging_of(const struct vcpu *v)
 {
     if (!(v->cr0 & CR0_PG))
         return NULL;
-    if (is_long_mode(v))
+    if (gva_is_long_mode(v))
         return v->cr4 & CR4_LA57 ? &paging_5level : &paging_4level;
     return v->cr4 & CR4_PAE ? &paging_pae : &paging_32bit;
 }
@@ -171,8 +160,8 @@ static enum hv_translate_result read_entry(struct walk *w, unsigned level, uint6
     *entry = 0;
     if (gpa_read(w->vp, gpa, entry, size) != HV_OK)
         return gpa_failure(w->vp, gpa, HV_TRANSLATE_GPA_NO_READ);
-    w->entry[w->count].gpa = gpa;
-    w->entry[w->count++].value = *entry;
+    w->path.entry[w->path.count].gpa = gpa;
+    w->path.entry[w->path.count++].value = *entry;
     w->all &= *entry;
     w->any |= *entry;
     return HV_TRANSLATE_SUCCESS;
@@ -232,14 +221,15 @@ static enum hv_translate_result walk_pdpte(struct walk *w)
 
 static enum hv_translate_result walk_start(struct walk *w)
 {
-    if (!is_long_mode(w->v))
+    if (!gva_is_long_mode(w->v))
         w->gva = (uint32_t)w->gva;
     w->paging = paging_of(w->v);
     w->gpa = w->paging ? HV_HPA_NONE : w->gva;
     w->all = PTE_RW | PTE_US;
     w->any = 0;
-    w->count = 0;
-    if (is_long_mode(w->v) && !is_canonical(w->v, w->gva))
+    w->path.count = 0;
+    w->path.entry_size = w->paging ? w->paging->entry_size : 0;
+    if (gva_is_long_mode(w->v) && !is_canonical(w->v, w->gva))
         return HV_TRANSLATE_NOT_PRESENT; /* WHP has no result of its own for it */
     if (w->paging == &paging_pae)
         return walk_pdpte(w);
@@ -305,16 +295,18 @@ static enum hv_translate_result check_page(const struct walk *w)
 /* false: an entry has changed since it was read, walk again. *result says whether a table page cannot be written. */
 static bool set_entry_bits(struct walk *w, enum hv_translate_result *result)
 {
-    for (unsigned i = 0; i < w->count; i++) {
-        bool leaf = i + 1 == w->count;
-        uint64_t value = w->entry[i].value;
+    const struct gva_path *path = &w->path;
+
+    for (unsigned i = 0; i < path->count; i++) {
+        bool leaf = i + 1 == path->count;
+        uint64_t value = path->entry[i].value;
         uint64_t bits = PTE_A | (leaf && (w->flags & HV_TRANSLATE_WRITE) ? PTE_D : 0);
 
-        if ((value & bits) == bits || gpa_set_bits(w->vp, w->entry[i].gpa, w->paging->entry_size, value, bits))
+        if ((value & bits) == bits || gpa_set_bits(w->vp, path->entry[i].gpa, path->entry_size, value, bits))
             continue;
-        if (gpa_rights(w->vp, w->entry[i].gpa) & NPT_WRITE)
+        if (gpa_rights(w->vp, path->entry[i].gpa) & NPT_WRITE)
             return false;
-        *result = gpa_failure(w->vp, w->entry[i].gpa, HV_TRANSLATE_GPA_NO_WRITE);
+        *result = gpa_failure(w->vp, path->entry[i].gpa, HV_TRANSLATE_GPA_NO_WRITE);
         return true;
     }
     return true;
@@ -353,6 +345,18 @@ enum hv_translate_result gva_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t 
     return HV_TRANSLATE_NOT_PRESENT; /* as if the page had gone: the guest fights its own walks */
 }
 
+enum hv_translate_result gva_trace(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, hv_gpa_t *gpa, struct gva_path *path)
+{
+    struct walk w = {.vp = vp, .v = vp->vcpu, .gva = gva, .flags = flags};
+    enum hv_translate_result result;
+
+    need_registers(vp->vcpu);
+    result = walk_once(&w);
+    *gpa = w.gpa;
+    *path = w.path;
+    return result;
+}
+
 enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, enum hv_translate_result *result,
                                hv_gpa_t *gpa)
 {
@@ -369,23 +373,17 @@ enum hv_status hv_vp_translate(struct hv_vp *vp, hv_gva_t gva, uint32_t flags, e
 
 /* --------------------------------------------------------------------- instruction fetch */
 
-static hv_gva_t linear_rip(const struct vcpu *v)
-{
-    if (is_long_mode(v) && (v->seg[SEG_CS].attributes & SEG_L))
-        return v->rip;
-    return (uint32_t)(v->seg[SEG_CS].base + v->rip);
-}
-
 void gva_fetch_instruction(struct hv_vp *vp, struct hv_instruction *out)
 {
     struct vcpu *v = vp->vcpu;
+    bool is_64bit;
     hv_gva_t gva;
     hv_gpa_t gpa;
 
     *out = (struct hv_instruction){0};
-    need_registers(v);
-    vcpu_need(v, VCPU_RIP | VCPU_CS);
-    gva = linear_rip(v);
+    vcpu_need(v, GVA_CODE_GROUPS);
+    is_64bit = gva_code_size(v) == 8;
+    gva = gva_of_code(v);
     while (out->count < HV_INSTRUCTION_BYTES_MAX) {
         uint64_t n = HV_MIN(HV_INSTRUCTION_BYTES_MAX - (uint64_t)out->count, HV_PAGE_SIZE - (gva & HV_PAGE_MASK));
 
@@ -393,7 +391,7 @@ void gva_fetch_instruction(struct hv_vp *vp, struct hv_instruction *out)
             gpa_read(vp, gpa, out->bytes + out->count, n) != HV_OK)
             return;
         out->count += n;
-        gva += n;
+        gva = is_64bit ? gva + n : (uint32_t)(gva + n);
     }
 }
 

@@ -3,6 +3,7 @@
 #ifndef VIRT_PARTITION_H
 #define VIRT_PARTITION_H
 
+#include "exit_length.h"
 #include "lapic.h"
 #include "property.h"
 #include <arch/backend.h>
@@ -99,9 +100,10 @@ struct hv_vp {
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
-    struct lapic lapic;    /* (o) without has_apic only its base counts */
-    uint64_t run_deadline; /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
-    uint64_t tsc_adjust;   /* (o) */
+    struct exit_length length; /* (o) */
+    struct lapic lapic;        /* (o) without has_apic only its base counts */
+    uint64_t run_deadline;     /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
+    uint64_t tsc_adjust;       /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
     } mtrr;                                 /* (o) */

@@ -2,6 +2,7 @@
 /* Running a virtual processor: the loop, and what has to be prepared for it. */
 #include "run.h"
 #include "exit.h"
+#include "exit_length.h"
 #include "gva.h"
 #include "irq.h"
 #include "partition.h"
@@ -265,8 +266,11 @@ bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
     uint64_t flags = vp_walk_begin(vp);
     bool requested = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 
-    if (!requested)
+    if (!requested) {
         backend()->enter(vp->vcpu, exit);
+        if (exit->instruction_length == HV_LENGTH_UNKNOWN)
+            exit_length_try(vp, exit);
+    }
     vp_walk_end(vp, flags);
     return !requested;
 }
@@ -308,6 +312,11 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
             continue;
         }
         vp->counters.exits[exit->reason]++;
+        if (exit->instruction_length == HV_LENGTH_UNKNOWN && !exit_length_find(vp, exit)) {
+            if (hv_host_should_yield())
+                return STEP_PREEMPTED;
+            continue;
+        }
         if (exit_handler_of(exit->reason)(vp, exit) == EXIT_TO_CLIENT)
             return STEP_TO_CLIENT;
         if (exit->reason == HV_EXIT_PAUSE)
@@ -355,6 +364,7 @@ enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
     vp->triple_fault_valid = vp->finding_valid = false;
+    exit->instruction_length = 0; /* not every exit has one */
     run(vp, exit);
     vp->counters.to_client[exit->reason]++;
     vp_release(vp);

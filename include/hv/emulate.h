@@ -70,6 +70,11 @@ struct hv_emulate_ops {
     bool (*io)(void *context, uint16_t port, bool is_write, uint32_t size, uint32_t *data);
     /* XMM register n. NULL: no XMM registers here. */
     bool (*xmm)(void *context, unsigned n, bool is_write, uint64_t value[2]);
+    /*
+     * Control register n, by MOV, LMSW and CLTS; what a write asks for is not checked. NULL: these are not known here
+     * (SMSW is).
+     */
+    bool (*cr)(void *context, unsigned n, bool is_write, uint64_t *value);
 };
 
 /*

@@ -92,7 +92,7 @@ struct hv_exit {
         uint64_t rip, rflags;
     } vp;
 
-    /* memory, string I/O and exception exits; a backend whose CPU fetches it fills it in, else count is 0 */
+    /* memory, string I/O and exception exits; of memory and exceptions a backend says what its CPU has fetched */
     struct hv_instruction instruction;
 
     union {
@@ -145,7 +145,8 @@ struct hv_exit {
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
             bool is_read;   /* MOV from CR0 or SMSW, while the CPU's CR0 is not the guest's; is_known is false */
-            bool is_known;  /* of a write: `value` is there. Else the instruction has to be decoded */
+            /* of a write: `value` is there. Else the instruction has to be decoded, and its length is unknown */
+            bool is_known;
             uint64_t value; /* what the guest wants the register to be (LMSW and CLTS included) */
         } cr;
     };

@@ -466,6 +466,18 @@ static bool covers_cmpxchg8b(const struct oracle_case *c, const struct oracle_ou
            !memcmp(ours->gpr, c->state.gpr, sizeof ours->gpr) && !oracle_memory_is_changed(ORACLE_OURS);
 }
 
+/* Held against the manual here: as much of CR0 as the register takes. */
+static bool covers_smsw(const struct oracle_case *c, const struct oracle_outcome *ours,
+                        const struct oracle_outcome *theirs)
+{
+    unsigned number;
+
+    if (c->insn.mnemonic != M(SMSW) || c->operand[0].type != ZYDIS_OPERAND_TYPE_REGISTER || c->insn.operand_width < 32)
+        return false;
+    number = oracle_register_number(c->operand[0].reg.value);
+    return ours->end == ORACLE_DONE && theirs->end == ORACLE_DONE && ours->gpr[number] == c->state.cr0;
+}
+
 static struct oracle_difference differences[] = {
     {"segment limits and types", "checks neither limits nor types of segments",
      "SDM 3A, 6.3 and 6.4: #GP(0), #SS(0) for SS", covers_segment, 0},
@@ -494,6 +506,8 @@ static struct oracle_difference differences[] = {
      "SDM 2A, 2.2.1.6: RIP of the next instruction", covers_rip_shift, 0},
     {"accesses across 4 GiB", "does not wrap linear addresses at 32 bits", "SDM 1, 3.3.1: 2^32 linear addresses",
      covers_wrap, 0},
+    {"SMSW to registers of 32 and 64 bits", "writes 16 bits", "APM 3, SMSW: the low 32 bits of CR0, or all of it",
+     covers_smsw, 0},
 };
 
 #define DIFFERENCES (sizeof differences / sizeof *differences)

@@ -66,6 +66,10 @@ static const char *const op_names[INSN_OP_COUNT] = {
     [INSN_BSF] = "bsf",
     [INSN_BSR] = "bsr",
     [INSN_SMSW] = "smsw",
+    [INSN_LMSW] = "lmsw",
+    [INSN_CLTS] = "clts",
+    [INSN_MOV_TO_CR] = "mov",
+    [INSN_MOV_FROM_CR] = "mov",
     [INSN_MOV] = "mov",
     [INSN_MOVZX] = "movzx",
     [INSN_MOVSX] = "movsx",
@@ -282,10 +286,20 @@ static bool covers_movsxd(const struct oracle_case *c, enum decode_status status
            insn->memory_size == 2;
 }
 
+static bool covers_lock_cr0(const struct oracle_case *c, enum decode_status status, const struct insn *insn,
+                            const char *what)
+{
+    (void)what;
+    return status == DECODE_OK && !c->decoded && insn->prefixes & INSN_LOCK && insn->reg == 8 &&
+           (insn->op == INSN_MOV_TO_CR || insn->op == INSN_MOV_FROM_CR);
+}
+
 static struct decode_difference differences[] = {
     {"SIB without a base, REX.B, 32-bit addresses", "takes R13 for the base, and forgets the displacement",
      "SDM 2A, table 2-5: SIB.base 5 with mod 0 is no register whatever REX.B", covers_lost_base, 0},
     {"MOVSXD with 16-bit operands", "reads 4 bytes", "SDM 2B, MOVSXD r16, r/m16: 2 bytes", covers_movsxd, 0},
+    {"LOCK MOV CR0", "does not know it", "APM 3, MOV (CRn): CR8, on CPUs with the feature AltMovCr8", covers_lock_cr0,
+     0},
 };
 
 #define DIFFERENCES (sizeof differences / sizeof *differences)

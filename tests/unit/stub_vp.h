@@ -165,7 +165,7 @@ void partition_flush(struct hv_partition *p)
 }
 
 static struct {
-    unsigned skips;
+    unsigned skips, tprs;
     int vector;         /* of the last exception, or -1 */
     int64_t error_code; /* or -1 */
 } stub_exit;
@@ -175,6 +175,20 @@ void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
     (void)vp;
     (void)exit;
     stub_exit.skips++;
+}
+
+void exit_retire_instruction(struct hv_vp *vp)
+{
+    (void)vp;
+    stub_exit.skips++;
+}
+
+enum exit_outcome exit_tpr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)vp;
+    (void)exit;
+    stub_exit.tprs++;
+    return EXIT_HANDLED;
 }
 
 void exit_inject(struct hv_vp *vp, uint8_t vector)
@@ -215,7 +229,7 @@ static int stub_setup(void **state)
     stub_has_1g = true;
     stub_fetched = stub_flushes = 0;
     stub_hw = (struct vcpu){0};
-    stub_exit.skips = 0;
+    stub_exit.skips = stub_exit.tprs = 0;
     stub_exit.vector = -1;
     stub_vcpu = (struct vcpu){.valid = VCPU_ALL, .rflags = RFLAGS_FIXED, .cr0 = CR0_ET, .npt = &stub_partition.npt};
     stub_vcpu.xsave = aligned_alloc(64, STUB_XSAVE_SIZE);

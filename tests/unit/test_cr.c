@@ -10,8 +10,9 @@ static enum { DONE, FAULT } last;
 
 static void move_to(unsigned number, uint64_t value)
 {
-    struct hv_exit exit = {
-        .reason = HV_EXIT_CR, .instruction_length = 3, .cr = {.number = (uint8_t)number, .value = value}};
+    struct hv_exit exit = {.reason = HV_EXIT_CR,
+                           .instruction_length = 3,
+                           .cr = {.number = (uint8_t)number, .is_known = true, .value = value}};
 
     stub_exit.skips = 0;
     stub_exit.vector = -1;

@@ -14,7 +14,7 @@
 #define DATA     0x4000ull /* and the pages up to 0x8000 */
 #define STACK    0x9000ull
 
-enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 };
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9 };
 
 struct access {
     hv_gpa_t gpa;
@@ -111,8 +111,8 @@ static bool xmm(void *context, unsigned n, bool is_write, uint64_t value[2])
     return true;
 }
 
-static const struct hv_emulate_ops all_ops = {memory, translate, io, xmm};
-static const struct hv_emulate_ops plain_ops = {memory, translate, NULL, NULL};
+static const struct hv_emulate_ops all_ops = {memory, translate, io, xmm, NULL};
+static const struct hv_emulate_ops plain_ops = {memory, translate, NULL, NULL, NULL};
 
 /* ------------------------------------------------------------------------------------ modes */
 
@@ -301,7 +301,92 @@ static void the_machine_status_word(void **state)
     m.s.cpl = 3;
     assert_fault(RUN("\x0f\x01\x27"), VEC_GP, true, 0, 0);
     assert_int_equal(m.accesses, 0);
-    assert_int_equal(RUN("\x0f\x01\xe0"), HV_EMULATE_UNSUPPORTED); /* smsw eax: no memory */
+    m.s.cpl = 0;
+    m.s.cr0 = 0x8005003b;
+    m.s.gpr[RAX] = 0xfedcba9876543210;
+    OK("\x66\x0f\x01\xe0"); /* smsw ax: as much as the register takes */
+    assert_int_equal(m.s.gpr[RAX], 0xfedcba987654003b);
+    OK("\x0f\x01\xe0");
+    assert_int_equal(m.s.gpr[RAX], 0x8005003b);
+    m.s.gpr[R9] = ~0ull;
+    OK("\x49\x0f\x01\xe1"); /* smsw r9 */
+    assert_int_equal(m.s.gpr[R9], 0x8005003b);
+}
+
+/* ------------------------------------------------------------------------ control registers */
+
+static struct {
+    unsigned number, reads, writes;
+    uint64_t value;
+    bool refuse;
+} cr;
+
+static bool control(void *context, unsigned n, bool is_write, uint64_t *value)
+{
+    (void)context;
+    cr.number = n;
+    cr.reads += !is_write;
+    cr.writes += is_write;
+    if (is_write)
+        cr.value = *value;
+    else
+        *value = cr.value;
+    return !cr.refuse;
+}
+
+static const struct hv_emulate_ops control_ops = {.memory = memory, .translate = translate, .cr = control};
+
+#define CONTROL(bytes) run_with(&control_ops, bytes, sizeof(bytes) - 1)
+
+static void control_registers_are_the_callers(void **state)
+{
+    (void)state;
+    memset(&cr, 0, sizeof(cr));
+    m.s.gpr[RBX] = 0x1234567800000011;
+    assert_int_equal(CONTROL("\x0f\x22\xdb"), HV_EMULATE_OK); /* mov cr3, rbx */
+    assert_moved(3);
+    assert_int_equal(cr.number, 3);
+    assert_int_equal(cr.value, 0x1234567800000011);
+    m.s.gpr[R9] = 5;
+    assert_int_equal(CONTROL("\x45\x0f\x22\x01"), HV_EMULATE_OK); /* mov cr8, r9, with a ModRM.mod that is ignored */
+    assert_int_equal(cr.number, 8);
+    assert_int_equal(cr.value, 5);
+    assert_int_equal(cr.writes, 2);
+    cr.value = 0x80050033;
+    assert_int_equal(CONTROL("\x66\x0f\x20\xc3"), HV_EMULATE_OK); /* mov rbx, cr0: no prefix makes it narrower */
+    assert_int_equal(m.s.gpr[RBX], 0x80050033);
+    assert_int_equal(cr.number, 0);
+    assert_int_equal(CONTROL("\xf0\x0f\x20\xc3"), HV_EMULATE_OK); /* lock mov rbx, cr0 */
+    assert_int_equal(cr.number, 8);
+    m.s.rip = CODE_AT;
+    assert_fault(CONTROL("\xf0\x0f\x20\xdb"), VEC_UD, false, 0, 0);
+    assert_fault(CONTROL("\x0f\x20\xeb"), VEC_UD, false, 0, 0); /* there is no CR5 */
+    assert_int_equal(cr.reads, 2);
+    cr.refuse = true;
+    assert_int_equal(CONTROL("\x0f\x20\xc3"), HV_EMULATE_UNSUPPORTED);
+    assert_int_equal(RUN("\x0f\x20\xc3"), HV_EMULATE_UNSUPPORTED); /* who has none */
+}
+
+static void the_machine_status_word_is_loaded(void **state)
+{
+    (void)state;
+    memset(&cr, 0, sizeof(cr));
+    m.s.cr0 = CR0_PE | CR0_ET | CR0_WP | CR0_TS;
+    m.s.gpr[RCX] = 0xfff6;                                        /* all but PE and TS of the four */
+    assert_int_equal(CONTROL("\x48\x0f\x01\xf1"), HV_EMULATE_OK); /* lmsw cx */
+    assert_int_equal(cr.value, CR0_PE | CR0_ET | CR0_WP | CR0_MP | CR0_EM);
+    assert_int_equal(CONTROL("\x0f\x01\x37"), HV_EMULATE_OK); /* lmsw [rdi] */
+    assert_int_equal(m.accesses, 1);
+    assert_access(0, DEVICE, false, 2, 0);
+    assert_int_equal(CONTROL("\x0f\x06"), HV_EMULATE_OK); /* clts */
+    assert_int_equal(cr.value, CR0_PE | CR0_ET | CR0_WP);
+    assert_int_equal(cr.number, 0);
+    assert_int_equal(cr.writes, 3);
+    m.s.rip = CODE_AT;
+    m.s.cpl = 1;
+    assert_fault(CONTROL("\x0f\x06"), VEC_GP, true, 0, 0);
+    assert_fault(CONTROL("\x0f\x01\xf1"), VEC_GP, true, 0, 0);
+    assert_int_equal(cr.writes, 3);
 }
 
 static void high_bytes_are_registers_without_rex(void **state)
@@ -1126,6 +1211,8 @@ int main(void)
         TEST(reads_fill_registers_by_size),
         TEST(bits_are_searched),
         TEST(the_machine_status_word),
+        TEST(control_registers_are_the_callers),
+        TEST(the_machine_status_word_is_loaded),
         TEST(high_bytes_are_registers_without_rex),
         TEST(addresses_have_base_index_and_displacement),
         TEST(read_modify_write_reads_once_and_writes_once),

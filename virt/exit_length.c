@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/* The length of the instruction that exited: from a table of instructions, or the decoder. */
+#include "exit_length.h"
+#include "decode.h"
+#include "decode_tables.h"
+#include "gpa.h"
+#include "gva.h"
+#include "partition.h"
+#include "walk.h"
+#include <hv/base/memory.h>
+
+/* In a row, and nothing in between has changed: what another VP does to the guest's code does not take that long. */
+#define FAILURES_MAX 1000u
+
+/* ------------------------------------------------------------------------------ instructions */
+
+#define REX_B 0x80u /* beside INSN_REP ... : REX.B counts */
+
+/* An instruction without operands that count here: its opcode, and ModRM. */
+struct form {
+    uint8_t length; /* 0: no more */
+    uint8_t needs, refuses;
+    uint32_t mask, bytes; /* first byte lowest */
+};
+
+#define FORM1(a, ...)                              \
+    {                                              \
+        1, .mask = 0xff, .bytes = (a), __VA_ARGS__ \
+    }
+#define FORM2(a, b, ...)                                        \
+    {                                                           \
+        2, .mask = 0xffff, .bytes = (a) | (b) << 8, __VA_ARGS__ \
+    }
+#define FORM3(a, b, c, ...)                                                   \
+    {                                                                         \
+        3, .mask = 0xffffff, .bytes = (a) | (b) << 8 | (c) << 16, __VA_ARGS__ \
+    }
+
+/* clang-format off */
+/* the usual one first */
+static const struct form
+    cpuid[] = {FORM2(0x0f, 0xa2), {0}},
+    rdmsr[] = {FORM2(0x0f, 0x32), {0}},
+    wrmsr[] = {FORM2(0x0f, 0x30), {0}},
+    hlt[] = {FORM1(0xf4), {0}},
+    rdtsc[] = {FORM2(0x0f, 0x31), {0}},
+    rdtscp[] = {FORM3(0x0f, 0x01, 0xf9), {0}},
+    hypercall[] = {FORM3(0x0f, 0x01, 0xd9), FORM3(0x0f, 0x01, 0xc1), {0}},
+    xsetbv[] = {FORM3(0x0f, 0x01, 0xd1, .refuses = INSN_OPERAND_SIZE | INSN_REP | INSN_REPNE), {0}},
+    invd[] = {FORM2(0x0f, 0x09), FORM2(0x0f, 0x08), {0}}, /* WBINVD, WBNOINVD */
+    pause[] = {FORM1(0x90, .needs = INSN_REP, .refuses = REX_B), {0}},
+    int3[] = {FORM1(0xcc), {0}},
+    into[] = {FORM1(0xce), {0}},
+    int1[] = {FORM1(0xf1), {0}};
+/* clang-format on */
+
+static const struct form *const exceptions[] = {[VEC_DB] = int1, [VEC_BP] = int3, [VEC_OF] = into};
+
+static const struct form *forms_of_exception(const struct hv_exit *exit)
+{
+    bool known = exit->exception.is_software && exit->exception.vector < ARRAY_COUNT(exceptions);
+
+    return known ? exceptions[exit->exception.vector] : NULL;
+}
+
+/* NULL: the instruction has operands, or there is none. */
+static const struct form *forms_of(const struct hv_exit *exit)
+{
+    switch (exit->reason) {
+    case HV_EXIT_CPUID:
+        return cpuid;
+    case HV_EXIT_MSR:
+        return exit->msr.is_write ? wrmsr : rdmsr;
+    case HV_EXIT_HALT:
+        return hlt;
+    case HV_EXIT_RDTSC:
+        return exit->rdtsc.is_rdtscp ? rdtscp : rdtsc;
+    case HV_EXIT_HYPERCALL:
+        return hypercall;
+    case HV_EXIT_XSETBV:
+        return xsetbv;
+    case HV_EXIT_NO_OP:
+        return invd;
+    case HV_EXIT_PAUSE:
+        return pause;
+    case HV_EXIT_EXCEPTION:
+        return forms_of_exception(exit);
+    default:
+        return NULL;
+    }
+}
+
+/* ------------------------------------------------------------------------- the way to the code */
+
+#define MODE_CR0  CR0_PG
+#define MODE_CR4  (CR4_PSE | CR4_PAE | CR4_LA57)
+#define MODE_EFER (EFER_LME | EFER_LMA | EFER_NXE)
+_Static_assert(!(MODE_CR0 & MODE_CR4) && !(MODE_CR0 & MODE_EFER) && !(MODE_CR4 & MODE_EFER), "one word for all");
+
+#define WAY_GROUPS (GVA_CODE_GROUPS | VCPU_CR3 | VCPU_CR4)
+
+/* What decides how a linear address is translated. Not the rights: the CPU has executed what is there. */
+static uint32_t mode_of(const struct vcpu *v)
+{
+    return (uint32_t)((v->cr0 & MODE_CR0) | (v->cr4 & MODE_CR4) | (v->efer & MODE_EFER));
+}
+
+static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length *way, hv_gva_t gva)
+{
+    const struct vcpu *v = vp->vcpu;
+
+    if (way->linear != (gva & ~HV_PAGE_MASK) || way->cr3 != v->cr3 || way->mode != mode_of(v) ||
+        way->generation != __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE))
+        return false;
+    for (unsigned i = 0; i < EXIT_LENGTH_ENTRIES; i++) /* unrolled by the compiler: faster than a count */
+        if (*way->entry[i].at != way->entry[i].value)
+            return false;
+    return true;
+}
+
+/* Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. */
+static inline const uint8_t *known_code(struct hv_vp *vp)
+{
+    const struct exit_length *way = &vp->length;
+    struct vcpu *v = vp->vcpu;
+    hv_gva_t gva;
+
+    if (!way->page)
+        return NULL;
+    vcpu_need(v, WAY_GROUPS | way->groups);
+    gva = gva_of_code(v);
+    return is_same_way(vp, way, gva) ? way->page + (gva & HV_PAGE_MASK) : NULL;
+}
+
+/*
+ * Entries of 4 bytes are remembered with their neighbour: when that one changes we walk once more, that is all. False:
+ * the host can not reach the entry any more, or it has changed.
+ */
+static bool remember_entry(struct hv_vp *vp, struct exit_length_entry *entry, hv_gpa_t gpa, uint64_t value,
+                           unsigned size)
+{
+    unsigned shift = 8 * (unsigned)(gpa & 7);
+    struct npt_leaf leaf;
+
+    entry->at = gpa_reach(vp, gpa & ~7ull, NPT_READ, &leaf);
+    if (!entry->at)
+        return false;
+    entry->value = *entry->at;
+    return size == 8 ? entry->value == value : (uint32_t)(entry->value >> shift) == (uint32_t)value;
+}
+
+static bool is_pae(const struct vcpu *v)
+{
+    return (v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !gva_is_long_mode(v);
+}
+
+static bool remember_path(struct hv_vp *vp, struct exit_length *way, const struct gva_path *path)
+{
+    struct exit_length_entry *entry = way->entry;
+
+    for (unsigned i = 0; i < EXIT_LENGTH_ENTRIES; i++)
+        way->entry[i].at = &way->entry[i].value;
+    way->groups = 0;
+    if (is_pae(vp->vcpu)) {
+        way->groups = VCPU_PDPTE;
+        entry->at = &vp->vcpu->pdpte[way->linear >> 30];
+        entry->value = *entry->at;
+        entry++;
+    }
+    for (unsigned i = 0; i < path->count; i++, entry++)
+        if (!remember_entry(vp, entry, path->entry[i].gpa, path->entry[i].value, path->entry_size))
+            return false;
+    return true;
+}
+
+static bool learn_way(struct hv_vp *vp, struct exit_length *way)
+{
+    struct vcpu *v = vp->vcpu;
+    struct gva_path path;
+    struct npt_leaf leaf;
+    hv_gpa_t gpa;
+
+    vcpu_need(v, WAY_GROUPS);
+    way->generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
+    way->linear = gva_of_code(v) & ~HV_PAGE_MASK;
+    way->cr3 = v->cr3;
+    way->mode = mode_of(v);
+    if (vp->pdptes_stale || gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
+        return false;
+    if (!remember_path(vp, way, &path))
+        return false;
+    way->page = gpa_reach(vp, gpa, NPT_READ, &leaf);
+    return way->page != NULL;
+}
+
+/* ------------------------------------------------------------------------------ the usual case */
+
+/* Read at once, and once: the guest may be changing it. */
+struct __attribute__((packed)) unaligned32 {
+    uint32_t value;
+};
+
+void exit_length_try(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct form *form = forms_of(exit);
+    const uint8_t *code = form ? known_code(vp) : NULL;
+
+    if (!code || ((uintptr_t)code & HV_PAGE_MASK) > HV_PAGE_SIZE - sizeof(uint32_t) || form->needs)
+        return;
+    if ((((const volatile struct unaligned32 *)code)->value & form->mask) == form->bytes)
+        exit->instruction_length = form->length;
+}
+
+/* --------------------------------------------------------------------------------- all others */
+
+enum match { MATCH_NOT, MATCH_MORE, MATCH_FOUND };
+
+static unsigned take_prefixes(const struct hv_instruction *insn, unsigned count, unsigned code_size, unsigned *prefixes)
+{
+    unsigned rex = 0, at = 0;
+
+    *prefixes = 0;
+    for (; at < count; at++) {
+        const struct decode_row *row = &decode_one_byte[insn->bytes[at]];
+
+        if (row->op == INSN_PREFIX) {
+            if (row->dst & (INSN_REP | INSN_REPNE))
+                *prefixes &= ~(INSN_REP | INSN_REPNE);
+            *prefixes |= row->dst;
+            rex = 0;
+        } else if (row->op == INSN_REX && code_size == 8) {
+            rex = insn->bytes[at];
+        } else {
+            break;
+        }
+    }
+    *prefixes |= rex & INSN_REX_B ? REX_B : 0;
+    return at;
+}
+
+static enum match match_form(const struct form *form, const struct hv_instruction *insn, unsigned count, unsigned at)
+{
+    uint32_t bytes = 0;
+    unsigned known = HV_MIN(count - at, form->length);
+
+    for (unsigned i = 0; i < known; i++)
+        bytes |= (uint32_t)insn->bytes[at + i] << (8 * i);
+    if ((bytes ^ form->bytes) & ((1u << (8 * known)) - 1))
+        return MATCH_NOT;
+    return known < form->length ? MATCH_MORE : MATCH_FOUND;
+}
+
+static enum match match_forms(const struct form *form, const struct hv_instruction *insn, unsigned code_size,
+                              uint8_t *length)
+{
+    unsigned count = HV_MIN(insn->count, DECODE_LENGTH_MAX), prefixes;
+    unsigned at = take_prefixes(insn, count, code_size, &prefixes);
+    enum match best = MATCH_NOT;
+
+    if (prefixes & INSN_LOCK)
+        return MATCH_NOT;
+    for (; form->length && best != MATCH_FOUND; form++) {
+        if ((prefixes & form->needs) != form->needs || prefixes & form->refuses)
+            continue;
+        best = HV_MAX(best, match_form(form, insn, count, at));
+        *length = (uint8_t)(at + form->length);
+    }
+    return best;
+}
+
+static bool is_cr_access(const struct insn *insn, const struct hv_exit *exit)
+{
+    unsigned number = exit->cr.number;
+
+    switch (insn->op) {
+    case INSN_MOV_TO_CR:
+        return !exit->cr.is_read && insn->reg == number;
+    case INSN_MOV_FROM_CR:
+        return exit->cr.is_read && insn->reg == number;
+    case INSN_CLTS:
+    case INSN_LMSW:
+        return !exit->cr.is_read && number == 0;
+    case INSN_SMSW:
+        return exit->cr.is_read && number == 0;
+    default:
+        return false;
+    }
+}
+
+static bool is_port_access(const struct insn *insn, const struct hv_exit *exit)
+{
+    bool is_string = insn->op == INSN_INS || insn->op == INSN_OUTS;
+
+    if (is_string != exit->io.is_string)
+        return false;
+    return exit->io.is_write ? insn->op == INSN_OUT || insn->op == INSN_OUTS
+                             : insn->op == INSN_IN || insn->op == INSN_INS;
+}
+
+static enum match match_decoded(const struct hv_exit *exit, unsigned code_size, uint8_t *length)
+{
+    const struct hv_instruction *bytes = &exit->instruction;
+    struct insn insn;
+    enum decode_status status = decode_insn(&insn, bytes->bytes, HV_MIN(bytes->count, DECODE_LENGTH_MAX), code_size);
+
+    if (status != DECODE_OK)
+        return status == DECODE_MORE ? MATCH_MORE : MATCH_NOT;
+    *length = insn.length;
+    return (exit->reason == HV_EXIT_CR ? is_cr_access(&insn, exit) : is_port_access(&insn, exit)) ? MATCH_FOUND
+                                                                                                  : MATCH_NOT;
+}
+
+static enum match match(const struct vcpu *v, const struct hv_exit *exit, uint8_t *length)
+{
+    const struct form *forms = forms_of(exit);
+    unsigned code_size = gva_code_size(v);
+
+    return forms ? match_forms(forms, &exit->instruction, code_size, length) : match_decoded(exit, code_size, length);
+}
+
+/* What of the instruction is in the page of its first byte. */
+static void fetch_from_page(struct hv_vp *vp, struct hv_instruction *out)
+{
+    uint64_t flags = vp_walk_begin(vp);
+    const uint8_t *code = known_code(vp);
+
+    if (!code) {
+        vp->length.page = NULL;
+        code = learn_way(vp, &vp->length) ? known_code(vp) : NULL;
+    }
+    out->count = 0;
+    if (code) {
+        out->count = (uint8_t)HV_MIN(DECODE_LENGTH_MAX, HV_PAGE_SIZE - ((uintptr_t)code & HV_PAGE_MASK));
+        memcpy(out->bytes, code, out->count);
+    }
+    vp_walk_end(vp, flags);
+}
+
+static bool is_of_an_instruction(const struct hv_exit *exit)
+{
+    return forms_of(exit) || exit->reason == HV_EXIT_CR || exit->reason == HV_EXIT_IO;
+}
+
+static enum match find(struct hv_vp *vp, struct hv_exit *exit, uint8_t *length)
+{
+    enum match result;
+
+    fetch_from_page(vp, &exit->instruction);
+    result = match(vp->vcpu, exit, length);
+    if (result != MATCH_MORE)
+        return result;
+    gva_fetch_instruction(vp, &exit->instruction); /* the rest is in the next page */
+    return match(vp->vcpu, exit, length);
+}
+
+/*
+ * The next entry translates anew: should the CPU have the instruction by way of a translation that the tables do not
+ * give any more, it now finds what we did. False: often enough.
+ */
+static bool try_again(struct hv_vp *vp)
+{
+    struct exit_length *l = &vp->length;
+    struct vcpu *v = vp->vcpu;
+
+    vcpu_need(v, VCPU_RIP);
+    if (v->rip != l->failed_rip)
+        l->failures = 0;
+    l->failed_rip = v->rip;
+    l->page = NULL; /* so that the next success counts: it comes by exit_length_find */
+    v->flush_guest = true;
+    return ++l->failures < FAILURES_MAX;
+}
+
+bool exit_length_find(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint8_t length = 0;
+    enum match result;
+
+    exit->instruction_length = 0;
+    if (!is_of_an_instruction(exit))
+        return true;
+    result = find(vp, exit, &length);
+    if (exit->reason != HV_EXIT_CR)
+        exit->instruction.count = 0; /* not as many as the client gets */
+    if (result == MATCH_FOUND) {
+        vp->length.failures = 0;
+        exit->instruction_length = length;
+        return true;
+    }
+    if (try_again(vp))
+        return false;
+    vp->length.failures = 0;
+    exit->reason = HV_EXIT_UNSUPPORTED_FEATURE;
+    exit->unsupported.code = 1;
+    exit->unsupported.parameter = 0;
+    return true;
+}
