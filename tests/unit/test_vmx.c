@@ -424,7 +424,7 @@ static void a_changed_group_is_written_once(void **state)
     vcpu_changed(v, VCPU_RIP);
     enter();
     EXPECT_WRITES(VMCS_GUEST_RIP);
-    EXPECT_READS(VMCS_GUEST_RIP, VMCS_EXIT_REASON);
+    EXPECT_READS(VMCS_GUEST_RIP, VMCS_EXIT_REASON, VMCS_EXIT_INSTR_LENGTH);
     fake_vmx_forget();
     enter();
     EXPECT_NO_WRITES();
@@ -482,9 +482,9 @@ static const struct {
     {"NMI window", {.reason = EXIT_REASON_NMI_WINDOW}, HV_EXIT_WINDOW, 0, {{REASON}, 1}},
     {"TPR below threshold", {.reason = EXIT_REASON_TPR_BELOW}, HV_EXIT_TPR, -1, {{REASON}, 1}},
     {"preemption timer", {.reason = EXIT_REASON_PREEMPTION_TIMER}, HV_EXIT_TIMER, -1, {{REASON}, 1}},
-    {"CPUID", {.reason = EXIT_REASON_CPUID, .length = 2}, HV_EXIT_CPUID, 2, {{REASON}, 1}},
-    {"RDMSR", {.reason = EXIT_REASON_RDMSR, .length = 2}, HV_EXIT_MSR, 2, {{REASON}, 1}},
-    {"WRMSR", {.reason = EXIT_REASON_WRMSR, .length = 2}, HV_EXIT_MSR, 2, {{REASON}, 1}},
+    {"CPUID", {.reason = EXIT_REASON_CPUID, .length = 2}, HV_EXIT_CPUID, 2, {{REASON, LENGTH}, 2}},
+    {"RDMSR", {.reason = EXIT_REASON_RDMSR, .length = 2}, HV_EXIT_MSR, 2, {{REASON, LENGTH}, 2}},
+    {"WRMSR", {.reason = EXIT_REASON_WRMSR, .length = 2}, HV_EXIT_MSR, 2, {{REASON, LENGTH}, 2}},
     {"RDTSC", {.reason = EXIT_REASON_RDTSC, .length = 2}, HV_EXIT_RDTSC, 2, {{REASON, LENGTH}, 2}},
     {"RDTSCP", {.reason = EXIT_REASON_RDTSCP, .length = 3}, HV_EXIT_RDTSC, 3, {{REASON, LENGTH}, 2}},
     {"HLT", {.reason = EXIT_REASON_HLT, .length = 1}, HV_EXIT_HALT, 1, {{REASON, LENGTH}, 2}},

@@ -99,6 +99,7 @@ static void vmx_exit_exception(struct vmx_vcpu *vmx, struct hv_exit *exit)
     if (!vectoring && info & INTR_INFO_NMI_UNBLOCK && vector != VEC_DF)
         block_nmis_again(&vmx->v);
     exit->reason = HV_EXIT_EXCEPTION;
+    exit->instruction.count = 0;
     exit->exception.vector = vector;
     exit->exception.is_software = type == INTR_TYPE_SW_EXCEPTION || type == INTR_TYPE_PRIV_SW_EXC;
     exit->exception.has_error_code = has_error_code(&vmx->v, info);
@@ -155,7 +156,7 @@ static void vmx_exit_timer(struct vmx_vcpu *vmx, struct hv_exit *exit)
 static void vmx_exit_cpuid(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_CPUID;
-    exit->instruction_length = 2;
+    exit->instruction_length = instruction_length();
     exit->cpuid.rax = vmx->v.gpr[GPR_RAX];
     exit->cpuid.rcx = vmx->v.gpr[GPR_RCX];
     exit->cpuid.rdx = vmx->v.gpr[GPR_RDX];
@@ -165,7 +166,7 @@ static void vmx_exit_cpuid(struct vmx_vcpu *vmx, struct hv_exit *exit)
 static void describe_msr(struct vmx_vcpu *vmx, struct hv_exit *exit, bool is_write)
 {
     exit->reason = HV_EXIT_MSR;
-    exit->instruction_length = 2;
+    exit->instruction_length = instruction_length();
     exit->msr.is_write = is_write;
     exit->msr.index = (uint32_t)vmx->v.gpr[GPR_RCX];
     exit->msr.rax = vmx->v.gpr[GPR_RAX];
@@ -320,6 +321,7 @@ static void vmx_exit_ept_violation(struct vmx_vcpu *vmx, struct hv_exit *exit)
         block_nmis_again(&vmx->v);
     exit->reason = HV_EXIT_MEMORY;
     exit->instruction_length = 0;
+    exit->instruction.count = 0;
     exit->memory.access = qual & QUAL_EPT_WRITE   ? HV_ACCESS_WRITE
                           : qual & QUAL_EPT_FETCH ? HV_ACCESS_EXECUTE
                                                   : HV_ACCESS_READ;
@@ -348,6 +350,7 @@ static void vmx_exit_apic_access(struct vmx_vcpu *vmx, struct hv_exit *exit)
     take_vectoring_event(&vmx->v);
     exit->reason = HV_EXIT_MEMORY;
     exit->instruction_length = 0;
+    exit->instruction.count = 0;
     exit->memory.access = type == APIC_ACCESS_WRITE   ? HV_ACCESS_WRITE
                           : type == APIC_ACCESS_FETCH ? HV_ACCESS_EXECUTE
                                                       : HV_ACCESS_READ;
