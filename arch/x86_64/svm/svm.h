@@ -30,7 +30,7 @@ struct svm_vcpu {
     uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
 
     struct svm_step step;
-    uint64_t hidden_cr0, hidden_cr4; /* bits of the guest's CR0 and CR4 that the CPU's have otherwise */
+    uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */
     uint32_t window;                 /* of V_INTR: the interrupt window, when it is asked for */
 
     uint64_t entry_dr6; /* the guest's at the last entry */

@@ -217,14 +217,19 @@ static void sync_cr4(struct svm_vcpu *svm)
     vmcb_touch(vmcb, CLEAN_CR);
 }
 
-/* LMA follows from LME and paging; a client may leave it out. The CPU wants SVME, which guests do not have. */
+/*
+ * LMA follows from LME and paging; a client may leave it out. The CPU wants SVME, which guests do not have. LME alone
+ * does nothing, and is kept from the CPU: paging is not switched on without an exit, and QEMU does not find back to the
+ * host's state from a guest's that has LME without CR4.PAE. All accesses to EFER exit.
+ */
 static void sync_efer(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
 
     if (v->efer & EFER_LME && v->cr0 & CR0_PG)
         v->efer |= EFER_LMA;
-    svm->vmcb->efer = v->efer | EFER_SVME;
+    svm->hidden_efer = v->cr0 & CR0_PG ? 0 : v->efer & EFER_LME;
+    svm->vmcb->efer = (v->efer & ~svm->hidden_efer) | EFER_SVME;
     vmcb_touch(svm->vmcb, CLEAN_CR);
 }
 
@@ -323,7 +328,7 @@ void svm_fetch(struct vcpu *v, uint32_t groups)
     if (groups & VCPU_CR4)
         fetch_cr4(svm);
     if (groups & VCPU_EFER)
-        v->efer = svm->vmcb->efer & ~EFER_SVME;
+        v->efer = (svm->vmcb->efer & ~EFER_SVME) | svm->hidden_efer;
     if (groups & VCPU_INTR)
         fetch_intr(svm);
     if (groups & VCPU_CR8)
