@@ -128,7 +128,7 @@ enum hv_status svm_cpu_on(struct backend_cpu *cpu)
     cpu_write_msr(MSR_AMD_VM_HSAVE_PA, cpu->region_pa);
     set_tsc_ratio(cpu);
     /* the first vcpu here finds all ASIDs handed out, and flushes what an earlier owner has left under them */
-    cpu->asid.generation = 0;
+    cpu->asid.generation = 1; /* a new vcpu's is 0 */
     cpu->asid.next = svm_caps.asids;
     return HV_OK;
 }

@@ -109,6 +109,7 @@ bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the ent
 /* svm_step.c */
 void svm_step_before_entry(struct svm_vcpu *svm);
 bool svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit); /* true: *exit says it all */
+void svm_step_cancel(struct svm_vcpu *svm);                           /* the CPU has refused the entry */
 
 /* svm_exit.c */
 void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit);

@@ -137,11 +137,14 @@ static void sync_segment(struct svm_vcpu *svm, unsigned s)
 static void sync_cpl(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
+    uint8_t cpl;
 
     vcpu_need(v, VCPU_SS | VCPU_CR0 | VCPU_RFLAGS);
-    svm->vmcb->cpl = !(v->cr0 & CR0_PE)      ? 0
-                     : v->rflags & RFLAGS_VM ? 3
-                                             : (uint8_t)FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes);
+    cpl = !(v->cr0 & CR0_PE) ? 0 : v->rflags & RFLAGS_VM ? 3 : (uint8_t)FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes);
+    if (svm->vmcb->cpl == cpl)
+        return;
+    svm->vmcb->cpl = cpl;
+    vmcb_touch(svm->vmcb, CLEAN_SEGMENTS);
 }
 
 static void fetch_table(const struct vmcb_segment *from, struct hv_table *to)

@@ -93,12 +93,19 @@ static const uint8_t event_types[] = {
 };
 
 /* The event word of struct vcpu is HV_REG_PENDING_INTERRUPTION's; SVM has the same parts in other places. */
+static uint64_t event_identity(uint64_t event)
+{
+    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
+
+    /* 1 and 7 are no types: SVM's number 7 is none either, and the entry is refused */
+    return FIELD_PUT(EVENT_VECTOR, vector) |
+           FIELD_PUT(EVENT_TYPE, type == 1 || type > HV_INT_TYPE_SW_EXCEPTION ? 7 : event_types[type]);
+}
+
 static uint64_t event_word(struct vcpu *v, uint64_t event)
 {
     uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
-    /* 1 and 7 are no types: SVM's number 7 is none either, and the entry is refused */
-    uint64_t word = EVENT_VALID | FIELD_PUT(EVENT_VECTOR, vector) |
-                    FIELD_PUT(EVENT_TYPE, type == 1 || type > HV_INT_TYPE_SW_EXCEPTION ? 7 : event_types[type]);
+    uint64_t word = EVENT_VALID | event_identity(event);
 
     if (pushes_error_code(v, type, vector))
         word |= EVENT_ERROR_VALID | FIELD_PUT(EVENT_ERROR_CODE, FIELD_GET(HV_PENDING_INT_ERROR_CODE, event));
@@ -135,11 +142,11 @@ static void take_pending_debug(struct svm_vcpu *svm)
 
 /* ------------------------------------------------------------------------ interrupted delivery */
 
+/* EVENTINJ itself is gone: exits clear it. */
 static bool is_same_event(const struct svm_vcpu *svm, uint64_t info)
 {
-    const uint64_t identity = EVENT_VECTOR | EVENT_TYPE;
-
-    return svm->injected & HV_PENDING_INT_VALID && (svm->vmcb->event_inj & identity) == (info & identity);
+    return svm->injected & HV_PENDING_INT_VALID &&
+           event_identity(svm->injected) == (info & (EVENT_VECTOR | EVENT_TYPE));
 }
 
 /*
@@ -165,6 +172,21 @@ static void take_interrupted_event(struct svm_vcpu *svm, uint64_t info)
     if (info & EVENT_ERROR_VALID)
         v->event |=
             HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(EVENT_ERROR_CODE, info));
+}
+
+/* The CPU has refused the entry: the event is still to come, and what was done for it is undone. */
+static void undo_injection(struct svm_vcpu *svm)
+{
+    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, svm->injected);
+
+    if (!svm->injected)
+        return;
+    if (type == HV_INT_TYPE_NMI) {
+        svm->v.nmi_masked = false;
+        vmcb_intercept(svm->vmcb, INTERCEPT_IRET, false);
+    }
+    if (type >= HV_INT_TYPE_SOFTWARE)
+        svm->vmcb->rip = svm->soft_rip;
 }
 
 /* -------------------------------------------------------------------------------- one entry */
@@ -257,7 +279,10 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
     svm_entry(svm);
     read_volatile_state(svm);
     if ((uint32_t)vmcb->exit_code == (uint32_t)EXIT_INVALID) {
+        vmcb->clean = 0; /* who knows how far the CPU came */
         svm_exit_entry_failed(svm, exit);
+        undo_injection(svm);
+        svm_step_cancel(svm);
         return;
     }
     v->valid &= VCPU_STICKY;
@@ -280,7 +305,7 @@ bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out)
     svm_sync(svm);
     before = *svm->vmcb;
     svm->vmcb->event_inj = v->event & HV_PENDING_INT_VALID ? event_word(v, v->event) : 0;
-    vmcb_check_asid(svm, false);
+    svm->vmcb->asid = svm->vmcb->asid ? svm->vmcb->asid : 1; /* there is always one to be had */
     broken = svm_audit(&source, out);
     *svm->vmcb = before;
     return broken;

@@ -173,3 +173,13 @@ bool svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
     exit->instruction_length = 0;
     return true;
 }
+
+void svm_step_cancel(struct svm_vcpu *svm)
+{
+    if (!svm->step.is_active)
+        return;
+    svm->step.is_active = false; /* an IRET that was to run alone still is */
+    if (!svm->step.guest_has_tf)
+        svm->vmcb->rflags &= ~RFLAGS_TF;
+    restore_controls(svm);
+}
