@@ -2,6 +2,7 @@
 /* SVM on the fake CPUs. */
 #include "fake_svm.h"
 #include "arch/x86_64/svm/svm.h"
+#include "arch/x86_64/svm/svm_audit.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -76,12 +77,13 @@ static hv_hpa_t address_mask(void)
 
 /* ------------------------------------------------------------------------------------- MSRs */
 
+#define EFER_WRITABLE (EFER_SCE | EFER_NXE | EFER_SVME | EFER_LMSLE | EFER_FFXSR | EFER_TCE)
+
 static uint64_t write_efer(uint32_t cpu, uint64_t value)
 {
     const uint64_t kept = EFER_LME | EFER_LMA; /* paging is on */
-    const uint64_t writable = EFER_SCE | EFER_NXE | EFER_SVME | EFER_LMSLE | EFER_FFXSR | EFER_TCE;
 
-    fake_gp(value & ~(writable | kept) || (value & kept) != kept, "WRMSR of EFER");
+    fake_gp(value & ~(EFER_WRITABLE | kept) || (value & kept) != kept, "WRMSR of EFER");
     fake_gp(value & EFER_SVME && *fake_msr(cpu, MSR_AMD_VM_CR) & VM_CR_SVMDIS, "WRMSR of EFER.SVME, SVM is disabled");
     return value;
 }
@@ -402,50 +404,34 @@ static void check_host(const struct svm_vcpu *svm)
     check_map(svm->vmcb->iopm_pa, IOPM_PAGES, "the I/O permission map");
 }
 
-/* ------------------------------------------------------------------- legal states, APM 2 15.5.1 */
+/* ------------------------------------------------------------------------------- legal states */
 
-static bool is_event_legal(uint64_t event)
+static struct svm_caps capabilities(void)
 {
-    uint64_t type = FIELD_GET(EVENT_TYPE, event), vector = FIELD_GET(EVENT_VECTOR, event);
-
-    if (!(event & EVENT_VALID))
-        return true;
-    if (type == EVENT_TYPE_EXCEPTION)
-        return vector < 32 && vector != VEC_NMI;
-    return type == EVENT_TYPE_INTR || type == EVENT_TYPE_NMI || type == EVENT_TYPE_SOFTWARE;
+    return (struct svm_caps){
+        .features = svm_leaf(3),
+        .asids = FAKE_SVM_ASIDS,
+        .cr4 = *fake_msr(0, MSR_IA32_VMX_CR4_FIXED1) & ~CR4_VMXE,
+        .efer = EFER_WRITABLE | EFER_LME | EFER_LMA,
+        .phys_bits = (uint8_t)__builtin_popcountll(address_mask()),
+        .long_mode = true,
+    };
 }
 
-static const char *broken_rule(const struct vmcb *v)
-{
-    const uint64_t efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_SVME | EFER_LMSLE | EFER_FFXSR | EFER_TCE;
-    bool is_long = v->efer & EFER_LME && v->cr0 & CR0_PG;
-
-    if (!(v->efer & EFER_SVME) || v->efer & ~efer)
-        return "EFER";
-    if ((v->cr0 & CR0_NW && !(v->cr0 & CR0_CD)) || v->cr0 >> 32)
-        return "CR0";
-    if (v->cr3 & ~BITS64(51, 0) || v->cr4 & ~(*fake_msr(0, MSR_IA32_VMX_CR4_FIXED1) & ~CR4_VMXE))
-        return "CR3 or CR4";
-    if (v->dr6 >> 32 || v->dr7 >> 32)
-        return "DR6 or DR7";
-    if (is_long && (!(v->cr4 & CR4_PAE) || !(v->cr0 & CR0_PE)))
-        return "long mode without PAE or PE";
-    if (is_long && v->cr4 & CR4_PAE && v->cs.attributes & BIT32(9) && v->cs.attributes & BIT32(10))
-        return "CS.L and CS.D";
-    if (!vmcb_intercepts(v, INTERCEPT_VMRUN))
-        return "VMRUN is not intercepted";
-    if (!is_event_legal(v->event_inj))
-        return "EVENTINJ";
-    return NULL;
-}
-
+/* Is there a broken rule? Fails the test unless it may be. */
 static bool is_refused(const struct vmcb *vmcb)
 {
-    const char *rule = broken_rule(vmcb);
+    const struct svm_caps caps = capabilities();
+    const struct svm_audit_source source = {.vmcb = vmcb, .caps = &caps};
+    struct hv_audit_finding finding;
+    char line[256];
 
-    if (rule && !refusal_expected)
-        fake_fail("VMRUN refused: %s", rule);
-    return rule;
+    if (!svm_audit(&source, &finding))
+        return false;
+    hv_audit_format(line, sizeof(line), &finding);
+    if (!refusal_expected)
+        fake_fail("VMRUN refused: %s", line);
+    return true;
 }
 
 /* States that the manual leaves open, or that no CPU has by itself. */
@@ -627,6 +613,15 @@ static void guest_runs(struct svm_vcpu *svm)
     load_host(&host, efer);
 }
 
+/* A refused VMRUN may have read any part of the VMCB: nothing of it is clean. */
+static void keep_nothing(const struct svm_vcpu *svm)
+{
+    struct fake_ran *r = find_ran(svm->vmcb_pa);
+
+    if (r)
+        r->pa = 0;
+}
+
 /* What the assembly does, with VMRUN in its midst. */
 void svm_entry(struct svm_vcpu *svm)
 {
@@ -647,7 +642,10 @@ void svm_entry(struct svm_vcpu *svm)
         guest_runs(svm);
     }
     vmsave(vmcb);
-    keep(svm);
+    if (vmcb->exit_code == EXIT_INVALID)
+        keep_nothing(svm);
+    else
+        keep(svm);
     vmload(page_of(svm->host_pa, "VMLOAD"));
 }
 

@@ -2,9 +2,9 @@
 /*
  * SVM on the CPUs of fake_x86.h, and the guest that runs on it, which is a script.
  *
- * The CPUs are Intel's until fake_svm_make. VMRUN is checked: a state that the manual calls illegal is refused, and
- * unless the test said that it expects this, the test fails. An exit leaves the host's registers as the manual says
- * (APM 2 15.6): what the CPU restores is restored, what it does not is the guest's.
+ * The CPUs are Intel's until fake_svm_make. VMRUN is checked by the library's entry auditor: a state with a finding is
+ * refused as the CPU would refuse it, and unless the test said that it expects this, the test fails. An exit leaves the
+ * host's registers as the manual says (APM 2 15.6): what the CPU restores is restored, what it does not is the guest's.
  *
  * A CPU remembers each VMCB that it has run, as the clean bits allow it to (APM 2 15.15), and which vcpu has filled its
  * TLB under which ASID. These fail the test:

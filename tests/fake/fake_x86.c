@@ -256,7 +256,7 @@ uint64_t cpu_read_cr3(void)
 
 uint64_t cpu_read_cr4(void)
 {
-    return pinned()->cr4;
+    return fake_x86_here()->cr4;
 }
 
 /* In VMX operation the fixed bits hold for the host too (SDM 3C 24.8). */

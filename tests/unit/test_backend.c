@@ -254,7 +254,7 @@ static void a_cpu_without_vmx(void **state)
 {
     (void)state;
     try(take_vmx_away, NULL);
-    assert_refused("no VMX");
+    assert_refused("neither VMX nor SVM");
 }
 
 static void take_xsave_away(const void *arg)
