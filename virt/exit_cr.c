@@ -248,17 +248,18 @@ static bool access_translate(void *context, hv_gva_t page, uint32_t flags, enum 
     return true;
 }
 
-/* Of reads only those of CR0 exit. */
+/* Of reads only those of CR0 and CR4 exit. */
 static bool access_register(void *context, unsigned number, bool is_write, uint64_t *value)
 {
     struct cr_access *access = context;
+    const struct vcpu *v = access->vp->vcpu;
 
     access->is_write = is_write;
     if (is_write)
         access->value = *value;
     else
-        *value = access->vp->vcpu->cr0;
-    return is_write || number == 0;
+        *value = number == 4 ? v->cr4 : v->cr0;
+    return is_write || number == 0 || number == 4;
 }
 
 static const struct hv_emulate_ops access_ops = {
