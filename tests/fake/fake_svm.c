@@ -41,7 +41,7 @@ static bool refusal_expected;
 
 void fake_svm_make(uint32_t features)
 {
-    fake_require((features & ~FAKE_SVM_FEATURES) == 0, "fake_svm_make: features that the model does not know");
+    fake_require((features & ~(FAKE_SVM_FEATURES | CPUID_SVM_EDX_X2AVIC)) == 0, "fake_svm_make: features that the model does not know");
     is_amd = true;
     fake_x86_make_amd();
     fake_set_cpuid(CPUID_LEAF_SVM, 0, 1, FAKE_SVM_ASIDS, 0, features | CPUID_SVM_EDX_NP);
@@ -490,7 +490,7 @@ static bool is_asked_for(const struct vmcb *v, uint64_t code)
         return vmcb_intercepts(v, (unsigned)(code - EXIT_INTERCEPT));
     if (code >= EXIT_INVLPGB && code < EXIT_CODES)
         return vmcb_intercepts(v, (unsigned)(INTERCEPT_INVLPGB + code - EXIT_INVLPGB));
-    return code == EXIT_NPF;
+    return code == EXIT_NPF || (code == EXIT_AVIC_NOACCEL && v->v_intr & V_AVIC);
 }
 
 /* The guest's registers that are the CPU's own while it runs. */

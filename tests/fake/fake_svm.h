@@ -23,7 +23,7 @@
 #include "fake_x86.h"
 #include <arch/bits/cpuid.h>
 
-/* all that the library can use; nested paging is always there until fake_set_cpuid says otherwise */
+/* all that the library can use but x2AVIC; nested paging is always there until fake_set_cpuid says otherwise */
 #define FAKE_SVM_FEATURES                                                                                    \
     (CPUID_SVM_EDX_LBRV | CPUID_SVM_EDX_NRIPS | CPUID_SVM_EDX_TSC_RATE | CPUID_SVM_EDX_VMCB_CLEAN |          \
      CPUID_SVM_EDX_FLUSH_ASID | CPUID_SVM_EDX_DECODE | CPUID_SVM_EDX_PAUSE | CPUID_SVM_EDX_PAUSE_THRESHOLD | \

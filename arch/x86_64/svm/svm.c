@@ -63,7 +63,7 @@ static void describe(struct hv_platform *platform)
         svm_has(CPUID_SVM_EDX_FLUSH_ASID) ? ", flush by ASID" : "",
         svm_has(CPUID_SVM_EDX_NRIPS) ? ", next-RIP save" : "", svm_has(CPUID_SVM_EDX_DECODE) ? ", decode assists" : "",
         svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? ", clean bits" : "", svm_has(CPUID_SVM_EDX_PAUSE) ? ", PAUSE filter" : "",
-        svm_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_DELIVERY ? ", AVIC" : "");
+        svm_apic_features(VCPU_APIC_X2APIC) & VCPU_APIC_DELIVERY ? ", AVIC" : "");
 }
 
 bool svm_probe(struct hv_platform *platform)

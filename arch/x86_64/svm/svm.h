@@ -38,9 +38,10 @@ struct svm_vcpu {
     /* host state that exits do not restore, and svm_put does */
     uint64_t host_debugctl, host_dr6;
 
-    /* MSRs of x2APIC mode that the client wants to exit, whatever the CPU could do of them: bit n is 0x800 + n */
-#define X2APIC_WORDS 4
-    uint64_t x2apic_read_exits[X2APIC_WORDS], x2apic_write_exits[X2APIC_WORDS];
+    uint64_t *apic_ids; /* AVIC's table of physical IDs, a page; NULL: AVIC is not used */
+    /* MSRs of x2APIC mode, bit n is 0x800 + n: those that the client wants to exit, and those that do not */
+    uint64_t x2apic_read_exits, x2apic_write_exits;
+    uint64_t x2apic_reads, x2apic_writes;
 };
 
 static inline struct svm_vcpu *to_svm(struct vcpu *v)
@@ -81,12 +82,14 @@ void svm_msrpm_allow(uint8_t *msrpm, uint32_t index, bool write, bool allow);
 
 /* svm_apic.c */
 uint32_t svm_apic_features(enum vcpu_apic_mode mode);
-void svm_apic_init(struct svm_vcpu *svm);
+bool svm_apic_init(struct svm_vcpu *svm);          /* when all else of it is there; false: no memory */
+void svm_apic_free(struct svm_vcpu *svm);          /* also of one that was not initialized */
 void svm_apic_sync_controls(struct svm_vcpu *svm); /* VCPU_CONTROLS */
 void svm_apic_fetch(struct vcpu *v);               /* VCPU_APIC */
 void svm_apic_sync(struct vcpu *v);
 void svm_apic_sync_eoi_exits(struct vcpu *v);                                             /* VCPU_EOI_EXIT */
 bool svm_apic_exit_on_msr(struct svm_vcpu *svm, uint32_t index, bool reads, bool writes); /* false: not its MSR */
+void svm_apic_exit_no_acceleration(struct svm_vcpu *svm, struct hv_exit *exit);           /* EXIT_AVIC_NOACCEL */
 
 /* npt_svm.c */
 const struct npt_format *npt_svm_format(void);

@@ -376,7 +376,7 @@ static svm_exit_fn *find(uint64_t code)
 {
     if (code < EXIT_CODES)
         return svm_exits[code];
-    return code == EXIT_NPF ? svm_exit_npf : NULL;
+    return code == EXIT_NPF ? svm_exit_npf : code == EXIT_AVIC_NOACCEL ? svm_apic_exit_no_acceleration : NULL;
 }
 
 void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit)

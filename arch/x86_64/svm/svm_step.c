@@ -46,6 +46,7 @@ static void begin(struct svm_vcpu *svm)
     vmcb->exceptions = ~0u;
     vmcb_touch(vmcb, CLEAN_INTERCEPTS);
     intercept_flag_instructions(svm, true);
+    svm_apic_sync(&svm->v);
     if (step->is_iret)
         vmcb_intercept(vmcb, INTERCEPT_IRET, false);
 }
@@ -138,6 +139,7 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
     bool was_iret = svm->step.is_iret;
 
     svm->step.is_active = svm->step.is_iret = false;
+    svm_apic_sync(&svm->v);
     if (code == EXIT_EXCEPTION + VEC_DB && svm->vmcb->dr6 & DR6_BS) {
         instruction_done(svm, was_iret);
         restore_controls(svm);

@@ -183,6 +183,7 @@ static void free_vcpu(struct svm_vcpu *svm)
         hv_host_page_free(svm->vmcb);
     if (svm->msrpm)
         hv_host_pages_free(svm->msrpm, MSRPM_PAGES);
+    svm_apic_free(svm);
     if (svm->apic)
         hv_host_page_free(svm->apic);
     hv_host_free(svm, sizeof(*svm));
@@ -223,7 +224,10 @@ struct vcpu *svm_vcpu_create(struct npt *npt)
     svm->active_cpu = HV_CPU_NONE;
     svm->v.npt = npt;
     vmcb_init(svm, npt);
-    svm_apic_init(svm);
+    if (!svm_apic_init(svm)) {
+        svm_vcpu_destroy(&svm->v);
+        return NULL;
+    }
     return &svm->v;
 }
 
