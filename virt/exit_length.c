@@ -154,6 +154,25 @@ static bool is_pae(const struct vcpu *v)
     return (v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !gva_is_long_mode(v);
 }
 
+/* A register, or in memory. False: it has changed and leads to another table now. */
+static bool remember_pdpte(struct hv_vp *vp, struct exit_length *way, struct exit_length_entry *entry, hv_gpa_t table)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t index = way->linear >> 30;
+    struct npt_leaf leaf;
+
+    if (backend()->has_pdptes) {
+        way->groups = VCPU_PDPTE;
+        entry->at = &v->pdpte[index];
+    } else {
+        entry->at = gpa_reach(vp, (v->cr3 & CR3_PAE_BASE) + index * sizeof(uint64_t), NPT_READ, &leaf);
+    }
+    if (!entry->at)
+        return false;
+    entry->value = *entry->at;
+    return (entry->value & PTE_P) && (entry->value & PTE_ADDR) == table;
+}
+
 static bool remember_path(struct hv_vp *vp, struct exit_length *way, const struct gva_path *path)
 {
     struct exit_length_entry *entry = way->entry;
@@ -161,12 +180,8 @@ static bool remember_path(struct hv_vp *vp, struct exit_length *way, const struc
     for (unsigned i = 0; i < EXIT_LENGTH_ENTRIES; i++)
         way->entry[i].at = &way->entry[i].value;
     way->groups = 0;
-    if (is_pae(vp->vcpu)) {
-        way->groups = VCPU_PDPTE;
-        entry->at = &vp->vcpu->pdpte[way->linear >> 30];
-        entry->value = *entry->at;
-        entry++;
-    }
+    if (is_pae(vp->vcpu) && !remember_pdpte(vp, way, entry++, path->entry[0].gpa & ~HV_PAGE_MASK))
+        return false;
     for (unsigned i = 0; i < path->count; i++, entry++)
         if (!remember_entry(vp, entry, path->entry[i].gpa, path->entry[i].value, path->entry_size))
             return false;
@@ -185,7 +200,8 @@ static bool learn_way(struct hv_vp *vp, struct exit_length *way)
     way->linear = gva_of_code(v) & ~HV_PAGE_MASK;
     way->cr3 = v->cr3;
     way->mode = mode_of(v);
-    if (vp->pdptes_stale || gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
+    if ((vp->pdptes_stale && backend()->has_pdptes) ||
+        gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
         return false;
     if (!remember_path(vp, way, &path))
         return false;

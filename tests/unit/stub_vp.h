@@ -86,7 +86,7 @@ static void stub_fetch(struct vcpu *v, uint32_t groups)
     stub_fetched |= groups;
 }
 
-static const struct hv_backend stub_backend = {.name = "stub", .fetch = stub_fetch};
+static struct hv_backend stub_backend = {.name = "stub", .fetch = stub_fetch};
 
 const struct hv_backend *backend(void)
 {
@@ -226,7 +226,7 @@ static int stub_setup(void **state)
 {
     unit_setup(state);
     stub_facts = stub_default_facts;
-    stub_has_1g = true;
+    stub_has_1g = stub_backend.has_pdptes = true;
     stub_fetched = stub_flushes = 0;
     stub_hw = (struct vcpu){0};
     stub_exit.skips = stub_exit.tprs = 0;

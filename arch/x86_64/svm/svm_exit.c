@@ -223,10 +223,10 @@ static void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned num
     uint64_t info = svm->vmcb->exit_info1;
 
     exit->reason = HV_EXIT_CR;
-    exit->instruction_length = instruction_length(svm);
     exit->cr.number = (uint8_t)number;
     exit->cr.is_read = is_read;
     exit->cr.is_known = !is_read && svm_has(CPUID_SVM_EDX_DECODE) && info & CR_INFO_MOV;
+    exit->instruction_length = exit->cr.is_known ? instruction_length(svm) : HV_LENGTH_UNKNOWN;
     exit->cr.value = exit->cr.is_known ? operand(&svm->v, FIELD_GET(CR_INFO_GPR, info)) : 0;
 }
 
