@@ -350,6 +350,166 @@ static void test_xcr0_sets(void **state)
     assert_false(xcr0_is_valid(1));
 }
 
+/* ------------------------------------------------------------------------ decoded accesses */
+
+#define CODE    0x9000ull
+#define OPERAND 0xa000ull
+
+/* As exit_length_find leaves it. */
+static enum exit_outcome decoded(unsigned number, bool is_read, const char *code, size_t size, struct hv_exit *exit)
+{
+    enum exit_outcome outcome;
+
+    *exit = (struct hv_exit){.reason = HV_EXIT_CR, .instruction_length = (uint8_t)size};
+    exit->cr.number = (uint8_t)number;
+    exit->cr.is_read = is_read;
+    exit->instruction.count = (uint8_t)size;
+    memcpy(exit->instruction.bytes, code, size);
+    stub_exit.skips = stub_exit.tprs = 0;
+    stub_exit.vector = -1;
+    stub_vcpu.rip = CODE;
+    hv_host_preempt_disable();
+    outcome = exit_cr(&stub_vp, exit);
+    hv_host_preempt_enable();
+    return outcome;
+}
+
+static enum exit_outcome decoded_here(unsigned number, bool is_read, const char *code, size_t size)
+{
+    struct hv_exit exit;
+
+    return decoded(number, is_read, code, size, &exit);
+}
+
+#define WRITE(number, code) assert_int_equal(decoded_here(number, false, code, sizeof(code) - 1), EXIT_HANDLED)
+#define READ(number, code)  assert_int_equal(decoded_here(number, true, code, sizeof(code) - 1), EXIT_HANDLED)
+
+static void flat_segments(void)
+{
+    for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
+        stub_vcpu.seg[s].limit = UINT32_MAX;
+        if (s != SEG_CS)
+            stub_vcpu.seg[s].attributes = SEG_ATTR_DATA32;
+    }
+}
+
+static void put_word(hv_gpa_t gpa, uint16_t word)
+{
+    memcpy(stub_ram + gpa, &word, sizeof(word));
+}
+
+static uint64_t word_at(hv_gpa_t gpa)
+{
+    uint64_t word;
+
+    memcpy(&word, stub_ram + gpa, sizeof(word));
+    return word;
+}
+
+static void test_decoded_writes(void **state)
+{
+    (void)state;
+    protected_mode();
+    flat_segments();
+    stub_vcpu.gpr[GPR_RBX] = 0xffffffff00000000 | CR0_PE | CR0_NE | CR0_TS; /* 32 bits of it count */
+    WRITE(0, "\x0f\x22\xc3");                                               /* mov cr0, ebx */
+    assert_int_equal(stub_exit.skips, 1);
+    assert_int_equal(stub_vcpu.cr0, CR0_PE | CR0_ET | CR0_NE | CR0_TS);
+    WRITE(0, "\x0f\x06"); /* clts */
+    assert_int_equal(stub_vcpu.cr0, CR0_PE | CR0_ET | CR0_NE);
+    stub_vcpu.gpr[GPR_RCX] = CR0_MP;
+    WRITE(0, "\x0f\x01\xf1"); /* lmsw cx */
+    assert_int_equal(stub_vcpu.cr0, CR0_PE | CR0_ET | CR0_NE | CR0_MP);
+    put_word(OPERAND, CR0_TS);
+    stub_vcpu.gpr[GPR_RDI] = OPERAND;
+    WRITE(0, "\x0f\x01\x37"); /* lmsw [edi] */
+    assert_int_equal(stub_vcpu.cr0, CR0_PE | CR0_ET | CR0_NE | CR0_TS);
+    assert_int_equal(stub_exit.skips, 1);
+    assert_int_equal(stub_vcpu.rip, CODE); /* is left to exit_skip_instruction */
+    long_mode(SEG_ATTR_CODE64);
+    stub_vcpu.gpr[GPR_R15] = 1ull << 32;
+    WRITE(4, "\x41\x0f\x22\xe7"); /* mov cr4, r15: 64 bits */
+    assert_int_equal(stub_exit.vector, VEC_GP);
+    assert_int_equal(stub_exit.error_code, 0);
+    assert_int_equal(stub_exit.skips, 0);
+}
+
+static void test_decoded_writes_of_cr8(void **state)
+{
+    (void)state;
+    long_mode(SEG_ATTR_CODE64);
+    stub_vcpu.controls.tpr_threshold = 5;
+    stub_vcpu.gpr[GPR_RBX] = 5;
+    WRITE(8, "\x44\x0f\x22\xc3"); /* mov cr8, rbx */
+    assert_int_equal(stub_vcpu.cr8, 5);
+    assert_int_equal(stub_exit.tprs, 0);
+    stub_vcpu.gpr[GPR_RBX] = 4;
+    WRITE(8, "\xf0\x0f\x22\xc3"); /* lock mov cr0, rbx */
+    assert_int_equal(stub_vcpu.cr8, 4);
+    assert_int_equal(stub_exit.tprs, 1);
+    stub_vcpu.gpr[GPR_RBX] = 16;
+    WRITE(8, "\x44\x0f\x22\xc3");
+    assert_int_equal(stub_exit.vector, VEC_GP);
+    assert_int_equal(stub_exit.tprs, 0);
+}
+
+static void test_decoded_reads(void **state)
+{
+    (void)state;
+    protected_mode();
+    flat_segments();
+    stub_vcpu.cr0 |= CR0_CD | CR0_NW | CR0_NE;
+    stub_vcpu.cr4 = CR4_OSFXSR;
+    stub_vcpu.dirty = 0;
+    stub_vcpu.gpr[GPR_RDX] = ~0ull;
+    READ(0, "\x0f\x20\xc2"); /* mov edx, cr0 */
+    assert_int_equal(stub_vcpu.gpr[GPR_RDX], CR0_PE | CR0_ET | CR0_CD | CR0_NW | CR0_NE);
+    assert_int_equal(stub_vcpu.rip, CODE + 3);
+    assert_int_equal(stub_exit.skips, 1); /* retired */
+    assert_false(stub_vcpu.dirty & VCPU_CR0);
+    READ(4, "\x0f\x20\xe4"); /* mov esp, cr4 */
+    assert_int_equal(stub_vcpu.gpr[GPR_RSP], CR4_OSFXSR);
+    assert_true(stub_vcpu.dirty & VCPU_RSP);
+    stub_vcpu.gpr[GPR_RDX] = ~0ull;
+    READ(0, "\x66\x0f\x01\xe2"); /* smsw dx */
+    assert_int_equal(stub_vcpu.gpr[GPR_RDX], 0xffffffffffff0000 | CR0_PE | CR0_ET | CR0_NE);
+    memset(stub_ram + OPERAND, 0xff, 8);
+    stub_vcpu.gpr[GPR_RDI] = OPERAND;
+    READ(0, "\x0f\x01\x27"); /* smsw [edi]: a word */
+    assert_int_equal(word_at(OPERAND), 0xffffffffffff0000 | CR0_PE | CR0_ET | CR0_NE);
+    stub_vcpu.cr4 |= CR4_UMIP;
+    stub_vcpu.seg[SEG_SS].attributes |= SEG_DPL;
+    READ(0, "\x0f\x01\xe2");
+    assert_int_equal(stub_exit.vector, VEC_GP);
+}
+
+/* The operand's page is missing, beyond the segment, or no RAM. */
+static void test_decoded_operands_that_fail(void **state)
+{
+    struct hv_exit exit;
+
+    (void)state;
+    protected_mode();
+    flat_segments();
+    stub_vcpu.gpr[GPR_RDI] = STUB_RAM_SIZE;
+    assert_int_equal(decoded(0, false, "\x0f\x01\x37", 3, &exit), EXIT_TO_CLIENT);
+    assert_int_equal(exit.reason, HV_EXIT_UNSUPPORTED_FEATURE);
+    assert_int_equal(exit.unsupported.code, 1);
+    assert_int_equal(exit.instruction_length, 0);
+    stub_vcpu.seg[SEG_DS].limit = 0xfff;
+    WRITE(0, "\x0f\x01\x37");
+    assert_int_equal(stub_exit.vector, VEC_GP);
+    stub_vcpu.seg[SEG_DS].limit = UINT32_MAX;
+    stub_vcpu.cr0 |= CR0_PG;
+    stub_vcpu.cr3 = OPERAND; /* empty tables */
+    READ(0, "\x0f\x01\x27");
+    assert_int_equal(stub_exit.vector, VEC_PF);
+    assert_int_equal(stub_exit.error_code, PFEC_WRITE);
+    assert_int_equal(stub_vcpu.cr2, STUB_RAM_SIZE);
+    assert_int_equal(stub_vcpu.rip, CODE);
+    assert_int_equal(stub_exit.skips, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +529,10 @@ int main(void)
         STUB_TEST(test_registers_are_fetched),
         STUB_TEST(test_xsetbv),
         STUB_TEST(test_xcr0_sets),
+        STUB_TEST(test_decoded_writes),
+        STUB_TEST(test_decoded_writes_of_cr8),
+        STUB_TEST(test_decoded_reads),
+        STUB_TEST(test_decoded_operands_that_fail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
