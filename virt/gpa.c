@@ -48,7 +48,8 @@ enum hv_status gpa_map_apic(struct hv_partition *p)
 {
     enum hv_status st;
 
-    if (p->properties.local_apic_mode == HV_LOCAL_APIC_NONE || !(backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_ACCESS))
+    if (p->properties.local_apic_mode == HV_LOCAL_APIC_NONE ||
+        !(backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_ACCESS))
         return HV_OK;
     p->apic_access = hv_host_page_alloc();
     if (!p->apic_access)

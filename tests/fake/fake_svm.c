@@ -41,7 +41,8 @@ static bool refusal_expected;
 
 void fake_svm_make(uint32_t features)
 {
-    fake_require((features & ~(FAKE_SVM_FEATURES | CPUID_SVM_EDX_X2AVIC)) == 0, "fake_svm_make: features that the model does not know");
+    fake_require((features & ~(FAKE_SVM_FEATURES | CPUID_SVM_EDX_X2AVIC)) == 0,
+                 "fake_svm_make: features that the model does not know");
     is_amd = true;
     fake_x86_make_amd();
     fake_set_cpuid(CPUID_LEAF_SVM, 0, 1, FAKE_SVM_ASIDS, 0, features | CPUID_SVM_EDX_NP);

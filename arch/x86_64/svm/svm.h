@@ -31,7 +31,7 @@ struct svm_vcpu {
 
     struct svm_step step;
     uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */
-    uint32_t window;                 /* of V_INTR: the interrupt window, when it is asked for */
+    uint32_t window;                              /* of V_INTR: the interrupt window, when it is asked for */
 
     uint64_t entry_dr6; /* the guest's at the last entry */
 
