@@ -57,10 +57,10 @@ static __attribute__((noinline)) void add_dynamic(struct hv_vp *vp, enum cpuid_d
         regs[CPUID_EBX] |= vp->index & EXT_TOPOLOGY_EBX_CORE;
         break;
     case CPUID_DYN_XSAVE_SIZE:
-        regs[CPUID_EBX] = cpuid_xsave_size(props, vp->vcpu->xcr0, false);
+        regs[CPUID_EBX] = cpuid_xsave_size(props, vcpu_read_xcr0(vp->vcpu), false);
         break;
     case CPUID_DYN_XSAVE_COMPACT:
-        regs[CPUID_EBX] = cpuid_xsave_size(props, vp->vcpu->xcr0 | vp->vcpu->xss, true);
+        regs[CPUID_EBX] = cpuid_xsave_size(props, vcpu_read_xcr0(vp->vcpu) | vp->vcpu->xss, true);
         break;
     }
 }

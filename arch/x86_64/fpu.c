@@ -59,11 +59,24 @@ void fpu_enter(struct vcpu *v)
     }
 }
 
+/*
+ * Asked of the CPU rather than remembered: there is one (QEMU 7.2 with SVM) that lets guests execute XSETBV without an
+ * exit. What is not to be in XCR0 is then there until the run ends.
+ */
+uint64_t vcpu_read_xcr0(struct vcpu *v)
+{
+    if (v->loaded && cpu_facts()->xcr0_allowed)
+        v->xcr0 = cpu_read_xcr0() & cpu_facts()->xcr0_allowed;
+    return v->xcr0;
+}
+
 void fpu_leave(struct vcpu *v)
 {
-    uint64_t mask = cpu_facts()->xcr0_allowed, xcr0 = v->xcr0;
+    uint64_t mask = cpu_facts()->xcr0_allowed, xcr0;
 
     if (mask) {
+        xcr0 = cpu_read_xcr0();
+        v->xcr0 = xcr0 & mask;
         set_xcr0(&xcr0, mask);
         save(v->xsave, mask);
         /* what the host's XCR0 leaves out is not in its image: it is initialised, no guest's data stays */

@@ -137,6 +137,11 @@ void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
         out->edx = stub_has_1g ? CPUID_EXT1_EDX_PAGE1GB : 0;
 }
 
+uint64_t vcpu_read_xcr0(struct vcpu *v)
+{
+    return v->xcr0;
+}
+
 void vcpu_write_xcr0(struct vcpu *v, uint64_t value)
 {
     v->xcr0 = value;

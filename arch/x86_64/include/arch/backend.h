@@ -145,6 +145,7 @@ void vcpu_put(struct vcpu *v);
 /* Of the guest, also while the vcpu is loaded: they look at, or write through to, what the CPU holds. */
 uint64_t vcpu_read_msr(struct vcpu *v, enum vcpu_msr which);
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value);
+uint64_t vcpu_read_xcr0(struct vcpu *v);
 void vcpu_write_xcr0(struct vcpu *v, uint64_t value);
 
 /* CR4 bits that fpu.c needs while virtualization is on: OSFXSR, and OSXSAVE where the CPU has XSAVE. */
