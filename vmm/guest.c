@@ -232,10 +232,19 @@ static bool create_processors(struct guest *guest)
     return true;
 }
 
+static uint32_t tsc_khz(void)
+{
+    WHV_CAPABILITY capability;
+    HRESULT hr = WHvGetCapability(WHvCapabilityCodeProcessorClockFrequency, &capability, sizeof(capability), NULL);
+
+    return SUCCEEDED(hr) ? (uint32_t)(capability.ProcessorClockFrequency / 1000) : 0;
+}
+
 static bool load_kernel(struct guest *guest)
 {
     struct loader_input input = guest->options->input;
 
+    input.tsc_khz = tsc_khz();
     return acpi_write(&guest->memory, guest->options->processors, &input.rsdp) &&
            loader_load(&guest->memory, &input, &guest->entry);
 }

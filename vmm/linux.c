@@ -199,8 +199,31 @@ static bool write_page_tables(const struct memory *memory)
     return done;
 }
 
-static bool write_cmdline(const struct memory *memory, const struct header *h, const char *cmdline)
+#define TSC_PARAMETER "tsc_early_khz="
+
+/*
+ * The rate of the TSC, for kernels that find it in no CPUID leaf: they would measure it against the PIT or the PM
+ * timer, and give up where a port access takes tens of microseconds, as it does when the machine around us is itself
+ * emulated. Left out when the user has said it, or there is no room.
+ */
+static bool append_tsc_rate(const struct memory *memory, uint64_t at, uint64_t room, uint32_t khz)
 {
+    static const char name[] = " " TSC_PARAMETER;
+    char digits[11] = "";
+    size_t digit = sizeof(digits) - 1, length;
+
+    for (; khz; khz /= 10)
+        digits[--digit] = (char)('0' + khz % 10);
+    length = sizeof(digits) - digit; /* with the 0 at the end */
+    if (sizeof(name) - 1 + length > room)
+        return true;
+    return memory_write(memory, at, name, sizeof(name) - 1) &&
+           memory_write(memory, at + sizeof(name) - 1, digits + digit, length);
+}
+
+static bool write_cmdline(const struct memory *memory, const struct header *h, const struct loader_input *input)
+{
+    const char *cmdline = input->cmdline;
     uint64_t length = text_length(cmdline), most = bytes_get32(h->file + HDR_CMDLINE_SIZE);
 
     most = most < CMDLINE_MOST ? most : CMDLINE_MOST;
@@ -209,7 +232,11 @@ static bool write_cmdline(const struct memory *memory, const struct header *h, c
                      (unsigned long long)most);
         return false;
     }
-    return memory_write(memory, AT_CMDLINE, cmdline, length + 1);
+    if (!memory_write(memory, AT_CMDLINE, cmdline, length + 1))
+        return false;
+    if (!input->tsc_khz || text_find(cmdline, TSC_PARAMETER))
+        return true;
+    return append_tsc_rate(memory, AT_CMDLINE + length, most - length + 1, input->tsc_khz);
 }
 
 /* As high as the kernel allows and memory goes. */
@@ -272,7 +299,7 @@ bool linux_load(const struct memory *memory, const struct loader_input *input, s
         return fail(
             "Linux takes one file \"initrd\", and there are more (the cpio archives of several can be joined by cat)");
     if (!check_version(&input->kernel) || !read_sizes(&input->kernel, &h) || !read_placement(&input->kernel, &h) ||
-        !place(memory, &h) || !write_cmdline(memory, &h, input->cmdline) ||
+        !place(memory, &h) || !write_cmdline(memory, &h, input) ||
         (input->module_count && !write_initramfs(memory, &h, &input->modules[0], &initramfs)))
         return false;
     entry->is_long = true;

@@ -76,6 +76,32 @@ static void boots(void **state)
     assert_string_equal(fake_system.printed, "");
 }
 
+/* The TSC's rate goes behind the command line, unless it is there, or too long with it. */
+static void tsc_rate(void **state)
+{
+    static const struct {
+        const char *cmdline, *wanted;
+        uint32_t khz;
+    } rows[] = {
+        {"a=b", "a=b tsc_early_khz=2000000", 2000000},
+        {"", " tsc_early_khz=4294967295", 0xffffffff},
+        {"a=b", "a=b", 0},
+        {"tsc_early_khz=7 a=b", "tsc_early_khz=7 a=b", 2000000},
+        {"ttsc_early_khz=7", "ttsc_early_khz=7", 2000000},
+        {"tsc_early_kh tsc=x", "tsc_early_kh tsc=x tsc_early_khz=1", 1},
+        {"0123456789012345678901234567890123456789012345678", "0123456789012345678901234567890123456789012345678", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct loader_input input = {
+            .kernel = {image, SIZE, ""}, .cmdline = rows[i].cmdline, .rsdp = 0xf0000, .tsc_khz = rows[i].khz};
+
+        assert_true(loader_load(&memory, &input, &entry));
+        assert_guest_text(ZERO_PAGE_AT(0x228, 4), rows[i].wanted);
+    }
+}
+
 /* Nothing but RAM is called RAM, and none of it twice. */
 static void e820(void **state)
 {
@@ -299,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(boots),
+        TEST(tsc_rate),
         TEST(e820),
         TEST(identity_mapping),
         TEST(descriptors),

@@ -16,7 +16,8 @@ struct loader_input {
     struct system_file modules[LOADER_MODULES_MAX]; /* the files "initrd" */
     uint32_t module_count;
     const char *cmdline;
-    uint64_t rsdp; /* of the ACPI tables, which are in memory already */
+    uint64_t rsdp;    /* of the ACPI tables, which are in memory already */
+    uint32_t tsc_khz; /* the rate of the guest's TSC; 0: not known */
 };
 
 /* How the first processor starts. All segments are flat; selectors are those of the protocol. */
