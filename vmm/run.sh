@@ -86,6 +86,20 @@ choose_memory() {
     [ "$MEM" -ge "$needed" ] || fail "MEM=$MEM is too little: GUEST_MEM=$GUEST_MEM needs $needed"
 }
 
+is_linux() { # the mark of a bzImage's setup header
+    [ "$(dd if="$1" bs=1 skip=514 count=4 2>/dev/null)" = HdrS ]
+}
+
+# QEMU's TCG gives all CPUs one TSC, but does not say so in CPUID. Linux would take the PM timer, which exits.
+trust_tsc() {
+    case " $GUEST_CMDLINE " in
+    *" tsc="*) return ;;
+    esac
+    case $engine in
+    qemu | uefi) ! is_linux "$GUEST_KERNEL" || GUEST_CMDLINE="${GUEST_CMDLINE:+$GUEST_CMDLINE }tsc=reliable" ;;
+    esac
+}
+
 guest() {
     local modules
 
@@ -94,6 +108,7 @@ guest() {
     number GUEST_SMP 1 64
     number GUEST_MEM 16 1048576
     number GUESTS 1 8
+    trust_tsc
     choose_memory
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-guest.XXXXXX") || exit 126
     trap 'rm -rf "$scratch"' EXIT
