@@ -9,6 +9,7 @@
 #include <arch/backend.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
+#include <fake_svm.h>
 #include <fake_vmx.h>
 #include <hv/base/bits.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ static struct verdict {
     struct hv_platform platform;
     struct cpu_facts facts;
     struct fake_vmx_counts vmx;
+    struct fake_svm_counts svm;
     char failure[256];
 } * verdict;
 
@@ -54,20 +56,28 @@ static void run_guest(void)
     WHV_RUN_VP_EXIT_CONTEXT context;
     WHV_PARTITION_HANDLE partition;
     const UINT32 count = 1;
+    UINT8 *rom;
 
     verdict->create_result = WHvCreatePartition(&partition);
     if (FAILED(verdict->create_result))
         return;
+    rom = fake_ram_alloc(HV_PAGE_SIZE, HV_SIZE_1G);
+    memcpy(rom + 0xff0, (UINT8[]){0x0f, 0xa2, 0xf4}, 3); /* CPUID, HLT: not all CPUs say how long these are */
     WHvSetPartitionProperty(partition, WHvPartitionPropertyCodeProcessorCount, &count, sizeof(count));
     verdict->run_result = WHvSetupPartition(partition);
     if (SUCCEEDED(verdict->run_result)) {
+        WHvMapGpaRange(partition, rom, 0xff000, HV_PAGE_SIZE, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagExecute);
         WHvCreateVirtualProcessor(partition, 0, 0);
         FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = 2}, {.reason = EXIT_REASON_HLT, .length = 1});
+        FAKE_SVM_GUEST({.code = EXIT_INTERCEPT_OF(INTERCEPT_CPUID), .length = 2},
+                       {.code = EXIT_INTERCEPT_OF(INTERCEPT_HLT), .length = 1});
         verdict->run_result = WHvRunVirtualProcessor(partition, 0, &context, sizeof(context));
         verdict->exit = context.ExitReason;
     }
     WHvDeletePartition(partition);
+    fake_ram_free(rom);
     verdict->vmx = fake_vmx_counts;
+    verdict->svm = fake_svm_counts;
     fake_assert_clean();
 }
 
@@ -112,7 +122,7 @@ static void assert_refused(const char *name)
     assert_false(verdict->platform.present);
     assert_int_equal(verdict->features_result, WHV_E_UNSUPPORTED_HYPERVISOR_CONFIG);
     assert_int_equal(verdict->create_result, WHV_E_UNSUPPORTED_HYPERVISOR_CONFIG);
-    assert_int_equal(verdict->vmx.vmxon, 0);
+    assert_int_equal(verdict->vmx.vmxon + verdict->svm.vmruns, 0);
 }
 
 static void assert_runs(void)
@@ -125,7 +135,7 @@ static void assert_runs(void)
     assert_int_equal(verdict->create_result, S_OK);
     assert_int_equal(verdict->run_result, S_OK);
     assert_int_equal(verdict->exit, WHvRunVpExitReasonX64Halt);
-    assert_int_equal(verdict->vmx.entries, 2);
+    assert_int_equal(verdict->vmx.entries + verdict->svm.vmruns, 2);
 }
 
 /* ------------------------------------------------------------------------- the usual machine */
@@ -323,6 +333,105 @@ static void a_clock_that_stands_still(void **state)
     assert_int_equal(verdict->facts.tsc_hz, 1000000000);
 }
 
+/* ------------------------------------------------------------------------ machines with SVM */
+
+static void make_svm(const void *arg)
+{
+    fake_svm_make(*(const uint32_t *)arg);
+}
+
+static const uint32_t all_features = FAKE_SVM_FEATURES;
+
+static void a_machine_with_svm(void **state)
+{
+    static const char *const features[] = {
+        "NPT 4 levels", "2M", "1G", "A/D", "flush by ASID", "next-RIP save", "clean bits", "decode assists"};
+
+    (void)state;
+    try(make_svm, &all_features);
+    assert_runs();
+    assert_string_equal(verdict->platform.backend, "SVM");
+    for (size_t i = 0; i < ARRAY_COUNT(features); i++)
+        assert_non_null(strstr(verdict->platform.features, features[i]));
+    assert_int_equal(verdict->svm.vmruns, 2);
+    assert_int_equal(verdict->facts.guest_physical_limit, 1ull << 40);
+    assert_false(verdict->facts.efer_allowed & EFER_SVME);
+}
+
+/* Guests run without each of the features that SVM may have; the features line does not name it. */
+static void svm_without_a_feature(void **state)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } optional[] = {
+        {CPUID_SVM_EDX_NRIPS, "next-RIP save"},
+        {CPUID_SVM_EDX_DECODE, "decode assists"},
+        {CPUID_SVM_EDX_FLUSH_ASID, "flush by ASID"},
+        {CPUID_SVM_EDX_VMCB_CLEAN, "clean bits"},
+        {CPUID_SVM_EDX_PAUSE, "PAUSE"},
+        {CPUID_SVM_EDX_TSC_RATE, NULL},
+        {CPUID_SVM_EDX_VGIF, NULL},
+        {CPUID_SVM_EDX_AVIC, "AVIC"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(optional); i++) {
+        const uint32_t features = FAKE_SVM_FEATURES & ~optional[i].bit;
+
+        try(make_svm, &features);
+        assert_runs();
+        if (optional[i].name && strstr(verdict->platform.features, optional[i].name))
+            fail_msg("\"%s\" is said to be there: %s", optional[i].name, verdict->platform.features);
+    }
+}
+
+static void take_svm_away(const void *arg)
+{
+    make_svm(arg);
+    fake_set_cpuid(CPUID_LEAF_EXT1, 0, 0x00a20f12, 0, 0x121, 0x2c100800);
+}
+
+static void take_nested_paging_away(const void *arg)
+{
+    make_svm(arg);
+    fake_set_cpuid(CPUID_LEAF_SVM, 0, 1, FAKE_SVM_ASIDS, 0, FAKE_SVM_FEATURES);
+}
+
+static void take_asids_away(const void *arg)
+{
+    make_svm(arg);
+    fake_set_cpuid(CPUID_LEAF_SVM, 0, 1, 1, 0, FAKE_SVM_FEATURES | CPUID_SVM_EDX_NP);
+}
+
+static void lock_svm_off(const void *arg)
+{
+    make_svm(arg);
+    fake_set_msr(MSR_AMD_VM_CR, VM_CR_SVMDIS | VM_CR_LOCK);
+}
+
+/* A hypervisor around us has shortened CPUID, and left the bit that says that there is SVM. */
+static void take_the_leaf_away(const void *arg)
+{
+    make_svm(arg);
+    fake_set_cpuid(CPUID_LEAF_MAX_EXTENDED, 0, 0x80000008, 0x68747541, 0x444d4163, 0x69746e65);
+}
+
+static void svm_that_is_refused(void **state)
+{
+    (void)state;
+    try(take_svm_away, &all_features);
+    assert_refused("neither VMX nor SVM");
+    try(take_nested_paging_away, &all_features);
+    assert_refused("SVM: nested paging is missing");
+    try(take_asids_away, &all_features);
+    assert_refused("ASID");
+    try(lock_svm_off, &all_features);
+    assert_refused("SVM is locked off in VM_CR");
+    try(take_the_leaf_away, &all_features);
+    assert_refused("SVM: nested paging is missing");
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -337,6 +446,8 @@ int main(void)
         UNIT_TEST(what_is_not_needed),   UNIT_TEST(a_cpu_without_vmx),
         UNIT_TEST(a_cpu_without_xsave),  UNIT_TEST(widths_of_addresses),
         UNIT_TEST(a_cpu_without_rdtscp), UNIT_TEST(a_clock_that_stands_still),
+        UNIT_TEST(a_machine_with_svm),   UNIT_TEST(svm_without_a_feature),
+        UNIT_TEST(svm_that_is_refused),
     };
 
     return cmocka_run_group_tests(tests, group_setup, NULL);
