@@ -266,9 +266,10 @@ static void efer_hides_svm(void **state)
     v->efer = EFER_LME | EFER_SCE;
     v->cr4 = CR4_PAE;
     run_cpuid();
-    assert_int_equal(seen()->efer, EFER_LME | EFER_SCE | EFER_SVME);
+    assert_int_equal(seen()->efer, EFER_SCE | EFER_SVME); /* without paging LME does nothing */
     pin();
-    vcpu_need(v, VCPU_CR0);
+    vcpu_need(v, VCPU_CR0 | VCPU_EFER);
+    assert_int_equal(v->efer, EFER_LME | EFER_SCE);
     v->cr0 |= CR0_PG; /* EFER itself is not marked */
     vcpu_changed(v, VCPU_CR0);
     unpin();
