@@ -50,12 +50,14 @@ bool xcr0_is_valid(uint64_t xcr0)
 
 /*
  * False: #GP, and nothing has changed. PDPTEs in memory that is not there count as all ones, as a read of nothing
- * gives: reserved bits are set.
+ * gives: reserved bits are set. Where the CPU has no registers for them, nothing is loaded nor checked.
  */
 static bool load_pdptes(struct hv_vp *vp, uint64_t cr3)
 {
     uint64_t pdptes[GVA_PDPTES];
 
+    if (!backend()->has_pdptes)
+        return true;
     if (!gva_read_pdptes(vp, cr3, pdptes) || !gva_pdptes_are_valid(pdptes))
         return false;
     memcpy(vp->vcpu->pdpte, pdptes, sizeof(pdptes));

@@ -43,7 +43,7 @@ static const struct form
     rdmsr[] = {FORM2(0x0f, 0x32), {0}},
     wrmsr[] = {FORM2(0x0f, 0x30), {0}},
     hlt[] = {FORM1(0xf4), {0}},
-    rdtsc[] = {FORM2(0x0f, 0x31), {0}},
+    rdtsc[] = {FORM2(0x0f, 0x31), FORM3(0x0f, 0x01, 0xf9), {0}}, /* RDTSCP: see tell_rdtscp */
     rdtscp[] = {FORM3(0x0f, 0x01, 0xf9), {0}},
     hypercall[] = {FORM3(0x0f, 0x01, 0xd9), FORM3(0x0f, 0x01, 0xc1), {0}},
     xsetbv[] = {FORM3(0x0f, 0x01, 0xd1, .refuses = INSN_OPERAND_SIZE | INSN_REP | INSN_REPNE), {0}},
@@ -387,6 +387,15 @@ static bool try_again(struct hv_vp *vp)
     return ++l->failures < FAILURES_MAX;
 }
 
+/* Not all emulators of CPUs have an exit of its own for it. */
+static void tell_rdtscp(struct hv_exit *exit, uint8_t length)
+{
+    const uint8_t last = (uint8_t)(rdtscp[0].bytes >> 16);
+
+    if (exit->reason == HV_EXIT_RDTSC)
+        exit->rdtsc.is_rdtscp = exit->instruction.bytes[length - 1] == last;
+}
+
 bool exit_length_find(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint8_t length = 0;
@@ -401,6 +410,7 @@ bool exit_length_find(struct hv_vp *vp, struct hv_exit *exit)
     if (result == MATCH_FOUND) {
         vp->length.failures = 0;
         exit->instruction_length = length;
+        tell_rdtscp(exit, length);
         return true;
     }
     if (try_again(vp))

@@ -199,23 +199,34 @@ static enum hv_translate_result walk_tables(struct walk *w)
 }
 
 /*
+ * Registers were checked when all of them were loaded. Entries in memory count when they are used (APM 2 15.25.10);
+ * some emulators of CPUs mark them as accessed.
+ */
+static bool pdpte_is_valid(const uint64_t pdptes[GVA_PDPTES], unsigned n)
+{
+    const uint64_t used[GVA_PDPTES] = {pdptes[n] & ~PTE_A};
+
+    return gva_pdptes_are_valid(backend()->has_pdptes ? pdptes : used);
+}
+
+/*
  * PAE: the PDPTE registers stand where a third level's table would. When they are out of date, memory has what the
  * next entry will load.
  */
 static enum hv_translate_result walk_pdpte(struct walk *w)
 {
-    uint64_t pdptes[GVA_PDPTES], pdpte;
+    const unsigned n = w->gva >> 30 & (GVA_PDPTES - 1);
+    uint64_t pdptes[GVA_PDPTES];
 
     if (backend()->has_pdptes && !w->vp->pdptes_stale)
         memcpy(pdptes, w->v->pdpte, sizeof(pdptes));
     else if (!gva_read_pdptes(w->vp, w->v->cr3, pdptes))
         return gpa_failure(w->vp, w->v->cr3 & CR3_PAE_BASE, HV_TRANSLATE_GPA_NO_READ);
-    pdpte = pdptes[w->gva >> 30 & (GVA_PDPTES - 1)];
-    if (!(pdpte & PTE_P))
+    if (!(pdptes[n] & PTE_P))
         return HV_TRANSLATE_NOT_PRESENT;
-    if (!gva_pdptes_are_valid(pdptes))
+    if (!pdpte_is_valid(pdptes, n))
         return HV_TRANSLATE_INVALID_FLAGS;
-    w->table = pdpte & PTE_ADDR;
+    w->table = pdptes[n] & PTE_ADDR;
     return HV_TRANSLATE_SUCCESS;
 }
 

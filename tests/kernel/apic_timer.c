@@ -106,6 +106,8 @@ TEST(apic_clocks, "apic: CPUID tells of the timer's clock and the TSC's")
     EXPECT_OK(WHvGetVirtualProcessorCpuidOutput(vm.partition, 0, 6, 0, &out));
     EXPECT_EQ(out.Eax >> 2 & 1, 1); /* ARAT */
     EXPECT_OK(WHvGetCapability(WHvCapabilityCodeInterruptClockFrequency, &hz, sizeof(hz), NULL));
+    if (vm_has_other_msrs())
+        SKIP("guests of this CPU's make do not look at CPUID 15H");
     EXPECT_OK(WHvGetVirtualProcessorCpuidOutput(vm.partition, 0, 0x15, 0, &out));
     REQUIRE(EXPECT_EQ(out.Ecx, hz.InterruptClockFrequency));
     REQUIRE(EXPECT_GE(out.Eax, 1));

@@ -192,7 +192,7 @@ static const struct {
     ROW("\x0f\x09", 2, 2, OTHERS(NO_OP)),
     ROW("\xf3\x0f\x09", 3, 3, OTHERS(NO_OP)),
     ROW("\x0f\x31", 2, 2, OTHERS(RDTSC)),
-    ROW("\x0f\x01\xf9", -1, -1, OTHERS(RDTSC)),
+    ROW("\x0f\x01\xf9", 3, 3, OTHERS(RDTSC)),
     ROW("\x0f\x01\xf9", 3, 3, {.reason = HV_EXIT_RDTSC, .rdtsc.is_rdtscp = true}),
     ROW("\xf3\x90", 2, 2, OTHERS(PAUSE)),
     ROW("\x90", -1, -1, OTHERS(PAUSE)),
@@ -245,6 +245,29 @@ static void test_instructions(void **state)
         build(LONG_4);
         check_instruction(i, 0x123, instructions[i].length64);
         check_instruction(i, 0x123, instructions[i].length64); /* by the way that is known now */
+    }
+}
+
+/* Where the exit of RDTSC is RDTSCP's too, the instruction says which one it was. */
+static void test_rdtscp_is_told(void **state)
+{
+    static const struct {
+        const char *code;
+        unsigned size;
+        bool is_rdtscp;
+    } rows[] = {{"\x0f\x01\xf9", 3, true}, {"\x66\x0f\x01\xf9", 4, true}, {"\x0f\x31", 2, false}};
+
+    (void)state;
+    build(LONG_4);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct hv_exit exit = {.reason = HV_EXIT_RDTSC, .instruction_length = HV_LENGTH_UNKNOWN};
+
+        put(DATA, 0x123, rows[i].code, rows[i].size);
+        hv_host_preempt_disable();
+        assert_true(exit_length_find(&stub_vp, &exit));
+        hv_host_preempt_enable();
+        assert_int_equal(exit.instruction_length, rows[i].size);
+        assert_int_equal(exit.rdtsc.is_rdtscp, rows[i].is_rdtscp);
     }
 }
 
@@ -474,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STUB_TEST(test_instructions),
         STUB_TEST(test_instructions_across_pages),
+        STUB_TEST(test_rdtscp_is_told),
         STUB_TEST(test_code_of_compatibility_mode),
         STUB_TEST(test_other_exits),
         STUB_TEST(test_all_modes),

@@ -99,9 +99,13 @@ static void svm_exit_icebp(struct svm_vcpu *svm, struct hv_exit *exit)
     exit->exception.parameter = 0;
 }
 
+/*
+ * Not the end of a delivery: there is nothing to be delivered again. Some CPUs tell of the first exception all the
+ * same; injected, it would not exit when the core looks for what led here.
+ */
 static void svm_exit_shutdown(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    (void)svm;
+    svm->v.event = 0;
     exit->reason = HV_EXIT_UNRECOVERABLE_EXCEPTION;
     exit->instruction_length = 0;
 }
