@@ -298,15 +298,16 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
 bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out)
 {
     struct svm_vcpu *svm = to_svm(v);
-    const struct svm_audit_source source = {.vmcb = svm->vmcb, .caps = &svm_caps};
-    struct vmcb before;
+    struct vmcb *vmcb = svm->vmcb;
+    const struct svm_audit_source source = {.vmcb = vmcb, .caps = &svm_caps};
+    uint32_t asid = vmcb->asid;
     bool broken;
 
     svm_sync(svm);
-    before = *svm->vmcb;
-    svm->vmcb->event_inj = v->event & HV_PENDING_INT_VALID ? event_word(v, v->event) : 0;
-    svm->vmcb->asid = svm->vmcb->asid ? svm->vmcb->asid : 1; /* there is always one to be had */
+    vmcb->event_inj = v->event & HV_PENDING_INT_VALID ? event_word(v, v->event) : 0;
+    vmcb->asid = asid ? asid : 1; /* there is always one to be had */
     broken = svm_audit(&source, out);
-    *svm->vmcb = before;
+    vmcb->event_inj = 0;
+    vmcb->asid = asid;
     return broken;
 }
