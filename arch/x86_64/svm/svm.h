@@ -24,6 +24,7 @@ struct svm_vcpu {
     struct vmcb *vmcb;
     void *msrpm, *apic;       /* MSRPM_PAGES pages; a page */
     uint32_t active_cpu;      /* CPU that ran it last and may have the VMCB cached, HV_CPU_NONE: none */
+    struct backend_cpu *cpu;  /* the same */
     uint64_t asid_generation; /* of that CPU, when the ASID was handed out; 0: never */
 
     uint64_t injected;            /* the event of the last entry, as in vcpu.event; 0: none */
@@ -111,7 +112,7 @@ bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the ent
 
 /* svm_step.c */
 void svm_step_before_entry(struct svm_vcpu *svm);
-bool svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit); /* true: *exit says it all */
+void svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit); /* of a step, or for IRET */
 void svm_step_cancel(struct svm_vcpu *svm);                           /* the CPU has refused the entry */
 
 /* svm_exit.c */

@@ -99,21 +99,20 @@ static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned s)
  * The privilege level has a field of its own; what SS says of it is not reliable after SYSRET and the like (APM 2
  * 15.5.1).
  */
-static void fetch_segment(struct svm_vcpu *svm, unsigned s)
+static inline void fetch_segment(struct svm_vcpu *svm, unsigned s)
 {
     const struct vmcb_segment *from = segment_of(svm->vmcb, s);
+    struct hv_segment *to = &svm->v.seg[s];
     uint32_t a = from->attributes;
 
     if (s == SEG_TR)
         a |= TSS_BUSY;
     if (s == SEG_SS)
         a = (a & ~(uint32_t)SEG_DPL) | (uint32_t)FIELD_PUT(SEG_DPL, svm->vmcb->cpl);
-    svm->v.seg[s] = (struct hv_segment){
-        .base = from->base,
-        .limit = from->limit,
-        .selector = from->selector,
-        .attributes = (uint16_t)((a & 0xff) | (a & 0xf00) << 4),
-    };
+    to->base = from->base;
+    to->limit = from->limit;
+    to->selector = from->selector;
+    to->attributes = (uint16_t)((a & 0xff) | (a & 0xf00) << 4);
 }
 
 static void sync_segment(struct svm_vcpu *svm, unsigned s)
@@ -314,20 +313,35 @@ static void sync_tsc(struct svm_vcpu *svm)
 
 /* ------------------------------------------------------------------------ the two directions */
 
-void svm_fetch(struct vcpu *v, uint32_t groups)
-{
-    struct svm_vcpu *svm = to_svm(v);
-    uint32_t segs;
+/* What plain exits need, without the tables' loops: the VMCB is memory, and a copy is soon made. */
+#define PLAIN_GROUPS (VCPU_RIP | VCPU_RFLAGS | VCPU_CR0 | VCPU_CR3 | VCPU_CS)
 
-    groups &= ~v->valid;
-    segs = (groups & VCPU_SEGS) >> 16;
+static inline void fetch_plain(struct svm_vcpu *svm, uint32_t groups)
+{
+    const struct vmcb *vmcb = svm->vmcb;
+
+    if (groups & VCPU_RIP)
+        svm->v.rip = vmcb->rip;
+    if (groups & VCPU_RFLAGS)
+        svm->v.rflags = vmcb->rflags;
+    if (groups & VCPU_CR0)
+        fetch_cr0(svm);
+    if (groups & VCPU_CR3)
+        svm->v.cr3 = vmcb->cr3;
+    if (groups & VCPU_CS)
+        fetch_segment(svm, SEG_CS);
+}
+
+static __attribute__((noinline)) void fetch_others(struct svm_vcpu *svm, uint32_t groups)
+{
+    struct vcpu *v = &svm->v;
+    uint32_t segs = (groups & VCPU_SEGS) >> 16;
+
     fetch_words(svm, groups);
     for (; segs; segs &= segs - 1)
         fetch_segment(svm, (unsigned)__builtin_ctz(segs));
     if (groups & VCPU_TABLES)
         fetch_tables(svm);
-    if (groups & VCPU_CR0)
-        fetch_cr0(svm);
     if (groups & VCPU_CR4)
         fetch_cr4(svm);
     if (groups & VCPU_EFER)
@@ -338,6 +352,16 @@ void svm_fetch(struct vcpu *v, uint32_t groups)
         v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
     if (groups & VCPU_APIC)
         svm_apic_fetch(v);
+}
+
+void svm_fetch(struct vcpu *v, uint32_t groups)
+{
+    struct svm_vcpu *svm = to_svm(v);
+
+    groups &= ~v->valid;
+    fetch_plain(svm, groups);
+    if (groups & ~PLAIN_GROUPS)
+        fetch_others(svm, groups & ~PLAIN_GROUPS);
     v->valid |= groups;
 }
 
@@ -392,16 +416,20 @@ static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, u
     return *value;
 }
 
-/* Not simple: a shadow that ends, a single-step trap, RF that ends, EIP that wraps. */
+/*
+ * Not simple: a shadow that ends, a single-step trap, RF that ends, EIP that wraps; or registers that the core has
+ * changed already and the VMCB does not have yet.
+ */
 bool svm_advance(struct vcpu *v, uint8_t length)
 {
     struct vmcb *vmcb = to_svm(v)->vmcb;
-    uint64_t rip = cached(v, VCPU_RIP, &v->rip, vmcb->rip), next = rip + length;
+    uint64_t rip = vmcb->rip, next = rip + length;
 
-    if (has_shadow(v, vmcb) | (cached(v, VCPU_RFLAGS, &v->rflags, vmcb->rflags) & (RFLAGS_TF | RFLAGS_RF)) |
-        (rip ^ next) >> 32)
+    if (v->dirty & (VCPU_RIP | VCPU_RFLAGS | VCPU_INTR) || vmcb->interrupt_state & INTERRUPT_SHADOW ||
+        vmcb->rflags & (RFLAGS_TF | RFLAGS_RF) || (rip ^ next) >> 32)
         return false;
     vmcb->rip = v->rip = next;
+    v->valid |= VCPU_RIP;
     return true;
 }
 

@@ -241,8 +241,10 @@ static void prepare(struct svm_vcpu *svm)
 
     if (v->dirty)
         svm_sync(svm);
-    svm_step_before_entry(svm);
-    take_pending_debug(svm);
+    if (svm->step.is_iret || svm->vmcb->interrupt_state & INTERRUPT_SHADOW)
+        svm_step_before_entry(svm);
+    if (v->pending_debug)
+        take_pending_debug(svm);
     svm->vmcb->event_inj = svm->injected = 0;
     if (v->event & HV_PENDING_INT_VALID)
         inject(svm, v->event);
@@ -263,6 +265,9 @@ static void describe_nmi_window(struct hv_exit *exit)
     exit->instruction_length = 0;
     exit->window.nmi = true;
 }
+
+/* What a guest does not change without an exit. */
+#define KNOWN_GROUPS (VCPU_STICKY | VCPU_CR4 | VCPU_EFER | VCPU_PAT)
 
 void svm_enter(struct vcpu *v, struct hv_exit *exit)
 {
@@ -285,13 +290,15 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
         svm_step_cancel(svm);
         return;
     }
-    v->valid &= VCPU_STICKY;
+    v->valid &= KNOWN_GROUPS;
     v->event = 0;
     v->pending_debug = svm->step.is_active ? v->pending_debug : 0;
     interrupted = vmcb->exit_int_info;
     if (interrupted & EVENT_VALID)
         take_interrupted_event(svm, interrupted);
-    if (!svm_step_after_exit(svm, exit))
+    if (svm->step.is_active || vmcb->exit_code == EXIT_INTERCEPT_OF(INTERCEPT_IRET))
+        svm_step_after_exit(svm, exit);
+    else
         svm_exit_describe(svm, exit);
 }
 

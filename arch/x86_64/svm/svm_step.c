@@ -158,22 +158,14 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
     return true;
 }
 
-/* False: an exit like any other. */
-bool svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
+void svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (svm->step.is_active) {
-        if (!end(svm, exit)) {
-            exit->reason = HV_EXIT_HOST_EVENT;
-            exit->instruction_length = 0;
-        }
-        return true;
-    }
-    if (svm->vmcb->exit_code != EXIT_INTERCEPT_OF(INTERCEPT_IRET))
-        return false;
-    svm->step.is_iret = true; /* runs alone, next */
+    if (!svm->step.is_active)
+        svm->step.is_iret = true; /* runs alone, next */
+    else if (end(svm, exit))
+        return;
     exit->reason = HV_EXIT_HOST_EVENT;
     exit->instruction_length = 0;
-    return true;
 }
 
 void svm_step_cancel(struct svm_vcpu *svm)

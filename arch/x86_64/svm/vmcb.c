@@ -38,8 +38,9 @@ void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on)
  * ASIDs are a CPU's own, and few: they are handed out in turn, and when there are none left, all of them are flushed
  * and their owners get new ones as they come along.
  */
-static void new_asid(struct svm_vcpu *svm, struct backend_cpu *cpu)
+static __attribute__((noinline)) void new_asid(struct svm_vcpu *svm)
 {
+    struct backend_cpu *cpu = svm->cpu;
     struct vmcb *vmcb = svm->vmcb;
 
     vmcb->tlb_control = TLB_KEEP;
@@ -55,11 +56,9 @@ static void new_asid(struct svm_vcpu *svm, struct backend_cpu *cpu)
 
 void vmcb_check_asid(struct svm_vcpu *svm, bool flush)
 {
-    struct backend_cpu *cpu = backend_cpu();
-
     svm->vmcb->tlb_control = TLB_KEEP;
-    if (svm->asid_generation != cpu->asid.generation || (flush && !svm_has(CPUID_SVM_EDX_FLUSH_ASID)))
-        new_asid(svm, cpu);
+    if (svm->asid_generation != svm->cpu->asid.generation || (flush && !svm_has(CPUID_SVM_EDX_FLUSH_ASID)))
+        new_asid(svm);
     else if (flush)
         svm->vmcb->tlb_control = TLB_FLUSH_ASID;
 }
@@ -170,6 +169,7 @@ void svm_acquire(struct vcpu *v)
     if (svm->active_cpu != HV_CPU_NONE)
         tsc_arrive(v);
     svm->active_cpu = cpu;
+    svm->cpu = backend_cpu();
     svm->asid_generation = 0;
     vmcb_touch(svm->vmcb, CLEAN_ALL);
     vcpu_changed(v, VCPU_TSC);
