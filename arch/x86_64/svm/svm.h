@@ -12,6 +12,7 @@
 struct svm_step {
     bool is_active;    /* the next exit ends it */
     bool is_iret;      /* the next instruction is the IRET that unmasks NMIs */
+    uint64_t rip;      /* where that is */
     bool guest_has_tf; /* on its own */
     uint64_t dr6;      /* the guest's before the step */
 };

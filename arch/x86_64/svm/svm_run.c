@@ -210,7 +210,7 @@ static void write_volatile_state(struct svm_vcpu *svm)
     uint32_t v_intr = v_intr_word(svm);
 
     vmcb->rax = svm->v.gpr[GPR_RAX];
-    svm->entry_dr6 = vmcb->dr6;
+    svm->entry_dr6 = svm->step.is_active ? svm->step.dr6 : vmcb->dr6;
     if (vmcb->cr2 != svm->v.cr2) {
         vmcb->cr2 = svm->v.cr2;
         vmcb_touch(vmcb, CLEAN_CR2);

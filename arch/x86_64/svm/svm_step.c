@@ -42,21 +42,27 @@ static void begin(struct svm_vcpu *svm)
     step->is_active = true;
     step->guest_has_tf = vmcb->rflags & RFLAGS_TF;
     step->dr6 = vmcb->dr6;
+    vmcb->dr6 &= ~(DR6_BS | DR6_BP); /* what is there afterwards is new */
     vmcb->rflags |= RFLAGS_TF;
     vmcb->exceptions = ~0u;
-    vmcb_touch(vmcb, CLEAN_INTERCEPTS);
+    vmcb_touch(vmcb, CLEAN_INTERCEPTS | CLEAN_DR);
     intercept_flag_instructions(svm, true);
     svm_apic_sync(&svm->v);
     if (step->is_iret)
         vmcb_intercept(vmcb, INTERCEPT_IRET, false);
 }
 
-/* The guest's state is in the VMCB. An event goes first; what it interrupts is looked at again when it is back. */
+/*
+ * The guest's state is in the VMCB. An event goes first; what it interrupts is looked at again when it is back. The
+ * core may have moved RIP away from the IRET.
+ */
 void svm_step_before_entry(struct svm_vcpu *svm)
 {
-    if (svm->v.event & HV_PENDING_INT_VALID)
+    if (svm->v.event & HV_PENDING_INT_VALID || svm->vmcb->rip != svm->step.rip)
         svm->step.is_iret = false;
-    else if (svm->step.is_iret || is_shadow_in_the_way(svm))
+    if (svm->v.event & HV_PENDING_INT_VALID)
+        return;
+    if (svm->step.is_iret || is_shadow_in_the_way(svm))
         begin(svm);
 }
 
@@ -68,6 +74,15 @@ static void restore_controls(struct svm_vcpu *svm)
     svm->vmcb->exceptions = svm->v.controls.exception_bitmap | BIT32(VEC_MC);
     vmcb_touch(svm->vmcb, CLEAN_INTERCEPTS);
     vmcb_intercept(svm->vmcb, INTERCEPT_IRET, svm->v.nmi_masked);
+}
+
+/* Bits of before the step stay, as none is ever cleared by the CPU; that of the step itself goes. */
+static void restore_dr6(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    vmcb->dr6 = (vmcb->dr6 & ~(svm->step.guest_has_tf ? 0 : DR6_BS)) | (svm->step.dr6 & (DR6_BS | DR6_BP));
+    vmcb_touch(vmcb, CLEAN_DR);
 }
 
 /* The instruction is over. TF is ours still, unless it was the IRET, which has loaded the guest's. */
@@ -82,16 +97,8 @@ static void instruction_done(struct svm_vcpu *svm, bool was_iret)
 }
 
 /* The trap that the guest had coming without us: its own single step, or a breakpoint. */
-static bool take_guest_trap(struct svm_vcpu *svm, struct hv_exit *exit)
+static bool take_guest_trap(struct svm_vcpu *svm, uint64_t hits, struct hv_exit *exit)
 {
-    struct vmcb *vmcb = svm->vmcb;
-    uint64_t hits = vmcb->dr6 & DR6_BP & ~svm->step.dr6;
-
-    if (!svm->step.guest_has_tf && !hits)
-        vmcb->dr6 = svm->step.dr6;
-    else if (!svm->step.guest_has_tf)
-        vmcb->dr6 = (vmcb->dr6 & ~DR6_BS) | (svm->step.dr6 & DR6_BS);
-    vmcb_touch(vmcb, CLEAN_DR);
     if (!svm->step.guest_has_tf && !hits)
         return false;
     if (svm->v.controls.exception_bitmap & BIT32(VEC_DB)) {
@@ -103,7 +110,7 @@ static bool take_guest_trap(struct svm_vcpu *svm, struct hv_exit *exit)
     return false;
 }
 
-/* An exception of the instruction's own. Those of INT3 and INTO come again by themselves. */
+/* An exception of the instruction's own. INT3 and INTO run again, without us, and what waited comes before them. */
 static bool take_guest_fault(struct svm_vcpu *svm, unsigned vector, struct hv_exit *exit)
 {
     struct vcpu *v = &svm->v;
@@ -112,8 +119,10 @@ static bool take_guest_fault(struct svm_vcpu *svm, unsigned vector, struct hv_ex
         svm_exit_describe(svm, exit);
         return true;
     }
-    if (vector == VEC_BP || vector == VEC_OF)
+    if (vector == VEC_BP || vector == VEC_OF) {
+        svm->vmcb->interrupt_state = 0;
         return false;
+    }
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXCEPTION) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, vector);
     if (VEC_ERROR_CODE_MASK >> vector & 1 && svm->vmcb->cr0 & CR0_PE)
@@ -136,14 +145,16 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     uint64_t code = svm->vmcb->exit_code;
     unsigned vector = (unsigned)(code - EXIT_EXCEPTION);
+    uint64_t dr6 = svm->vmcb->dr6;
     bool was_iret = svm->step.is_iret;
 
     svm->step.is_active = svm->step.is_iret = false;
     svm_apic_sync(&svm->v);
-    if (code == EXIT_EXCEPTION + VEC_DB && svm->vmcb->dr6 & DR6_BS) {
+    restore_dr6(svm);
+    if (code == EXIT_EXCEPTION + VEC_DB && dr6 & DR6_BS) {
         instruction_done(svm, was_iret);
         restore_controls(svm);
-        return take_guest_trap(svm, exit);
+        return take_guest_trap(svm, dr6 & DR6_BP, exit);
     }
     if (!svm->step.guest_has_tf)
         svm->vmcb->rflags &= ~RFLAGS_TF;
@@ -160,10 +171,13 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
 
 void svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (!svm->step.is_active)
-        svm->step.is_iret = true; /* runs alone, next */
-    else if (end(svm, exit))
-        return;
+    if (svm->step.is_active) {
+        if (end(svm, exit))
+            return;
+    } else { /* runs alone, next */
+        svm->step.is_iret = true;
+        svm->step.rip = svm->vmcb->rip;
+    }
     exit->reason = HV_EXIT_HOST_EVENT;
     exit->instruction_length = 0;
 }
@@ -173,6 +187,7 @@ void svm_step_cancel(struct svm_vcpu *svm)
     if (!svm->step.is_active)
         return;
     svm->step.is_active = false; /* an IRET that was to run alone still is */
+    restore_dr6(svm);
     if (!svm->step.guest_has_tf)
         svm->vmcb->rflags &= ~RFLAGS_TF;
     restore_controls(svm);
