@@ -205,6 +205,25 @@ static void cr4_has_a_shadow(void **state)
     unpin();
 }
 
+/* Machine checks are the host's, whatever the guest says: with MCE off in the CPU one would stop the machine. */
+static void machine_checks_stay_on(void **state)
+{
+    (void)state;
+    fake_x86(0)->cr4 |= CR4_MCE;
+    pin();
+    v->cr4 = CR4_PAE;
+    vcpu_changed(v, VCPU_CR4);
+    vmx_sync(vmx());
+    assert_int_equal(fake_vmcs_get(VMCS_GUEST_CR4) & CR4_MCE, CR4_MCE);
+    assert_int_equal(fake_vmcs_get(VMCS_CR4_SHADOW) & CR4_MCE, 0);
+    assert_true(fake_vmcs_get(VMCS_CR4_MASK) & CR4_MCE); /* its own writes of the bit exit */
+    v->valid &= ~VCPU_CR4;
+    vcpu_need(v, VCPU_CR4);
+    assert_int_equal(v->cr4, CR4_PAE);
+    fake_x86(0)->cr4 &= ~CR4_MCE;
+    unpin();
+}
+
 static bool is_64bit_entry(void)
 {
     return fake_vmcs_get(VMCS_ENTRY_CONTROLS) & ENTRY_GUEST_64BIT;
@@ -841,6 +860,7 @@ int main(void)
         VMX_TEST(segments_that_are_not_present),
         VMX_TEST(cr0_has_a_shadow),
         VMX_TEST(cr4_has_a_shadow),
+        VMX_TEST(machine_checks_stay_on),
         VMX_TEST(efer_and_the_entry_control),
         VMX_TEST(guest_switches_modes_by_itself),
         VMX_TEST(cr8_is_the_task_priority),

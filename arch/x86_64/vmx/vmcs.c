@@ -368,11 +368,11 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
     vmx->v.npt = npt;
     /*
      * NE, CD and NW stay the host's: NE must be 1 in VMX operation, and a guest's cache control must not reach the
-     * CPU. All else needs no exit: with unrestricted guest and EPT the CPU itself keeps paging modes, EFER.LMA and
-     * PDPTEs right.
+     * CPU. So does MCE: with it off, a machine check would be the end of the machine. All else needs no exit: with
+     * unrestricted guest and EPT the CPU itself keeps paging modes, EFER.LMA and PDPTEs right.
      */
     vmx->v.cr0_guest_owned = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG;
-    vmx->v.cr4_guest_owned = cpu_facts()->cr4_allowed & ~vmx_caps.cr4_fixed0;
+    vmx->v.cr4_guest_owned = cpu_facts()->cr4_allowed & ~vmx_caps.cr4_fixed0 & ~CR4_MCE;
     first_load(vmx);
     return &vmx->v;
 }

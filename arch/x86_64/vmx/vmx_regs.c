@@ -128,7 +128,7 @@ static void fetch_cr4(struct vcpu *v)
 
 static void sync_cr4(struct vcpu *v)
 {
-    vmx_write(VMCS_GUEST_CR4, v->cr4 | vmx_caps.cr4_fixed0);
+    vmx_write(VMCS_GUEST_CR4, v->cr4 | vmx_caps.cr4_fixed0 | (cpu_read_cr4() & CR4_MCE));
     vmx_write(VMCS_CR4_SHADOW, v->cr4);
 }
 
