@@ -20,5 +20,5 @@ test-boot-uefi: $(EFI)
 
 test-system: test-demo test-coverage test-boot-qemu test-boot-uefi test-boot-bochs
 
-test: all $(PORT) $(UNIT_TESTS) $(ORACLE_TESTS)
+test: all $(PORT) $(MULTIBOOT_KERNEL) $(UNIT_TESTS) $(ORACLE_TESTS)
 	$(Q)BUILD=$(BUILD) MAKE='$(MAKE)' tests/collect.sh

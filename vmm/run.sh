@@ -46,7 +46,7 @@ choose_engine() {
         if reason=$("$boot/kvm.sh"); then
             engine=kvm
         else
-            engine=bochs reason="it emulates VMX; no KVM, as $reason"
+            engine=qemu reason="it emulates SVM; no KVM, as $reason"
         fi
         ;;
     kvm | qemu | bochs | uefi) reason="asked for" ;;
