@@ -118,7 +118,10 @@ static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length 
     return true;
 }
 
-/* Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. */
+/*
+ * Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. For
+ * exit_length_try alone, so that it becomes a part of it.
+ */
 static inline const uint8_t *known_code(struct hv_vp *vp)
 {
     const struct exit_length *way = &vp->length;
@@ -188,13 +191,15 @@ static bool remember_path(struct hv_vp *vp, struct exit_length *way, const struc
     return true;
 }
 
-static bool learn_way(struct hv_vp *vp, struct exit_length *way)
+/* Inside a walk bracket: walks to CS:RIP, remembers how, and returns the host's address of what is there. */
+static const uint8_t *learn_way(struct hv_vp *vp, struct exit_length *way)
 {
     struct vcpu *v = vp->vcpu;
     struct gva_path path;
     struct npt_leaf leaf;
     hv_gpa_t gpa;
 
+    way->page = NULL;
     vcpu_need(v, WAY_GROUPS);
     way->generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
     way->linear = gva_of_code(v) & ~HV_PAGE_MASK;
@@ -202,11 +207,11 @@ static bool learn_way(struct hv_vp *vp, struct exit_length *way)
     way->mode = mode_of(v);
     if ((vp->pdptes_stale && backend()->has_pdptes) ||
         gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
-        return false;
+        return NULL;
     if (!remember_path(vp, way, &path))
-        return false;
+        return NULL;
     way->page = gpa_reach(vp, gpa, NPT_READ, &leaf);
-    return way->page != NULL;
+    return way->page ? way->page + (gva_of_code(v) & HV_PAGE_MASK) : NULL;
 }
 
 /* ------------------------------------------------------------------------------ the usual case */
@@ -338,12 +343,8 @@ static enum match match(const struct vcpu *v, const struct hv_exit *exit, uint8_
 static void fetch_from_page(struct hv_vp *vp, struct hv_instruction *out)
 {
     uint64_t flags = vp_walk_begin(vp);
-    const uint8_t *code = known_code(vp);
+    const uint8_t *code = learn_way(vp, &vp->length);
 
-    if (!code) {
-        vp->length.page = NULL;
-        code = learn_way(vp, &vp->length) ? known_code(vp) : NULL;
-    }
     out->count = 0;
     if (code) {
         out->count = (uint8_t)HV_MIN(DECODE_LENGTH_MAX, HV_PAGE_SIZE - ((uintptr_t)code & HV_PAGE_MASK));
