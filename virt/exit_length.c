@@ -92,24 +92,22 @@ static const struct form *forms_of(const struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------- the way to the code */
 
-#define MODE_CR0  CR0_PG
-#define MODE_CR4  (CR4_PSE | CR4_PAE | CR4_LA57)
-#define MODE_EFER (EFER_LME | EFER_LMA | EFER_NXE)
-_Static_assert(!(MODE_CR0 & MODE_CR4) && !(MODE_CR0 & MODE_EFER) && !(MODE_CR4 & MODE_EFER), "one word for all");
-
 #define WAY_GROUPS (GVA_CODE_GROUPS | VCPU_CR3 | VCPU_CR4)
 
-/* What decides how a linear address is translated. Not the rights: the CPU has executed what is there. */
-static uint32_t mode_of(const struct vcpu *v)
+/* Nothing of the rights: the CPU has executed what is there. */
+static struct vcpu_code code_of(struct vcpu *v, uint32_t more_groups)
 {
-    return (uint32_t)((v->cr0 & MODE_CR0) | (v->cr4 & MODE_CR4) | (v->efer & MODE_EFER));
+    vcpu_need(v, WAY_GROUPS | more_groups);
+    return (struct vcpu_code){
+        .linear = gva_of_code(v),
+        .cr3 = v->cr3,
+        .mode = (v->cr0 & VCPU_CODE_CR0) | (v->cr4 & VCPU_CODE_CR4) | (v->efer & VCPU_CODE_EFER),
+    };
 }
 
-static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length *way, hv_gva_t gva)
+static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length *way, const struct vcpu_code *code)
 {
-    const struct vcpu *v = vp->vcpu;
-
-    if (way->linear != (gva & ~HV_PAGE_MASK) || way->cr3 != v->cr3 || way->mode != mode_of(v) ||
+    if (way->linear != (code->linear & ~HV_PAGE_MASK) || way->cr3 != code->cr3 || way->mode != code->mode ||
         way->generation != __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE))
         return false;
     for (unsigned i = 0; i < EXIT_LENGTH_ENTRIES; i++) /* unrolled by the compiler: faster than a count */
@@ -125,14 +123,15 @@ static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length 
 static inline const uint8_t *known_code(struct hv_vp *vp)
 {
     const struct exit_length *way = &vp->length;
-    struct vcpu *v = vp->vcpu;
-    hv_gva_t gva;
+    struct vcpu_code code;
 
     if (!way->page)
         return NULL;
-    vcpu_need(v, WAY_GROUPS | way->groups);
-    gva = gva_of_code(v);
-    return is_same_way(vp, way, gva) ? way->page + (gva & HV_PAGE_MASK) : NULL;
+    if (backend()->code)
+        backend()->code(vp->vcpu, &code);
+    else
+        code = code_of(vp->vcpu, way->groups);
+    return is_same_way(vp, way, &code) ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
 }
 
 /*
@@ -194,24 +193,23 @@ static bool remember_path(struct hv_vp *vp, struct exit_length *way, const struc
 /* Inside a walk bracket: walks to CS:RIP, remembers how, and returns the host's address of what is there. */
 static const uint8_t *learn_way(struct hv_vp *vp, struct exit_length *way)
 {
-    struct vcpu *v = vp->vcpu;
+    struct vcpu_code code = code_of(vp->vcpu, 0);
     struct gva_path path;
     struct npt_leaf leaf;
     hv_gpa_t gpa;
 
     way->page = NULL;
-    vcpu_need(v, WAY_GROUPS);
     way->generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
-    way->linear = gva_of_code(v) & ~HV_PAGE_MASK;
-    way->cr3 = v->cr3;
-    way->mode = mode_of(v);
+    way->linear = code.linear & ~HV_PAGE_MASK;
+    way->cr3 = code.cr3;
+    way->mode = code.mode;
     if ((vp->pdptes_stale && backend()->has_pdptes) ||
         gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
         return NULL;
     if (!remember_path(vp, way, &path))
         return NULL;
     way->page = gpa_reach(vp, gpa, NPT_READ, &leaf);
-    return way->page ? way->page + (gva_of_code(v) & HV_PAGE_MASK) : NULL;
+    return way->page ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
 }
 
 /* ------------------------------------------------------------------------------ the usual case */

@@ -19,7 +19,7 @@ struct exit_length {
     uint64_t generation; /* partition.npt_generation: with another one the pointers here are not good */
     uint64_t linear;     /* the page */
     uint64_t cr3;
-    uint32_t mode;   /* bits of CR0, CR4 and EFER: see mode_of */
+    uint64_t mode;   /* as in struct vcpu_code */
     uint32_t groups; /* of registers that `entry` points to */
     struct exit_length_entry {
         const volatile uint64_t *at; /* the aligned word that holds the entry; of those not used: `value` */
@@ -34,7 +34,7 @@ struct hv_vp;
 
 /*
  * For an exit whose instruction_length is HV_LENGTH_UNKNOWN, right after it and still inside its walk bracket: finds it
- * in the usual case, and leaves it unknown in all others. Costs about 60 instructions.
+ * in the usual case, and leaves it unknown in all others. Costs about 110 instructions.
  */
 void exit_length_try(struct hv_vp *vp, struct hv_exit *exit);
 

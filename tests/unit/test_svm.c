@@ -35,6 +35,32 @@ static void entry_with_every_shadow(void **state)
     }
 }
 
+/* After an exit the VMCB says the same of the guest's code as the registers do. */
+static void where_the_code_is(void **state)
+{
+    (void)state;
+    for (enum mode mode = REAL; mode < MODES; mode++) {
+        struct vcpu_code code;
+
+        set_mode(mode);
+        v->seg[SEG_CS].base = 0xfff00000;
+        v->rip = mode == LONG ? 0x7fff12345678 : 0x123456;
+        v->cr4 |= CR4_PSE;
+        v->efer |= EFER_NXE;
+        run_cpuid();
+        pin();
+        v->valid &= VCPU_STICKY; /* as right after the exit */
+        backend()->code(v, &code);
+        assert_int_equal(v->valid & ~(VCPU_STICKY | VCPU_RIP), 0);
+        vcpu_need(v, VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER);
+        assert_int_equal(code.linear, mode == LONG ? 0x7fff12345678 : 0x23456);
+        assert_int_equal(code.cr3, v->cr3);
+        assert_int_equal(code.mode, (v->cr0 & CR0_PG) | (v->cr4 & (CR4_PSE | CR4_PAE | CR4_LA57)) |
+                                        (v->efer & (EFER_LMA | EFER_NXE)));
+        unpin();
+    }
+}
+
 /* ------------------------------------------------------------------ registers through the VMCB */
 
 static uint64_t noise(void)
@@ -1512,6 +1538,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SVM_TEST(entry_in_every_mode),
         SVM_TEST(entry_with_every_shadow),
+        SVM_TEST(where_the_code_is),
         SVM_TEST(registers_round_trip),
         FULL_TEST(attributes_of_segments),
         SVM_TEST(the_privilege_level),

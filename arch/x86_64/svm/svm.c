@@ -164,6 +164,7 @@ const struct hv_backend svm_backend = {
     .acquire = svm_acquire,
     .fetch = svm_fetch,
     .advance = svm_advance,
+    .code = svm_code,
     .context = svm_context,
     .load = svm_load,
     .put = svm_put,

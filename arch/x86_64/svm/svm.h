@@ -100,6 +100,7 @@ void npt_svm_flush_if_stale(struct svm_vcpu *svm); /* before an entry, interrupt
 /* svm_regs.c */
 void svm_fetch(struct vcpu *v, uint32_t groups);
 bool svm_advance(struct vcpu *v, uint8_t length);
+void svm_code(struct vcpu *v, struct vcpu_code *out);
 void svm_context(struct vcpu *v, struct hv_exit *exit);
 void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
 enum hv_status svm_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);

@@ -84,6 +84,8 @@ static void sync_words(struct svm_vcpu *svm, uint32_t groups)
 
 /* --------------------------------------------------------------------------------- segments */
 
+#define VMCB_SEG_L (SEG_L >> 4) /* attributes are without the four bits of the limit in their midst */
+
 static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned s)
 {
     return s == SEG_LDTR ? &vmcb->ldtr : s == SEG_TR ? &vmcb->tr : &vmcb->es + s;
@@ -431,6 +433,18 @@ bool svm_advance(struct vcpu *v, uint8_t length)
     vmcb->rip = v->rip = next;
     v->valid |= VCPU_RIP;
     return true;
+}
+
+/* What is hidden of control registers and EFER does not count here. */
+void svm_code(struct vcpu *v, struct vcpu_code *out)
+{
+    const struct vmcb *vmcb = to_svm(v)->vmcb;
+    uint64_t efer = vmcb->efer, rip = cached(v, VCPU_RIP, &v->rip, vmcb->rip);
+    bool is_64bit = efer & EFER_LMA && vmcb->cs.attributes & VMCB_SEG_L;
+
+    out->linear = is_64bit ? rip : (uint32_t)(vmcb->cs.base + rip);
+    out->cr3 = vmcb->cr3;
+    out->mode = (vmcb->cr0 & VCPU_CODE_CR0) | (vmcb->cr4 & VCPU_CODE_CR4) | (efer & VCPU_CODE_EFER);
 }
 
 static uint16_t execution_state(const struct vcpu *v, const struct vmcb *vmcb)

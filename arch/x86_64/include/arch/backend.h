@@ -26,6 +26,16 @@ struct backend_cpu {
     enum hv_status status;   /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
+/* Where the guest's code is, and what decides how its address is translated. */
+struct vcpu_code {
+    hv_gva_t linear;
+    uint64_t cr3;
+    uint64_t mode; /* VCPU_CODE_* of CR0, CR4 and EFER */
+};
+#define VCPU_CODE_CR0  BIT64(31)                         /* PG */
+#define VCPU_CODE_CR4  (BIT64(4) | BIT64(5) | BIT64(12)) /* PSE, PAE, LA57 */
+#define VCPU_CODE_EFER (BIT64(10) | BIT64(11))           /* LMA, NXE */
+
 struct hv_backend {
     const char *name;
     enum hv_vendor vendor;
@@ -59,6 +69,11 @@ struct hv_backend {
      * simple, and nothing was changed.
      */
     bool (*advance)(struct vcpu *v, uint8_t length);
+    /*
+     * Right after an exit, before anything was changed: fetches no groups (but RIP). NULL where the CPU tells the
+     * lengths of instructions or has_pdptes: then virt/ takes it from the registers.
+     */
+    void (*code)(struct vcpu *v, struct vcpu_code *out);
     void (*context)(struct vcpu *v, struct hv_exit *exit); /* fills exit->vp; after acquire, while still pinned */
 
     /*
