@@ -203,6 +203,8 @@ static bool write_cr8(struct hv_vp *vp, uint64_t value)
         return false;
     vp->vcpu->cr8 = value;
     vcpu_changed(vp->vcpu, VCPU_CR8);
+    if (vp->has_apic) /* by which the next interrupt is chosen */
+        lapic_put(&vp->lapic, APIC_TPR, (uint32_t)value << 4);
     vp->counters.apic.tpr++;
     if (value < vp->vcpu->controls.tpr_threshold) /* the CPU lets us see the writes, but has no exit for this */
         (void)exit_tpr(vp, NULL);

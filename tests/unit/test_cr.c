@@ -275,6 +275,19 @@ static void test_cr8(void **state)
     assert_fault(8, 1ull << 63);
 }
 
+/* The local APIC chooses by its own register, at once. */
+static void test_cr8_is_the_task_priority(void **state)
+{
+    static uint32_t regs[HV_PAGE_SIZE / sizeof(uint32_t)];
+
+    (void)state;
+    stub_vp.has_apic = true;
+    stub_vp.lapic.regs = regs;
+    regs[APIC_TPR / sizeof(uint32_t)] = 0x4f;
+    assert_done(8, 3);
+    assert_int_equal(regs[APIC_TPR / sizeof(uint32_t)], 0x30);
+}
+
 static void test_no_such_register(void **state)
 {
     static const unsigned numbers[] = {1, 2, 5, 7, 9, 15, 255};
@@ -525,6 +538,7 @@ int main(void)
         STUB_TEST(test_cr4_pcide),
         STUB_TEST(test_cr4_loads_pdptes),
         STUB_TEST(test_cr8),
+        STUB_TEST(test_cr8_is_the_task_priority),
         STUB_TEST(test_no_such_register),
         STUB_TEST(test_registers_are_fetched),
         STUB_TEST(test_xsetbv),

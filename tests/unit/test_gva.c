@@ -480,6 +480,23 @@ static void test_pdptes(void **state)
     assert_int_equal(translate(HV_TRANSLATE_READ), HV_TRANSLATE_INVALID_FLAGS);
 }
 
+/* Without registers the one that is used counts, as memory has it now; accessed or not is no matter. */
+static void test_pdptes_in_memory(void **state)
+{
+    (void)state;
+    build(MODE_PAE);
+    stub_backend.has_pdptes = false;
+    memset(stub_vcpu.pdpte, 0, sizeof(stub_vcpu.pdpte));
+    stub_vcpu.cr3 = 0x7fe0;
+    put64(0x7fe0 + 16, TABLE(2) | PTE_P | PTE_A);
+    put64(0x7fe0 + 24, TABLE(2) | PTE_P | PTE_RW); /* reserved here */
+    assert_int_equal(translate(HV_TRANSLATE_READ), HV_TRANSLATE_SUCCESS);
+    put64(0x7fe0 + 16, TABLE(2) | PTE_P | PTE_RW);
+    assert_int_equal(translate(HV_TRANSLATE_READ), HV_TRANSLATE_INVALID_FLAGS);
+    put64(0x7fe0 + 16, 0);
+    assert_int_equal(translate(HV_TRANSLATE_READ), HV_TRANSLATE_NOT_PRESENT);
+}
+
 static void test_stale_pdptes(void **state)
 {
     (void)state;
@@ -863,6 +880,7 @@ int main(void)
         STUB_TEST(test_set_bits_in_recursive_tables),
         STUB_TEST(test_no_bits_after_a_failure),
         STUB_TEST(test_pdptes),
+        STUB_TEST(test_pdptes_in_memory),
         STUB_TEST(test_stale_pdptes),
         STUB_TEST(test_load_pdptes),
         STUB_TEST(test_translate_arguments),

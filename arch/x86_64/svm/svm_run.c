@@ -126,13 +126,36 @@ static void inject(struct svm_vcpu *svm, uint64_t event)
     }
 }
 
-/* Debug traps that the core has found pending (vcpu.pending_debug), as the exception that they become now. */
+/* Debug traps that the core has found pending (vcpu.pending_debug) become an exception now. */
+static bool is_debug_trap_due(const struct svm_vcpu *svm)
+{
+    return svm->v.pending_debug & VCPU_DEBUG_TRAPS && !svm->step.is_active && !(svm->v.event & HV_PENDING_INT_VALID);
+}
+
+/* What is injected does not exit: an exception that has to is one without an entry. */
+static bool is_debug_trap_wanted(const struct svm_vcpu *svm)
+{
+    return svm->v.controls.exception_bitmap & BIT32(VEC_DB) && is_debug_trap_due(svm);
+}
+
+static void describe_debug_trap(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    exit->reason = HV_EXIT_EXCEPTION;
+    exit->instruction_length = 0;
+    exit->instruction.count = 0;
+    exit->exception.vector = VEC_DB;
+    exit->exception.has_error_code = exit->exception.is_software = false;
+    exit->exception.error_code = 0;
+    exit->exception.parameter = svm->v.pending_debug & (DR6_BP | DR6_BS);
+    svm->v.pending_debug = 0;
+}
+
 static void take_pending_debug(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
     uint64_t pending = v->pending_debug;
 
-    if (!(pending & VCPU_DEBUG_TRAPS) || svm->step.is_active || v->event & HV_PENDING_INT_VALID)
+    if (!is_debug_trap_due(svm) || is_debug_trap_wanted(svm))
         return;
     svm->vmcb->dr6 = (svm->vmcb->dr6 & ~DR6_BP) | (pending & (DR6_BP | DR6_BS));
     vmcb_touch(svm->vmcb, CLEAN_DR);
@@ -278,6 +301,10 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
     prepare(svm);
     if (is_nmi_window_open(svm)) {
         describe_nmi_window(exit);
+        return;
+    }
+    if (v->pending_debug && is_debug_trap_wanted(svm)) {
+        describe_debug_trap(svm, exit);
         return;
     }
     npt_svm_flush_if_stale(svm);
