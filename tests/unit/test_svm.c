@@ -1311,6 +1311,24 @@ static void a_shadow_is_stepped_over(void **state)
                  saw_intercept(INTERCEPT_IRET));
 }
 
+/* The window for interrupts opens behind the shadow too: no virtual interrupt during the step. */
+static void an_interrupt_waits_for_a_shadow(void **state)
+{
+    (void)state;
+    set_shadow(0);
+    v->controls.nmi_window = false;
+    v->controls.interrupt_window = true;
+    FAKE_SVM_GUEST({.run = guest_finishes_instruction, .code = EXIT_EXCEPTION + VEC_DB}, {.code = CODE(VINTR)});
+    load();
+    assert_int_equal(enter().reason, HV_EXIT_HOST_EVENT);
+    assert_false(seen()->v_intr & V_IRQ);
+    assert_step_is_over(0);
+    assert_int_equal(enter().reason, HV_EXIT_WINDOW);
+    assert_true(seen()->v_intr & V_IRQ);
+    assert_false(seen()->rflags & RFLAGS_TF);
+    put();
+}
+
 /* Nobody waits: shadows come and go. */
 static void a_shadow_that_nobody_minds(void **state)
 {
@@ -1579,6 +1597,7 @@ int main(void)
         SVM_TEST(an_interrupted_nmi_is_unmasked),
         SVM_TEST(the_nmi_window),
         SVM_TEST(a_shadow_is_stepped_over),
+        SVM_TEST(an_interrupt_waits_for_a_shadow),
         SVM_TEST(a_shadow_that_nobody_minds),
         SVM_TEST(the_guest_steps_too),
         SVM_TEST(a_breakpoint_behind_the_step),
