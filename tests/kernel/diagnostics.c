@@ -5,20 +5,18 @@
 #include <kernel/string.h>
 #include <whp/WinHvDiagnostics.h>
 
-#define EFER_LME_BIT (1ull << 8)
-
 /* Asked before the run, refused, asked after it, mended, run. */
 TEST(diagnostics_finding, "diagnostics: a broken rule before and after the run")
 {
     WHVX_AUDIT_FINDING before = {.Rule = NULL}, after = {.Rule = NULL};
-    UINT64 efer;
+    UINT64 cr4;
     BOOL broken = TRUE;
     VM_GUEST(vm, VM_LONG, "smoke_halt", NULL);
 
     EXPECT_OK(WHvxAuditVirtualProcessor(vm.partition, 0, &broken, &before));
     EXPECT(!broken && !before.Rule);
-    efer = vm_get(&vm, WHvX64RegisterEfer);
-    vm_set(&vm, WHvX64RegisterEfer, efer & ~EFER_LME_BIT);
+    cr4 = vm_get(&vm, WHvX64RegisterCr4);
+    vm_set(&vm, WHvX64RegisterCr4, cr4 & ~CR4_PAE);
     EXPECT_OK(WHvxAuditVirtualProcessor(vm.partition, 0, &broken, &before));
     REQUIRE(EXPECT(broken && before.Rule));
     EXPECT_HR(WHvxGetAuditFinding(vm.partition, 0, &after), WHV_E_INVALID_VP_STATE);
@@ -26,10 +24,10 @@ TEST(diagnostics_finding, "diagnostics: a broken rule before and after the run")
     EXPECT_EXIT(&vm, InvalidVpRegisterValue);
     EXPECT_OK(WHvxGetAuditFinding(vm.partition, 0, &after));
     REQUIRE(EXPECT(after.Rule));
-    EXPECT_EQ(strcmp(before.Rule, "guest.efer.lme"), 0);
+    EXPECT_EQ(strcmp(before.Rule, "guest.cr4.long_pae"), 0);
     EXPECT_EQ(strcmp(after.Rule, before.Rule), 0);
     EXPECT_EQ(after.Value, before.Value);
-    vm_set(&vm, WHvX64RegisterEfer, efer);
+    vm_set(&vm, WHvX64RegisterCr4, cr4);
     EXPECT_END(&vm);
     EXPECT_HR(WHvxGetAuditFinding(vm.partition, 0, &after), WHV_E_INVALID_VP_STATE);
 }

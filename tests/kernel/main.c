@@ -158,6 +158,31 @@ static struct {
     const char *skip_all; /* why nothing can run here */
 } totals;
 
+/* The reasons for skipping, each once. */
+#define REASONS_MAX 64
+
+static struct {
+    char text[sizeof(current.reason)];
+    unsigned count;
+} reasons[REASONS_MAX];
+
+static void count_reason(const char *text)
+{
+    for (unsigned i = 0; i < REASONS_MAX; i++) {
+        if (reasons[i].count && strcmp(reasons[i].text, text) != 0)
+            continue;
+        ksnprintf(reasons[i].text, sizeof(reasons[i].text), "%s", text);
+        reasons[i].count++;
+        return;
+    }
+}
+
+static void print_reasons(void)
+{
+    for (unsigned i = 0; i < REASONS_MAX && reasons[i].count; i++)
+        kprintf("# skipped %u: %s\n", reasons[i].count, reasons[i].text);
+}
+
 static void count_instance(const struct instance *i)
 {
     (void)i;
@@ -167,7 +192,12 @@ static void count_instance(const struct instance *i)
 static void run_body(const struct instance *i)
 {
     size_t pages = pages_free_count(), heap = heap_used();
+    const char *gap = engine_gap(i->test->text, i->row ? i->row->name : NULL);
 
+    if (gap) {
+        test_skip("%s", gap);
+        return;
+    }
     i->test->fn(i->row, (unsigned)i->mode);
     vm_check_all_deleted();
     if (heap_used() != heap)
@@ -193,6 +223,7 @@ static void run_instance(const struct instance *i)
         kprintf("not ok %u - %s\n", number, current.name);
     } else if (current.skipped) {
         totals.skipped++;
+        count_reason(current.reason);
         kprintf("ok %u - %s # SKIP %s\n", number, current.name, current.reason);
     } else {
         totals.passed++;
@@ -227,6 +258,7 @@ static int tests_main(const struct boot_info *info)
     for_each_instance(run_instance);
     if (!totals.skip_all)
         vm_stop_watchdog();
+    print_reasons();
     kprintf("# %u passed, %u failed, %u skipped, %llu ms\n", totals.passed, totals.failed, totals.skipped,
             (unsigned long long)(clock_ns() / NS_PER_MS));
     return totals.failed ? 1 : 0;
