@@ -87,7 +87,6 @@ static const struct {
     uint64_t event;
     const char *rule;
 } events[] = {
-    {"a type that there is not", 1 | 1 << 1 | 0x30ull << 16, "control.event.type"},
     {"an exception that there is not", 1 | 3 << 1 | 40ull << 16, "control.event.vector"},
     {"NMI's vector as an exception", 1 | 3 << 1 | 2ull << 16, "control.event.vector"},
 };

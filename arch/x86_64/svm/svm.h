@@ -17,6 +17,16 @@ struct svm_step {
     uint64_t dr6;      /* the guest's before the step */
 };
 
+/* What a refused VMRUN may have overwritten. */
+#define SVM_SAVE_START offsetof(struct vmcb, es)
+#define SVM_SAVE_SIZE  (offsetof(struct vmcb, last_excp_to) + sizeof(uint64_t) - SVM_SAVE_START)
+
+struct svm_backup {
+    uint32_t v_intr;
+    uint64_t interrupt_state;
+    uint8_t save[SVM_SAVE_SIZE];
+};
+
 struct svm_vcpu {
     struct vcpu v; /* first: the offsets of svm_entry.asm count from here */
     hv_hpa_t vmcb_pa;
@@ -30,6 +40,9 @@ struct svm_vcpu {
 
     uint64_t injected;            /* the event of the last entry, as in vcpu.event; 0: none */
     uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
+
+    bool is_unproven; /* what a VMRUN may be refused for has changed since the last one that was not */
+    struct svm_backup backup;
 
     struct svm_step step;
     uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */

@@ -367,10 +367,15 @@ void svm_fetch(struct vcpu *v, uint32_t groups)
     v->valid |= groups;
 }
 
+/* What rules of VMRUN's look at: see svm_audit.c. */
+#define PROVED_GROUPS (VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER | VCPU_DR6 | VCPU_DR7 | VCPU_PAT | VCPU_CS)
+
 void svm_sync(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
     uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
+
+    svm->is_unproven |= dirty & PROVED_GROUPS;
 
     sync_words(svm, dirty);
     for (; segs; segs &= segs - 1)
@@ -497,6 +502,7 @@ enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value)
     svm_sync(to_svm(v));
     memcpy((char *)vmcb + field, &value, sizeof(value));
     vmcb_touch(vmcb, CLEAN_ALL);
+    to_svm(v)->is_unproven = true;
     v->valid &= VCPU_STICKY;
     return HV_OK;
 }

@@ -118,6 +118,7 @@ static void inject(struct svm_vcpu *svm, uint64_t event)
 
     svm->injected = event;
     svm->vmcb->event_inj = event_word(&svm->v, event);
+    svm->is_unproven |= type != HV_INT_TYPE_EXTERNAL && type != HV_INT_TYPE_NMI;
     if (type >= HV_INT_TYPE_SOFTWARE)
         move_past_instruction(svm, type, FIELD_GET(HV_PENDING_INT_LENGTH, event));
     if (type == HV_INT_TYPE_NMI) { /* the CPU does not keep a guest's NMIs apart from the host's */
@@ -289,6 +290,43 @@ static void describe_nmi_window(struct hv_exit *exit)
     exit->window.nmi = true;
 }
 
+/*
+ * The manual does not say what is in the VMCB after a refusal, and there is an emulator that has saved the host's state
+ * as the guest's then. So what may be refused is kept aside.
+ */
+static void back_up(struct svm_vcpu *svm)
+{
+    const struct vmcb *vmcb = svm->vmcb;
+
+    svm->backup.v_intr = vmcb->v_intr;
+    svm->backup.interrupt_state = vmcb->interrupt_state;
+    memcpy(svm->backup.save, (const char *)vmcb + SVM_SAVE_START, SVM_SAVE_SIZE);
+}
+
+static void take_back(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    vmcb->clean = 0; /* who knows how far the CPU came */
+    if (!svm->is_unproven)
+        return;
+    vmcb->v_intr = svm->backup.v_intr;
+    vmcb->interrupt_state = svm->backup.interrupt_state;
+    memcpy((char *)vmcb + SVM_SAVE_START, svm->backup.save, SVM_SAVE_SIZE);
+}
+
+static void refused(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    uint64_t event_inj = svm->injected ? event_word(&svm->v, svm->injected) : 0;
+
+    take_back(svm);
+    svm->vmcb->event_inj = event_inj; /* for the auditor */
+    svm_exit_entry_failed(svm, exit);
+    svm->vmcb->event_inj = 0;
+    undo_injection(svm);
+    svm_step_cancel(svm);
+}
+
 /* What a guest does not change without an exit. */
 #define KNOWN_GROUPS (VCPU_STICKY | VCPU_CR4 | VCPU_EFER | VCPU_PAT)
 
@@ -308,15 +346,15 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
         return;
     }
     npt_svm_flush_if_stale(svm);
+    if (svm->is_unproven)
+        back_up(svm);
     svm_entry(svm);
-    read_volatile_state(svm);
     if ((uint32_t)vmcb->exit_code == (uint32_t)EXIT_INVALID) {
-        vmcb->clean = 0; /* who knows how far the CPU came */
-        svm_exit_entry_failed(svm, exit);
-        undo_injection(svm);
-        svm_step_cancel(svm);
+        refused(svm, exit);
         return;
     }
+    svm->is_unproven = false;
+    read_volatile_state(svm);
     v->valid &= KNOWN_GROUPS;
     v->event = 0;
     v->pending_debug = svm->step.is_active ? v->pending_debug : 0;
