@@ -124,39 +124,16 @@ static uint64_t tsc_hz_from_cpuid(void)
 #define MEASURE_NS    5000000ull
 #define MEASURE_LOOPS 1000000ull /* a clock that stands still must not stop us */
 
-#define MEASURE_TRIES 8
-#define NS_PER_S      1000000000ull
-
-/* Both clocks at one moment: of a few tries the one that took the shortest time, as it was disturbed the least. */
-static void read_clocks(uint64_t *ns, uint64_t *tsc)
-{
-    uint64_t shortest = UINT64_MAX;
-
-    for (unsigned i = 0; i < MEASURE_TRIES; i++) {
-        uint64_t before = cpu_tsc(), now = hv_host_time_ns(), took = cpu_tsc() - before;
-
-        if (took >= shortest)
-            continue;
-        shortest = took;
-        *ns = now;
-        *tsc = before + took / 2;
-    }
-}
-
 /* 0: the host's clock does not move. */
 static uint64_t measure_tsc_hz(void)
 {
-    uint64_t t0 = 0, c0 = 0, t1, c1 = 0, ns, ticks;
+    uint64_t t0 = hv_host_time_ns(), c0 = cpu_tsc(), t1 = t0, c1;
 
-    read_clocks(&t0, &c0);
-    t1 = t0;
     for (uint64_t i = 0; i < MEASURE_LOOPS && t1 - t0 < MEASURE_NS; i++)
         t1 = hv_host_time_ns();
-    read_clocks(&t1, &c1);
-    if (t1 <= t0 || c1 <= c0)
-        return 0;
-    ns = t1 - t0, ticks = c1 - c0;
-    return ticks / ns * NS_PER_S + ticks % ns * NS_PER_S / ns; /* no overflow below 18 s */
+    c1 = cpu_tsc();
+    /* at most 5 ms of ticks and more than 0 ns: no overflow below 3.6 THz */
+    return t1 > t0 && c1 > c0 ? (c1 - c0) * 1000000000ull / (t1 - t0) : 0;
 }
 
 /*

@@ -38,8 +38,10 @@ static void read_caps(void)
     svm_caps.phys_bits = cpu_facts()->physical_bits;
     svm_caps.long_mode = ext1.edx & CPUID_EXT1_EDX_LM;
     svm_caps.cet = leaf7.ecx & CPUID_7_ECX_CET_SS;
-    svm_caps.cr4 = cpu_facts()->cr4_allowed | CR4_MCE;
-    svm_caps.efer = cpu_facts()->efer_allowed | EFER_SVME;
+    /* more than guests may set: what VMRUN takes */
+    svm_caps.cr4 = cpu_facts()->cr4_allowed | CR4_MCE | (leaf7.ecx & CPUID_7_ECX_PKU ? CR4_PKE : 0) |
+                   (leaf7.ecx & CPUID_7_ECX_PKS ? CR4_PKS : 0) | (svm_caps.cet ? CR4_CET : 0);
+    svm_caps.efer = cpu_facts()->efer_allowed | EFER_SVME | (ext1.edx & CPUID_EXT1_EDX_FFXSR ? EFER_FFXSR : 0);
 }
 
 /*
