@@ -2,7 +2,7 @@
 /*
  * The entry auditor as a client meets it: a register is set to what the CPU refuses, the run says
  * InvalidVpRegisterValue and the core names the rule; with the register as it was the same VP runs on. All by
- * registers' names; audit_engine.c goes through the VMCS, audit_svm.c through the VMCB.
+ * registers' names; audit_vmx.c goes through the VMCS, audit_svm.c through the VMCB.
  */
 #include "test.h"
 #include "vm.h"

@@ -12,87 +12,45 @@
  * rows have them as `unenforced`. There the auditor is held against the manual alone.
  */
 #include "../../arch/x86_64/vmx/vmcs_fields.h"
-#include "test.h"
-#include "vm.h"
-#include <kernel/module.h>
+#include "audit.h"
 
 /* --------------------------------------------------------------------------------- base states */
 
-/* A mode of its own: virtual-8086 on 32-bit paging. */
-#define V86        VM_MODE_COUNT
-#define MODE_COUNT (VM_MODE_COUNT + 1)
-#define V86_BIT    (1u << V86)
-#define ANY        (VM_ALL | V86_BIT)
-#define PLAIN      VM_ALL /* not virtual-8086 */
-#define NOT_LONG   (ANY & ~VM_LONG_MODES)
-#define NOT_CODE64 (ANY & ~VM_CODE64)
-
-#define FLAG_VM   0x20000ull
 #define EVENT_NMI (1ull | 2 << 1 | 2ull << 16) /* of the register PendingInterruption */
 #define EVENT_EXT (1ull | 0 << 1 | 0x41ull << 16)
 #define EVENT_DE  (1ull | 3 << 1 | 0ull << 16)
 
 #define ACCESS_UNUSABLE 0x10000u
-#define CR4_CET         0x800000ull
 
 enum segment { ES, CS, SS, DS, FS, GS, LDTR, TR, SEGMENTS };
-
-static const char *mode_name(unsigned mode)
-{
-    return mode == V86 ? "virtual 8086" : vm_mode_name((enum vm_mode)mode);
-}
-
-static uint64_t raw_get(struct vm *vm, uint32_t field)
-{
-    uint64_t value = 0;
-
-    EXPECT_EQ(hv_vp_raw_get(vm->native_vp, field, &value), HV_OK);
-    return value;
-}
-
-static void raw_set(struct vm *vm, uint32_t field, uint64_t value)
-{
-    EXPECT_EQ(hv_vp_raw_set(vm->native_vp, field, value), HV_OK);
-}
 
 static void set_v86(struct vm *vm)
 {
     for (unsigned s = ES; s <= GS; s++) {
-        raw_set(vm, VMCS_SEG_SELECTOR(s), 0);
-        raw_set(vm, VMCS_SEG_BASE(s), 0);
-        raw_set(vm, VMCS_SEG_LIMIT(s), 0xffff);
-        raw_set(vm, VMCS_SEG_ACCESS(s), 0xf3);
+        audit_set(vm, VMCS_SEG_SELECTOR(s), 0);
+        audit_set(vm, VMCS_SEG_BASE(s), 0);
+        audit_set(vm, VMCS_SEG_LIMIT(s), 0xffff);
+        audit_set(vm, VMCS_SEG_ACCESS(s), 0xf3);
     }
-    raw_set(vm, VMCS_GUEST_RFLAGS, FLAG_FIXED | FLAG_VM);
-}
-
-static bool audit(struct vm *vm, struct hv_audit_finding *finding)
-{
-    bool broken = false;
-
-    EXPECT_EQ(hv_vp_audit(vm->native_vp, &broken, finding), HV_OK);
-    return broken;
+    audit_set(vm, VMCS_GUEST_RFLAGS, FLAG_FIXED | FLAG_VM);
 }
 
 /* HLT at RIP. All guest state of the mode is set, and the auditor has nothing to say about it. */
 static bool enter(struct vm *vm, unsigned mode)
 {
-    static const uint8_t halt[] = {0xf4};
     struct hv_audit_finding finding;
 
-    if (!vm_enter(vm, mode == V86 ? VM_PAGED32 : (enum vm_mode)mode))
+    if (!audit_enter_halt(vm, mode))
         return false;
-    vm_load_bytes(vm, halt, sizeof(halt));
-    vm_set(vm, WHvRegisterPendingInterruption, 0);
-    raw_set(vm, VMCS_GUEST_ACTIVITY, 0);
-    raw_set(vm, VMCS_GUEST_INTERRUPTIBILITY, 0);
-    raw_set(vm, VMCS_GUEST_PENDING_DEBUG, 0);
-    raw_set(vm, VMCS_GUEST_DEBUGCTL, 0);
+    audit_set(vm, VMCS_GUEST_ACTIVITY, 0);
+    audit_set(vm, VMCS_GUEST_INTERRUPTIBILITY, 0);
+    audit_set(vm, VMCS_GUEST_PENDING_DEBUG, 0);
+    audit_set(vm, VMCS_GUEST_DEBUGCTL, 0);
     if (mode == V86)
         set_v86(vm);
-    if (!audit(vm, &finding))
+    if (!audit_ask(vm, &finding))
         return true;
-    FAIL("%s: %s is broken from the start", mode_name(mode), finding.rule);
+    FAIL("%s: %s is broken from the start", audit_mode_name(mode), finding.rule);
     return false;
 }
 
@@ -100,34 +58,11 @@ static bool auditor_is_there(void)
 {
     if (strcmp(hv_platform()->backend, "VMX") == 0)
         return true;
-    test_skip("no VMX, whose rules the auditor knows");
+    test_skip("SVM: rules of VMX's");
     return false;
 }
 
 /* --------------------------------------------------------------------------------- each rule */
-
-struct change {
-    uint32_t field;
-    uint64_t keep, set; /* the new value is (old & keep) | set */
-};
-
-#define MAX_CHANGES 20
-
-struct breaking {
-    const char *rule;
-    uint32_t modes;
-    struct change changes[MAX_CHANGES]; /* up to the first without a field */
-    uint64_t event;
-    uint32_t unenforced; /* modes in which the engine is known not to look */
-};
-
-static bool cpu_has_cet(void)
-{
-    uint32_t eax = 7, ebx, ecx = 0, edx;
-
-    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-    return ecx >> 7 & 1;
-}
 
 /* clang-format off */
 #define SET(field, value)       {VMCS_GUEST_##field, 0, value}
@@ -170,7 +105,7 @@ static bool cpu_has_cet(void)
     {"guest." id ".type", PLAIN, {PART(REG##_ACCESS, 0xf, 2)}, 0, 0},  /* not accessed */ \
     {"guest." id ".type", PLAIN, {PART(REG##_ACCESS, 0xf, 9)}, 0, 0}   /* code that can not be read */
 
-static const struct breaking breakings[] = {
+static const struct audit_breaking breakings[] = {
     {"guest.cr0.must_be_1",  ANY,                               {OFF(CR0, CR0_NE)}, 0, 0},
     {"guest.cr0.must_be_0",  ANY,                               {ON(CR0, 1ull << 32)}, 0, 0},
     {"guest.cr0.pg_pe",      VM_PAGED | V86_BIT,                {OFF(CR0, CR0_PE)}, 0, 0},
@@ -267,83 +202,18 @@ static const struct breaking breakings[] = {
 };
 /* clang-format on */
 
-struct undo {
-    uint32_t field;
-    uint64_t value;
-};
-
-static unsigned apply(struct vm *vm, const struct breaking *b, struct undo *undo)
-{
-    unsigned n = 0;
-
-    for (; n < MAX_CHANGES && b->changes[n].field; n++) {
-        undo[n] = (struct undo){b->changes[n].field, raw_get(vm, b->changes[n].field)};
-        raw_set(vm, b->changes[n].field, (undo[n].value & b->changes[n].keep) | b->changes[n].set);
-    }
-    if (b->event)
-        vm_set(vm, WHvRegisterPendingInterruption, b->event);
-    return n;
-}
-
-static void revert(struct vm *vm, const struct undo *undo, unsigned n)
-{
-    while (n--)
-        raw_set(vm, undo[n].field, undo[n].value);
-    vm_set(vm, WHvRegisterPendingInterruption, 0);
-}
-
-/* A deadline ends whatever a guest in an odd state is about, HLT with interrupts off included. */
-#define RUN_TICKS 3000
-
-static bool is_refused(struct vm *vm)
-{
-    EXPECT_EQ(hv_vp_set_run_deadline(vm->native_vp, __builtin_ia32_rdtsc() + RUN_TICKS), HV_OK);
-    return vm_run(vm) == WHvRunVpExitReasonInvalidVpRegisterValue;
-}
-
-static void expect_rule(const struct hv_audit_finding *got, const char *wanted, unsigned mode)
-{
-    if (strcmp(got->rule, wanted) != 0)
-        FAIL("%s: the auditor says %s, wanted %s", mode_name(mode), got->rule, wanted);
-}
-
-/* Whether the engine refused it. */
-static bool break_rule(struct vm *vm, const struct breaking *row, unsigned mode)
-{
-    struct hv_audit_finding finding = {.rule = "nothing"};
-    struct undo undo[MAX_CHANGES];
-    unsigned n;
-
-    if (!enter(vm, mode))
-        return false;
-    n = apply(vm, row, undo);
-    audit(vm, &finding);
-    expect_rule(&finding, row->rule, mode);
-    if (!is_refused(vm)) {
-        if (!(row->unenforced >> mode & 1))
-            FAIL("%s: the engine accepts it, exit %s", mode_name(mode), vm_reason_name(vm->exit.ExitReason));
-        return false;
-    }
-    EXPECT_EQ(hv_vp_audit_finding(vm->native_vp, &finding), HV_OK);
-    expect_rule(&finding, row->rule, mode);
-    revert(vm, undo, n);
-    if (is_refused(vm) || vm->exit.ExitReason != WHvRunVpExitReasonX64Halt)
-        FAIL("%s: exit %s with the old values back", mode_name(mode), vm_reason_name(vm->exit.ExitReason));
-    return true;
-}
-
-TEST_ROWS(audit_engine_rules, "audit engine: broken", breakings)
+TEST_ROWS(audit_vmx_rules, "audit engine, VMCS: broken", breakings)
 {
     bool enforced = false;
     VM(vm);
 
     if (!auditor_is_there())
         return;
-    if (strcmp(row->rule, "guest.cr0.wp_cet") == 0 && !cpu_has_cet())
+    if (strcmp(row->rule, "guest.cr0.wp_cet") == 0 && !audit_cpu_has_cet())
         SKIP("this CPU has no CET");
     REQUIRE(vm_create_native(&vm));
     for (unsigned mode = 0; mode < MODE_COUNT; mode++)
-        if (row->modes >> mode & 1 && break_rule(&vm, row, mode))
+        if (row->modes >> mode & 1 && audit_break_rule(&vm, row, mode, enter))
             enforced = true;
     if (!enforced)
         SKIP("this engine does not check it");
@@ -351,14 +221,7 @@ TEST_ROWS(audit_engine_rules, "audit engine: broken", breakings)
 
 /* ---------------------------------------------------------------------- asking before running */
 
-#define CHECK_RULE(vm, wanted)                             \
-    do {                                                   \
-        struct hv_audit_finding finding_ = {.rule = NULL}; \
-        if (EXPECT(audit(vm, &finding_)))                  \
-            expect_rule(&finding_, wanted, (vm)->mode);    \
-    } while (0)
-
-TEST(audit_engine_ask, "audit engine: asked before a run")
+TEST(audit_vmx_ask, "audit engine, VMCS: asked before a run")
 {
     struct hv_audit_finding finding = {.rule = "untouched"};
     VM(vm);
@@ -366,31 +229,31 @@ TEST(audit_engine_ask, "audit engine: asked before a run")
     if (!auditor_is_there())
         return;
     REQUIRE(vm_create_native(&vm) && enter(&vm, VM_LONG));
-    EXPECT(!audit(&vm, &finding) && strcmp(finding.rule, "untouched") == 0);
+    EXPECT(!audit_ask(&vm, &finding) && strcmp(finding.rule, "untouched") == 0);
 
-    raw_set(&vm, VMCS_GUEST_CS_ACCESS, 0xe09b);
-    CHECK_RULE(&vm, "guest.cs.db");
+    audit_set(&vm, VMCS_GUEST_CS_ACCESS, 0xe09b);
+    AUDIT_EXPECT(&vm, "guest.cs.db");
     EXPECT_EQ(hv_vp_audit_finding(vm.native_vp, &finding), HV_E_STATE); /* nothing was run */
-    raw_set(&vm, VMCS_GUEST_CS_ACCESS, 0xa09b);
+    audit_set(&vm, VMCS_GUEST_CS_ACCESS, 0xa09b);
 
     /* registers that were set and not yet synced; the interruption that is pending */
     vm_set(&vm, WHvX64RegisterCr3, 1ull << 52);
-    CHECK_RULE(&vm, "guest.cr3");
+    AUDIT_EXPECT(&vm, "guest.cr3");
     vm_set(&vm, WHvX64RegisterCr3, VM_PML4);
     vm_set(&vm, WHvRegisterPendingInterruption, 1 | 3 << 1 | 40ull << 16);
-    CHECK_RULE(&vm, "control.event.exception_vector");
+    AUDIT_EXPECT(&vm, "control.event.exception_vector");
     EXPECT_EQ(vm_get(&vm, WHvRegisterPendingInterruption), 1 | 3 << 1 | 40ull << 16);
     vm_set(&vm, WHvRegisterPendingInterruption, 0);
-    EXPECT(!audit(&vm, &finding));
+    EXPECT(!audit_ask(&vm, &finding));
 
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterRip), VM_CODE);
-    EXPECT(!is_refused(&vm));
+    EXPECT(!audit_is_refused(&vm));
     EXPECT_EQ(vm.exit.ExitReason, WHvRunVpExitReasonX64Halt);
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterRip), VM_CODE + 1);
 }
 
 /* PDPTEs are loaded from memory when CR3 was set: for an audit as for a run. */
-TEST(audit_engine_pdptes, "audit engine: PDPTEs of a new CR3")
+TEST(audit_vmx_pdptes, "audit engine, VMCS: PDPTEs of a new CR3")
 {
     struct hv_audit_finding finding;
     VM(vm);
@@ -399,14 +262,14 @@ TEST(audit_engine_pdptes, "audit engine: PDPTEs of a new CR3")
         return;
     REQUIRE(vm_create_native(&vm) && enter(&vm, VM_PAE));
     vm_u64(&vm, VM_PAE_PDPT)[2] = PTE_P | PTE_W;
-    EXPECT(!audit(&vm, &finding));
+    EXPECT(!audit_ask(&vm, &finding));
     vm_set(&vm, WHvX64RegisterCr3, VM_PAE_PDPT);
-    CHECK_RULE(&vm, "guest.pdpte2");
-    EXPECT(is_refused(&vm));
+    AUDIT_EXPECT(&vm, "guest.pdpte2");
+    EXPECT(audit_is_refused(&vm));
 }
 
 /* What would let a guest keep the CPU, or is the host's. */
-TEST(audit_engine_raw, "audit engine: what raw writes refuse")
+TEST(audit_vmx_raw, "audit engine, VMCS: what raw writes refuse")
 {
     static const struct {
         uint32_t field;
@@ -431,32 +294,10 @@ TEST(audit_engine_raw, "audit engine: what raw writes refuse")
     for (unsigned i = 0; i < COUNT(refused); i++)
         if (hv_vp_raw_set(vm.native_vp, refused[i].field, refused[i].value) != HV_E_INVALID)
             FAIL("field 0x%x takes 0x%llx", refused[i].field, (unsigned long long)refused[i].value);
-    EXPECT(!is_refused(&vm));
+    EXPECT(!audit_is_refused(&vm));
 }
 
 /* ------------------------------------------------------------------------------------- fuzzing */
-
-static uint64_t seed = 1;
-
-static uint64_t random64(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed * 0x2545f4914f6cdd1dull;
-}
-
-static unsigned random_below(unsigned n)
-{
-    return (unsigned)(random64() >> 32) % n;
-}
-
-static bool chance(unsigned percent)
-{
-    return random_below(100) < percent;
-}
-
-#define PICK(array) ((array)[random_below(COUNT(array))])
 
 /* clang-format off */
 #define NAMED(field)    {VMCS_GUEST_##field, #field}
@@ -483,30 +324,22 @@ static unsigned width_of(uint32_t field)
     return widths[FIELD_GET(VMCS_ENC_WIDTH, field)];
 }
 
-static uint64_t flip_bits(uint64_t value, unsigned below)
-{
-    do
-        value ^= 1ull << random_below(below);
-    while (chance(30));
-    return value;
-}
-
 static uint64_t random_access(uint64_t old)
 {
     static const uint32_t words[] = {0x93, 0x9b, 0xf3, 0xfb, 0xc093, 0xc09b, 0xa09b, 0xa0fb,         0x97,
                                      0x91, 0x9f, 0x82, 0x83, 0x8b,   0x89,   0,      ACCESS_UNUSABLE};
 
-    switch (random_below(6)) {
+    switch (audit_random_below(6)) {
     case 0:
         return PICK(words);
     case 1:
-        return (old & ~0xfull) | random_below(16);
+        return (old & ~0xfull) | audit_random_below(16);
     case 2:
-        return (old & ~0x60ull) | random_below(4) << 5;
+        return (old & ~0x60ull) | audit_random_below(4) << 5;
     case 3:
         return old ^ ACCESS_UNUSABLE;
     default:
-        return flip_bits(old, chance(80) ? 17 : 32);
+        return audit_flip_bits(old, audit_chance(80) ? 17 : 32);
     }
 }
 
@@ -540,15 +373,19 @@ static uint64_t random_value(uint32_t field, uint64_t old)
         return random_access(old);
     switch (field) {
     case VMCS_GUEST_ACTIVITY:
-        return chance(60) ? 1 : flip_bits(4, 32);
+        return audit_chance(60) ? 1 : audit_flip_bits(4, 32);
     case VMCS_GUEST_INTERRUPTIBILITY:
-        return chance(85) ? random_below(32) : flip_bits(old, 32);
+        return audit_chance(85) ? audit_random_below(32) : audit_flip_bits(old, 32);
     case VMCS_GUEST_PENDING_DEBUG:
-        return chance(50) ? 1ull << random_below(17) : chance(50) ? flip_bits(old, 17) : flip_bits(old, 64);
+        return audit_chance(50)   ? 1ull << audit_random_below(17)
+               : audit_chance(50) ? audit_flip_bits(old, 17)
+                                  : audit_flip_bits(old, 64);
     case VMCS_GUEST_RFLAGS:
-        return chance(60) ? flip_bits(old, 22) : flip_bits(old, 64);
+        return audit_chance(60) ? audit_flip_bits(old, 22) : audit_flip_bits(old, 64);
     default:
-        return chance(55) ? flip_bits(old, width_of(field)) : chance(70) ? PICK(edges) : random64();
+        return audit_chance(55)   ? audit_flip_bits(old, width_of(field))
+               : audit_chance(70) ? PICK(edges)
+                                  : audit_random();
     }
 }
 
@@ -577,14 +414,14 @@ static void mutate_to(const struct field *f, uint64_t value)
     if (fuzz.count == MAX_MUTATIONS ||
         (f->field == VMCS_GUEST_ACTIVITY && ((uint32_t)value == 2 || (uint32_t)value == 3)))
         return;
-    *m = (struct mutation){f, raw_get(fuzz.vm, f->field), value};
-    raw_set(fuzz.vm, f->field, value);
+    *m = (struct mutation){f, audit_get(fuzz.vm, f->field), value};
+    audit_set(fuzz.vm, f->field, value);
     fuzz.count++;
 }
 
 static void mutate(const struct field *f)
 {
-    mutate_to(f, random_value(f->field, raw_get(fuzz.vm, f->field)));
+    mutate_to(f, random_value(f->field, audit_get(fuzz.vm, f->field)));
 }
 
 static const struct field *find(uint32_t field)
@@ -602,48 +439,50 @@ static void mutate_privilege(void)
     static const uint32_t code[] = {9, 11, 13, 15, 3};
 
     mutate_to(find(VMCS_GUEST_CS_ACCESS),
-              (raw_get(fuzz.vm, VMCS_GUEST_CS_ACCESS) & ~0x6full) | PICK(code) | random_below(4) << 5);
-    if (chance(70))
-        mutate_to(find(VMCS_GUEST_SS_ACCESS), (raw_get(fuzz.vm, VMCS_GUEST_SS_ACCESS) & ~0x60ull) | random_below(4)
-                                                                                                        << 5);
-    if (chance(70))
-        mutate_to(find(VMCS_GUEST_CS_SELECTOR), (raw_get(fuzz.vm, VMCS_GUEST_CS_SELECTOR) & ~3ull) | random_below(4));
-    if (chance(10)) {
-        mutate_to(find(VMCS_GUEST_SS_SELECTOR), random_below(4));
-        mutate(&fields[4 * SS + 1 + random_below(3)]);
+              (audit_get(fuzz.vm, VMCS_GUEST_CS_ACCESS) & ~0x6full) | PICK(code) | audit_random_below(4) << 5);
+    if (audit_chance(70))
+        mutate_to(find(VMCS_GUEST_SS_ACCESS),
+                  (audit_get(fuzz.vm, VMCS_GUEST_SS_ACCESS) & ~0x60ull) | audit_random_below(4) << 5);
+    if (audit_chance(70))
+        mutate_to(find(VMCS_GUEST_CS_SELECTOR),
+                  (audit_get(fuzz.vm, VMCS_GUEST_CS_SELECTOR) & ~3ull) | audit_random_below(4));
+    if (audit_chance(10)) {
+        mutate_to(find(VMCS_GUEST_SS_SELECTOR), audit_random_below(4));
+        mutate(&fields[4 * SS + 1 + audit_random_below(3)]);
     }
-    if (chance(30))
-        mutate_to(find(VMCS_GUEST_SS_SELECTOR), (raw_get(fuzz.vm, VMCS_GUEST_SS_SELECTOR) & ~3ull) | random_below(4));
+    if (audit_chance(30))
+        mutate_to(find(VMCS_GUEST_SS_SELECTOR),
+                  (audit_get(fuzz.vm, VMCS_GUEST_SS_SELECTOR) & ~3ull) | audit_random_below(4));
 }
 
 static void mutate_ldtr(void)
 {
     mutate_to(find(VMCS_GUEST_LDTR_ACCESS), 0x82);
     mutate_to(find(VMCS_GUEST_LDTR_LIMIT), 0xff);
-    mutate(&fields[4 * LDTR + random_below(4)]);
+    mutate(&fields[4 * LDTR + audit_random_below(4)]);
 }
 
 static void mutate_event(void)
 {
     static const uint8_t types[] = {0, 2, 3, 4, 6, 5, 1, 7};
-    unsigned type = chance(80) ? types[random_below(3)] : PICK(types),
-             vector = type == 2 && chance(90) ? 2 : random_below(type == 3 ? 40 : 256);
+    unsigned type = audit_chance(80) ? types[audit_random_below(3)] : PICK(types),
+             vector = type == 2 && audit_chance(90) ? 2 : audit_random_below(type == 3 ? 40 : 256);
 
-    fuzz.event =
-        1 | (uint64_t)type << 1 | (uint64_t)vector << 16 | (chance(20) ? 1 << 4 : 0) | (uint64_t)random_below(16) << 5;
+    fuzz.event = 1 | (uint64_t)type << 1 | (uint64_t)vector << 16 | (audit_chance(20) ? 1 << 4 : 0) |
+                 (uint64_t)audit_random_below(16) << 5;
     if (vm_try_set(fuzz.vm, WHvRegisterPendingInterruption, (WHV_REGISTER_VALUE){.Reg64 = fuzz.event}) != S_OK)
         fuzz.event = 0; /* not one that there is */
-    if (chance(60))
-        mutate_to(find(VMCS_GUEST_RFLAGS), raw_get(fuzz.vm, VMCS_GUEST_RFLAGS) ^ FLAG_IF);
-    if (chance(60))
-        mutate_to(find(VMCS_GUEST_INTERRUPTIBILITY), random_below(16));
-    if (chance(30))
+    if (audit_chance(60))
+        mutate_to(find(VMCS_GUEST_RFLAGS), audit_get(fuzz.vm, VMCS_GUEST_RFLAGS) ^ FLAG_IF);
+    if (audit_chance(60))
+        mutate_to(find(VMCS_GUEST_INTERRUPTIBILITY), audit_random_below(16));
+    if (audit_chance(30))
         mutate_to(find(VMCS_GUEST_ACTIVITY), 1);
 }
 
 static void mutate_state(void)
 {
-    unsigned kind = random_below(100);
+    unsigned kind = audit_random_below(100);
 
     if (kind < 12)
         mutate_privilege();
@@ -653,32 +492,32 @@ static void mutate_state(void)
         mutate_event();
     if (kind >= 25)
         do
-            mutate(&fields[random_below(COUNT(fields) - (chance(80) ? 3 : 0))]);
-        while (chance(40));
+            mutate(&fields[audit_random_below(COUNT(fields) - (audit_chance(80) ? 3 : 0))]);
+        while (audit_chance(40));
 }
 
 /* ----- where Bochs and the manual differ */
 
 static bool is_64bit_code(void)
 {
-    return vm_mode_in((enum vm_mode)fuzz.mode, VM_LONG_MODES) && raw_get(fuzz.vm, VMCS_GUEST_CS_ACCESS) & 0x2000;
+    return vm_mode_in((enum vm_mode)fuzz.mode, VM_LONG_MODES) && audit_get(fuzz.vm, VMCS_GUEST_CS_ACCESS) & 0x2000;
 }
 
 static bool ss_is_null(void)
 {
-    return is_64bit_code() && !(raw_get(fuzz.vm, VMCS_GUEST_SS_SELECTOR) & 0xfffc);
+    return is_64bit_code() && !(audit_get(fuzz.vm, VMCS_GUEST_SS_SELECTOR) & 0xfffc);
 }
 
 static bool only_high_bits(void)
 {
-    return !(raw_get(fuzz.vm, VMCS_GUEST_PENDING_DEBUG) & 0xffffaff0);
+    return !(audit_get(fuzz.vm, VMCS_GUEST_PENDING_DEBUG) & 0xffffaff0);
 }
 
 /* CS.DPL and CS.RPL fit together, as if RPL were the CPL. */
 static bool cs_rpl_fits(void)
 {
-    unsigned access = (unsigned)raw_get(fuzz.vm, VMCS_GUEST_CS_ACCESS), dpl = access >> 5 & 3,
-             rpl = raw_get(fuzz.vm, VMCS_GUEST_CS_SELECTOR) & 3;
+    unsigned access = (unsigned)audit_get(fuzz.vm, VMCS_GUEST_CS_ACCESS), dpl = access >> 5 & 3,
+             rpl = audit_get(fuzz.vm, VMCS_GUEST_CS_SELECTOR) & 3;
 
     return (access & 0xf) == 3 ? dpl == 0 : access & 4 ? dpl <= rpl : dpl == rpl;
 }
@@ -727,7 +566,7 @@ static void complain(const char *what, const char *rule)
 {
     if (fuzz.printed++ >= MAX_PRINTED)
         return;
-    FAIL("%s: %s (%s)", mode_name(fuzz.mode), what, rule);
+    FAIL("%s: %s (%s)", audit_mode_name(fuzz.mode), what, rule);
     for (unsigned i = 0; i < fuzz.count; i++)
         test_note("    %s: 0x%llx -> 0x%llx", fuzz.done[i].field->name, (unsigned long long)fuzz.done[i].old,
                   (unsigned long long)fuzz.done[i].new);
@@ -755,7 +594,7 @@ static void judge(bool is_broken, const struct hv_audit_finding *before, bool re
 static void revert_mutations(void)
 {
     while (fuzz.count--)
-        raw_set(fuzz.vm, fuzz.done[fuzz.count].field->field, fuzz.done[fuzz.count].old);
+        audit_set(fuzz.vm, fuzz.done[fuzz.count].field->field, fuzz.done[fuzz.count].old);
     vm_set(fuzz.vm, WHvRegisterPendingInterruption, 0);
 }
 
@@ -765,8 +604,8 @@ static void enter_again(void)
 
     enter(fuzz.vm, fuzz.mode);
     for (unsigned i = 0; i < COUNT(fields); i++)
-        raw_set(fuzz.vm, fields[i].field, fuzz.base[i]);
-    if (audit(fuzz.vm, &finding))
+        audit_set(fuzz.vm, fields[i].field, fuzz.base[i]);
+    if (audit_ask(fuzz.vm, &finding))
         complain("the state put back breaks a rule", finding.rule);
 }
 
@@ -779,32 +618,20 @@ static void fuzz_round(void)
     fuzz.count = 0;
     fuzz.event = 0;
     mutate_state();
-    is_broken = audit(fuzz.vm, &before);
+    is_broken = audit_ask(fuzz.vm, &before);
     difference = find_difference(before.rule);
     if (is_broken && difference && difference->is_fatal) {
         difference->seen++;
         revert_mutations();
         return;
     }
-    refused = is_refused(fuzz.vm);
+    refused = audit_is_refused(fuzz.vm);
     fuzz.refused += refused;
     judge(is_broken, &before, refused, difference);
     if (refused) /* nothing was loaded and nothing saved */
         revert_mutations();
     else
         enter_again();
-}
-
-static unsigned number_option(const char *name, unsigned otherwise)
-{
-    char word[16];
-    unsigned n = 0;
-
-    if (!option_find(name, word, sizeof(word)))
-        return otherwise;
-    for (const char *c = word; *c >= '0' && *c <= '9'; c++)
-        n = n * 10 + (unsigned)(*c - '0');
-    return n;
 }
 
 #define ROUNDS 300 /* in each mode */
@@ -826,9 +653,9 @@ static const struct {
 };
 
 /* seed=N and rounds=N on the command line: other states, and more of them */
-TEST_ROWS(audit_engine_fuzz, "audit engine: random states", fuzz_modes)
+TEST_ROWS(audit_vmx_fuzz, "audit engine, VMCS: random states", fuzz_modes)
 {
-    unsigned start = number_option("seed", 1), rounds = number_option("rounds", ROUNDS);
+    unsigned start = audit_option("seed", 1), rounds = audit_option("rounds", ROUNDS);
     VM(vm);
 
     if (!auditor_is_there())
@@ -837,12 +664,12 @@ TEST_ROWS(audit_engine_fuzz, "audit engine: random states", fuzz_modes)
     memset(&fuzz, 0, sizeof(fuzz));
     fuzz.vm = &vm;
     fuzz.mode = row->mode;
-    seed = (start + 1) * 0x9e3779b97f4a7c15ull ^ (row->mode + 1) * 0xbf58476d1ce4e5b9ull;
+    audit_seed(start, row->mode);
     for (unsigned d = 0; d < COUNT(differences); d++)
         differences[d].seen = 0;
     REQUIRE(enter(&vm, row->mode));
     for (unsigned i = 0; i < COUNT(fields); i++)
-        fuzz.base[i] = raw_get(&vm, fields[i].field);
+        fuzz.base[i] = audit_get(&vm, fields[i].field);
     for (unsigned i = 0; i < rounds; i++)
         fuzz_round();
     test_note("%s: %u states, %u refused, %u disagreements (seed=%u)", row->name, rounds, fuzz.refused, fuzz.printed,
@@ -856,7 +683,7 @@ TEST_ROWS(audit_engine_fuzz, "audit engine: random states", fuzz_modes)
  * Bochs 2.7 never ends NMI blocking by an entry that says so, not even for another VP: only by an IRET of a guest's.
  * The states above have left it on, and other tests are to find it off.
  */
-TEST(audit_engine_unblock, "audit engine: an IRET ends NMI blocking")
+TEST(audit_vmx_unblock, "audit engine, VMCS: an IRET ends NMI blocking")
 {
     VM_GUEST(vm, VM_LONG, "exception_int_80", NULL);
     REQUIRE(EXPECT_VECTOR(&vm, 0x80));
