@@ -140,6 +140,12 @@ static bool is_flag_instruction(uint64_t code)
     return false;
 }
 
+/* Bochs 2.7 does not write DR6 before the exit: no other cause is cause enough. */
+static bool is_single_step(uint64_t dr6)
+{
+    return dr6 & DR6_BS || !(dr6 & (DR6_BP | DR6_BD));
+}
+
 /* True: the exit is the guest's own, and *exit tells of it. Else only the step is over, or could not be made. */
 static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
 {
@@ -151,7 +157,7 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
     svm->step.is_active = svm->step.is_iret = false;
     svm_apic_sync(&svm->v);
     restore_dr6(svm);
-    if (code == EXIT_EXCEPTION + VEC_DB && dr6 & DR6_BS) {
+    if (code == EXIT_EXCEPTION + VEC_DB && is_single_step(dr6)) {
         instruction_done(svm, was_iret);
         restore_controls(svm);
         return take_guest_trap(svm, dr6 & DR6_BP, exit);
