@@ -34,7 +34,7 @@ test-kernel: $(call image_of,$(ENGINE))
 .PHONY: test-apic
 test-apic: $(KERNEL)
 	@failed=0; \
-	for cpu in "corei7_icelake_u xsavec" "corei7_skylake_x delivery,xsavec"; do \
+	for cpu in "corei7_icelake_u xsavec" "corei7_skylake_x delivery,xsavec" "ryzen xsavec"; do \
 	    echo "# local APICs: $${cpu% *} without $${cpu#* }"; \
 	    boot/run.sh ENGINE=bochs KERNEL=$(KERNEL) CPU=$${cpu% *} TIMEOUT=$(TEST_KERNEL_TIMEOUT) CMDLINE="program=tests filter=apic avoid=$${cpu#* }" \
 	        LOG=$(BUILD)/test-apic-$${cpu% *}.log || failed=1; \
