@@ -48,8 +48,8 @@ struct feature {
     {                                                                                 \
         bank, bit, CPUID_##r, 0, CPUID_LEAF_ADDRESS_WIDTHS, CPUID_WIDTHS_##r##_##name \
     }
-#define EXT2(bank, bit, r, name)                                              \
-    {                                                                         \
+#define EXT2(bank, bit, r, name)                                          \
+    {                                                                     \
         bank, bit, CPUID_##r, 0, CPUID_LEAF_EXT2, CPUID_EXT2_##r##_##name \
     }
 
