@@ -131,8 +131,7 @@ TEST_ROWS(apic_ipi_nmi, "apic: NMI to a VP that halts with interrupts off, and t
     REQUIRE(apic_create(&vm, row, 2));
     SCRIPT(&vm, 0, WAIT(READY, 1), DELAY(3000), ICR(NMI_ | TO(1)), WAIT(READY, 2), ICR(NMI_ | OTHERS), WAIT(READY, 3),
            COUNT_IS(2, 0));
-    SCRIPT(&vm, 1, CLI, SET(READY, 1), REST, COUNT_IS(2, 1), SET(READY, 2), DELAY(20000), COUNT_IS(2, 2),
-           SET(READY, 3));
+    SCRIPT(&vm, 1, CLI, SET(READY, 1), REST, COUNT_IS(2, 1), SET(READY, 2), SPIN(2, 2), SET(READY, 3));
     run_two(&vm);
 }
 

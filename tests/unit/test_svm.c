@@ -342,6 +342,13 @@ static void cr8_is_the_task_priority(void **state)
     assert_true(seen()->cr_writes & 1 << 8);
 }
 
+static void guest_goes_on(uint64_t gpr[16])
+{
+    (void)gpr;
+    fake_vmcb()->rip++;
+}
+
+/* Whatever the CPU says: no instruction, no end of the shadow. */
 static void shadows(void **state)
 {
     (void)state;
@@ -353,6 +360,12 @@ static void shadows(void **state)
     unpin();
     run_cpuid(); /* nobody touches it */
     assert_int_equal(seen()->interrupt_state & INTERRUPT_SHADOW, INTERRUPT_SHADOW);
+    pin();
+    vcpu_need(v, VCPU_INTR);
+    assert_true(v->interrupt_shadow);
+    unpin();
+    FAKE_SVM_GUEST({.run = guest_goes_on, .code = CODE(CPUID), .length = 2});
+    run_once();
     pin();
     vcpu_need(v, VCPU_INTR);
     assert_false(v->interrupt_shadow);

@@ -327,6 +327,18 @@ static void refused(struct svm_vcpu *svm, struct hv_exit *exit)
     svm_step_cancel(svm);
 }
 
+/*
+ * The exit came before an instruction was executed: the shadow is not over. CPUs say so; an emulator whose VMRUN does
+ * not load it does not. (An instruction that jumps to itself has a shadow once more, which nobody can tell.)
+ */
+static void keep_shadow(struct svm_vcpu *svm, uint64_t rip)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    if (vmcb->rip == rip && vmcb->exit_code != EXIT_EXCEPTION + VEC_DB)
+        vmcb->interrupt_state |= INTERRUPT_SHADOW;
+}
+
 /* What a guest does not change without an exit. */
 #define KNOWN_GROUPS (VCPU_STICKY | VCPU_CR4 | VCPU_EFER | VCPU_PAT)
 
@@ -334,7 +346,8 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
 {
     struct svm_vcpu *svm = to_svm(v);
     struct vmcb *vmcb = svm->vmcb;
-    uint64_t interrupted;
+    uint64_t interrupted, rip;
+    bool shadow;
 
     prepare(svm);
     if (is_nmi_window_open(svm)) {
@@ -348,12 +361,16 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
     npt_svm_flush_if_stale(svm);
     if (svm->is_unproven)
         back_up(svm);
+    rip = vmcb->rip;
+    shadow = vmcb->interrupt_state & INTERRUPT_SHADOW;
     svm_entry(svm);
     if ((uint32_t)vmcb->exit_code == (uint32_t)EXIT_INVALID) {
         refused(svm, exit);
         return;
     }
     svm->is_unproven = false;
+    if (shadow)
+        keep_shadow(svm, rip);
     read_volatile_state(svm);
     v->valid &= KNOWN_GROUPS;
     v->event = 0;
