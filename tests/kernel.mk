@@ -4,7 +4,9 @@
 #   make test-kernel ENGINE=bochs            Intel VMX, with one CPU and with two
 #   make test-kernel ENGINE=bochs CPUS=1     with one CPU only
 #   make test-kernel ENGINE=bochs FILTER=io  only the tests whose name contains that
-#   make test-kernel ENGINE=qemu             no VMX there: shows that the tests are skipped, with the reason
+#   make test-kernel ENGINE=qemu             AMD SVM, in the same way
+#
+# What is skipped, and why, is summed up at the end: what the CPU lacks, and what its emulator does not do as CPUs do it.
 #   make test-apic                           the tests of local APICs on Bochs' CPUs with more and with less of APIC virtualization
 
 GUEST_ASM := $(sort $(wildcard tests/guests/*.asm))
@@ -16,7 +18,7 @@ $(KERNEL): $(GUEST_OBJ)
 -include $(GUEST_OBJ:.o=.d)
 
 TEST_KERNEL_ENGINE  := $(or $(ENGINE),bochs)
-TEST_KERNEL_CPUS    := $(or $(CPUS),$(if $(filter bochs,$(TEST_KERNEL_ENGINE)),1 2,2))
+TEST_KERNEL_CPUS    := $(or $(CPUS),1 2)
 TEST_KERNEL_TIMEOUT ?= 240
 
 .PHONY: test-kernel
