@@ -302,6 +302,19 @@ static enum exit_outcome decode_access(struct hv_vp *vp, struct hv_exit *exit)
     }
 }
 
+static enum exit_outcome read_known(struct hv_vp *vp, const struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t value = exit->cr.number == 4 ? v->cr4 : v->cr0;
+    bool is_wide = gva_is_long_mode(v) && v->seg[SEG_CS].attributes & SEG_L;
+
+    v->gpr[exit->cr.gpr] = is_wide ? value : (uint32_t)value;
+    if (exit->cr.gpr == GPR_RSP)
+        vcpu_changed(v, VCPU_RSP);
+    exit_skip_instruction(vp, exit);
+    return EXIT_HANDLED;
+}
+
 enum exit_outcome exit_cr(struct hv_vp *vp, struct hv_exit *exit)
 {
     unsigned number = exit->cr.number;
@@ -313,6 +326,10 @@ enum exit_outcome exit_cr(struct hv_vp *vp, struct hv_exit *exit)
     vcpu_need(vp->vcpu, CR_GROUPS);
     if (!exit->cr.is_known)
         return decode_access(vp, exit);
+    if (exit->cr.is_read) {
+        vcpu_need(vp->vcpu, VCPU_CS);
+        return read_known(vp, exit);
+    }
     return finish(vp, exit, writes[number](vp, exit->cr.value));
 }
 

@@ -212,6 +212,14 @@ static const uint8_t *learn_way(struct hv_vp *vp, struct exit_length *way)
     return way->page ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
 }
 
+/* For all but exit_length_try. */
+static __attribute__((noinline)) const uint8_t *known_or_learnt_code(struct hv_vp *vp)
+{
+    const uint8_t *code = known_code(vp);
+
+    return code ? code : learn_way(vp, &vp->length);
+}
+
 /* ------------------------------------------------------------------------------ the usual case */
 
 /* Read at once, and once: the guest may be changing it. */
@@ -219,14 +227,61 @@ struct __attribute__((packed)) unaligned32 {
     uint32_t value;
 };
 
+static inline uint32_t read_code(const uint8_t *code)
+{
+    return ((const volatile struct unaligned32 *)code)->value;
+}
+
+static inline bool is_in_page(const uint8_t *code)
+{
+    return ((uintptr_t)code & HV_PAGE_MASK) <= HV_PAGE_SIZE - sizeof(uint32_t);
+}
+
+#define MOV_FROM_CR 0x200fu /* in the order of memory */
+#define MOV_TO_CR   0x220fu
+
+/*
+ * MOV to or from a control register without other prefixes than REX, which then is decoded here: systems switch paging
+ * bits often enough. Without protected mode's code size there is no REX.
+ */
+static __attribute__((noinline)) void try_mov_cr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const uint8_t *code = known_or_learnt_code(vp);
+    struct vcpu *v = vp->vcpu;
+    uint32_t bytes, rex = 0;
+    uint8_t modrm, gpr;
+
+    if (!code || !is_in_page(code))
+        return;
+    bytes = read_code(code);
+    vcpu_need(v, GVA_CODE_GROUPS);
+    if (gva_code_size(v) == 8 && (bytes & 0xf0) == 0x40) {
+        rex = bytes & 0xff;
+        bytes >>= 8;
+    }
+    modrm = (uint8_t)(bytes >> 16);
+    if ((bytes & 0xffff) != (exit->cr.is_read ? MOV_FROM_CR : MOV_TO_CR) ||
+        ((modrm >> 3 & 7) | (rex & INSN_REX_R ? 8 : 0)) != exit->cr.number)
+        return;
+    gpr = (uint8_t)((modrm & 7) | (rex & INSN_REX_B ? 8 : 0));
+    vcpu_need(v, gpr == GPR_RSP ? VCPU_RSP : 0);
+    exit->cr.is_known = true;
+    exit->cr.gpr = gpr;
+    exit->cr.value = gva_code_size(v) == 8 ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
+    exit->instruction_length = rex ? 4 : 3;
+    vp->length.failures = 0;
+}
+
 void exit_length_try(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct form *form = forms_of(exit);
     const uint8_t *code = form ? known_code(vp) : NULL;
 
-    if (!code || ((uintptr_t)code & HV_PAGE_MASK) > HV_PAGE_SIZE - sizeof(uint32_t) || form->needs)
+    if (exit->reason == HV_EXIT_CR)
+        try_mov_cr(vp, exit);
+    if (!code || !is_in_page(code) || form->needs)
         return;
-    if ((((const volatile struct unaligned32 *)code)->value & form->mask) == form->bytes)
+    if ((read_code(code) & form->mask) == form->bytes)
         exit->instruction_length = form->length;
 }
 
@@ -341,7 +396,7 @@ static enum match match(const struct vcpu *v, const struct hv_exit *exit, uint8_
 static void fetch_from_page(struct hv_vp *vp, struct hv_instruction *out)
 {
     uint64_t flags = vp_walk_begin(vp);
-    const uint8_t *code = learn_way(vp, &vp->length);
+    const uint8_t *code = known_or_learnt_code(vp);
 
     out->count = 0;
     if (code) {

@@ -144,9 +144,13 @@ struct hv_exit {
         } apic;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
-            bool is_read;   /* MOV from CR0 or CR4, or SMSW, while the CPU's is not the guest's; is_known is false */
-            /* of a write: `value` is there. Else the instruction has to be decoded, and its length is unknown */
+            bool is_read;   /* MOV from CR0 or CR4, or SMSW, while the CPU's is not the guest's */
+            /*
+             * Of a write `value` is there, of a read `gpr`. Else the instruction has to be decoded, and its length is
+             * HV_LENGTH_UNKNOWN.
+             */
             bool is_known;
+            uint8_t gpr;    /* general register that a MOV reads into */
             uint64_t value; /* what the guest wants the register to be (LMSW and CLTS included) */
         } cr;
     };

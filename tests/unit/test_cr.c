@@ -47,6 +47,34 @@ static void assert_done(unsigned number, uint64_t value)
     assert_int_equal(stub_exit.vector, -1);
 }
 
+/* A read whose register is known; memory for the rest. */
+static void known_reads(void **state)
+{
+    struct hv_exit exit = {.reason = HV_EXIT_CR, .instruction_length = 3, .cr = {.is_read = true, .is_known = true}};
+
+    (void)state;
+    for (unsigned wide = 0; wide < 2; wide++) {
+        stub_vcpu.efer = wide ? EFER_LME | EFER_LMA : 0;
+        stub_vcpu.seg[SEG_CS].attributes = wide ? SEG_ATTR_CODE64 : SEG_ATTR_CODE32;
+        stub_vcpu.cr0 = CR0_PE | CR0_CD | BIT64(40); /* no such bit, to tell the widths apart */
+        stub_vcpu.cr4 = CR4_PAE;
+        stub_vcpu.dirty = 0;
+        stub_exit.skips = 0;
+        exit.cr.number = 0;
+        exit.cr.gpr = GPR_RSP;
+        hv_host_preempt_disable();
+        assert_int_equal(exit_cr(&stub_vp, &exit), EXIT_HANDLED);
+        assert_int_equal(stub_vcpu.gpr[GPR_RSP], CR0_PE | CR0_CD | (wide ? BIT64(40) : 0));
+        assert_true(stub_vcpu.dirty & VCPU_RSP);
+        exit.cr.number = 4;
+        exit.cr.gpr = GPR_R15;
+        assert_int_equal(exit_cr(&stub_vp, &exit), EXIT_HANDLED);
+        hv_host_preempt_enable();
+        assert_int_equal(stub_vcpu.gpr[GPR_R15], CR4_PAE);
+        assert_int_equal(stub_exit.skips, 2);
+    }
+}
+
 static void put_pdpte(unsigned i, uint64_t value)
 {
     memcpy(stub_ram + PDPT + 8 * i, &value, sizeof(value));
@@ -526,6 +554,7 @@ static void test_decoded_operands_that_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STUB_TEST(known_reads),
         STUB_TEST(test_cr0_values),
         STUB_TEST(test_cr0_flush),
         STUB_TEST(test_entering_long_mode),

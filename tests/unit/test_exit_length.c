@@ -96,19 +96,27 @@ static void put(hv_gpa_t gpa, unsigned offset, const char *code, size_t size)
 
 #define PUT(offset, code) put(code_gpa(), offset, code, sizeof(code) - 1)
 
+static void try_length(struct hv_exit *exit)
+{
+    uint64_t flags;
+
+    exit->instruction_length = HV_LENGTH_UNKNOWN;
+    hv_host_preempt_disable();
+    flags = vp_walk_begin(&stub_vp);
+    exit_length_try(&stub_vp, exit);
+    vp_walk_end(&stub_vp, flags);
+    hv_host_preempt_enable();
+}
+
 /* As the run loop does. -1: to be tried again. */
 static int length_of(struct hv_exit exit, bool *fast)
 {
     struct hv_exit *e = &exit;
-    uint64_t flags;
     bool found = true;
 
-    exit.instruction_length = HV_LENGTH_UNKNOWN;
     stub_vcpu.flush_guest = false;
     hv_host_preempt_disable();
-    flags = vp_walk_begin(&stub_vp);
-    exit_length_try(&stub_vp, e);
-    vp_walk_end(&stub_vp, flags);
+    try_length(e);
     *fast = exit.instruction_length != HV_LENGTH_UNKNOWN;
     if (!*fast)
         found = exit_length_find(&stub_vp, e);
@@ -245,6 +253,50 @@ static void test_instructions(void **state)
         build(LONG_4);
         check_instruction(i, 0x123, instructions[i].length64);
         check_instruction(i, 0x123, instructions[i].length64); /* by the way that is known now */
+    }
+}
+
+/* MOV to and from control registers needs no more decoding, but for prefixes. */
+static void test_mov_cr(void **state)
+{
+    static const struct {
+        const char *code;
+        unsigned size, number, length, gpr;
+        enum mode mode;
+        bool is_read, is_known;
+    } rows[] = {
+        {"\x0f\x22\xe3", 3, 4, 3, GPR_RBX, PROTECTED, false, true},
+        {"\x0f\x20\xc3", 3, 0, 3, GPR_RBX, REAL, true, true},
+        {"\x0f\x22\xe4", 3, 4, 3, GPR_RSP, LONG_4, false, true},
+        {"\x41\x0f\x22\xe7", 4, 4, 4, GPR_R15, LONG_4, false, true},
+        {"\x45\x0f\x22\xc0", 4, 8, 4, GPR_R8, LONG_5, false, true},
+        {"\x44\x0f\x22\xc0", 4, 0, 0, 0, LONG_4, false, false}, /* it is CR8's */
+        {"\x0f\x22\xc3", 3, 4, 0, 0, LONG_4, false, false},     /* CR0's */
+        {"\x0f\x20\xe3", 3, 4, 0, 0, LONG_4, false, false},     /* a read */
+        {"\x66\x0f\x22\xe3", 4, 4, 4, 0, LONG_4, false, false}, /* left to the decoder */
+        {"\x0f\x06", 2, 0, 2, 0, LONG_4, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct hv_exit exit = {.reason = HV_EXIT_CR,
+                               .cr = {.number = (uint8_t)rows[i].number, .is_read = rows[i].is_read}};
+
+        build(rows[i].mode);
+        put(code_gpa(), 0x123, rows[i].code, rows[i].size);
+        for (unsigned r = 0; r < GPR_COUNT; r++)
+            stub_vcpu.gpr[r] = 0x1111111122222200 + r;
+        exit.instruction_length = HV_LENGTH_UNKNOWN;
+        try_length(&exit);
+        assert_int_equal(exit.cr.is_known, rows[i].is_known);
+        assert_int_equal(exit.instruction_length != HV_LENGTH_UNKNOWN, rows[i].is_known);
+        if (!rows[i].is_known)
+            continue;
+        assert_int_equal(exit.instruction_length, rows[i].length);
+        assert_int_equal(exit.cr.gpr, rows[i].gpr);
+        if (!rows[i].is_read)
+            assert_int_equal(exit.cr.value,
+                             rows[i].mode >= LONG_4 ? 0x1111111122222200 + rows[i].gpr : 0x22222200 + rows[i].gpr);
     }
 }
 
@@ -497,6 +549,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STUB_TEST(test_instructions),
         STUB_TEST(test_instructions_across_pages),
+        STUB_TEST(test_mov_cr),
         STUB_TEST(test_rdtscp_is_told),
         STUB_TEST(test_code_of_compatibility_mode),
         STUB_TEST(test_other_exits),

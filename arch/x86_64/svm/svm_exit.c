@@ -229,9 +229,13 @@ static void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned num
     exit->reason = HV_EXIT_CR;
     exit->cr.number = (uint8_t)number;
     exit->cr.is_read = is_read;
-    exit->cr.is_known = !is_read && svm_has(CPUID_SVM_EDX_DECODE) && info & CR_INFO_MOV;
+    exit->cr.is_known = svm_has(CPUID_SVM_EDX_DECODE) && info & CR_INFO_MOV;
     exit->instruction_length = exit->cr.is_known ? instruction_length(svm) : HV_LENGTH_UNKNOWN;
-    exit->cr.value = exit->cr.is_known ? operand(&svm->v, FIELD_GET(CR_INFO_GPR, info)) : 0;
+    if (!exit->cr.is_known)
+        return;
+    exit->cr.gpr = (uint8_t)FIELD_GET(CR_INFO_GPR, info);
+    if (!is_read)
+        exit->cr.value = operand(&svm->v, exit->cr.gpr);
 }
 
 static void svm_exit_cr_read(struct svm_vcpu *svm, struct hv_exit *exit)
