@@ -111,8 +111,7 @@ static void restore_tsc_ratio(const struct backend_cpu *cpu)
 
 enum hv_status svm_cpu_on(struct backend_cpu *cpu)
 {
-    uint64_t vm_cr = cpu_read_msr(MSR_AMD_VM_CR);
-
+    cpu->saved_vm_cr = cpu_read_msr(MSR_AMD_VM_CR);
     cpu->saved_cr4 = cpu_read_cr4();
     cpu->saved_efer = cpu_read_msr(MSR_IA32_EFER);
     if (cpu->saved_efer & EFER_SVME) {
@@ -123,8 +122,8 @@ enum hv_status svm_cpu_on(struct backend_cpu *cpu)
         hv_log(HV_LOG_ERROR, "CPU %u: SVM is locked off in VM_CR", hv_host_cpu_id());
         return HV_E_NOT_PRESENT;
     }
-    if (vm_cr & VM_CR_SVMDIS)
-        cpu_write_msr(MSR_AMD_VM_CR, vm_cr & ~VM_CR_SVMDIS);
+    if (cpu->saved_vm_cr & VM_CR_SVMDIS)
+        cpu_write_msr(MSR_AMD_VM_CR, cpu->saved_vm_cr & ~VM_CR_SVMDIS);
     cpu_write_cr4(cpu->saved_cr4 | fpu_cr4_bits());
     cpu_write_msr(MSR_IA32_EFER, efer_for_svm(cpu->saved_efer));
     cpu_write_msr(MSR_AMD_VM_HSAVE_PA, cpu->region_pa);
@@ -140,6 +139,8 @@ void svm_cpu_off(struct backend_cpu *cpu)
     restore_tsc_ratio(cpu);
     cpu_write_msr(MSR_AMD_VM_HSAVE_PA, 0);
     cpu_write_msr(MSR_IA32_EFER, cpu->saved_efer);
+    if (cpu->saved_vm_cr & VM_CR_SVMDIS)
+        cpu_write_msr(MSR_AMD_VM_CR, cpu->saved_vm_cr);
     cpu_write_cr4(cpu->saved_cr4);
 }
 

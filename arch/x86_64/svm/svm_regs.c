@@ -300,7 +300,6 @@ static void sync_controls(struct svm_vcpu *svm)
     vmcb_intercept(vmcb, INTERCEPT_RDTSC, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_RDTSCP, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_HLT, c->hlt_exit);
-    vmcb_intercept(vmcb, INTERCEPT_VINTR, c->interrupt_window);
     svm->window = c->interrupt_window ? V_IRQ | V_IGN_TPR | V_INTR_PRIO : 0;
     set_dr_accesses(vmcb, svm->v.dr_loaded ? 0 : 0xffff);
     set_bit16(vmcb, &vmcb->cr_writes, 8, c->tpr_threshold);

@@ -17,7 +17,7 @@ struct backend_cpu {
     void *state; /* a page for the host's state that VMSAVE saves; NULL: the backend wants none */
     hv_hpa_t state_pa;
     struct vcpu *current; /* whose control structure is current here */
-    uint64_t saved_cr0, saved_cr4, saved_efer, saved_tsc_ratio;
+    uint64_t saved_cr0, saved_cr4, saved_efer, saved_vm_cr, saved_tsc_ratio;
     struct {
         uint64_t generation; /* counts the times that all ASIDs were handed out */
         uint32_t next;
