@@ -635,11 +635,13 @@ static void an_illegal_vmrun_is_found(void **state)
     EXPECT_BAD(intercepts[1], good & ~BIT32(INTERCEPT_CLGI % 32), "CLGI is not intercepted");
     EXPECT_BAD(exceptions, 0, "machine checks");
     EXPECT_BAD(v_intr, 0, "IF masks the host's");
-    EXPECT_BAD(v_intr, V_INTR_MASKING | V_IRQ, "a virtual interrupt without its intercept");
     EXPECT_BAD(nested_control, 0, "nested paging is off");
     EXPECT_BAD(msrpm_pa, good + HV_PAGE_SIZE, "ends before");
     EXPECT_BAD(iopm_pa, good + 16, "the I/O permission map is not");
     vmcb()->clean = 0;
+    vmcb()->v_intr |= V_IRQ;
+    EXPECT_BAD(intercepts[0], good & ~BIT32(INTERCEPT_VINTR), "a virtual interrupt without its intercept");
+    vmcb()->v_intr &= ~V_IRQ;
     EXPECT_BAD(asid, 0, "control.asid");
     EXPECT_BAD(asid, FAKE_SVM_ASIDS, "ASID 16");
     EXPECT_BAD(intercepts[1], good & ~BIT32(INTERCEPT_VMRUN % 32), "control.vmrun");
