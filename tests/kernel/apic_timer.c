@@ -8,17 +8,19 @@
 #define PERIODIC 0x20000ull
 #define BY_TSC   0x40000ull
 #define MASKED   0x10000ull
-#define LATE     (250 * MS) /* a slow engine on a busy machine */
+#define LATE     (2000 * MS) /* a slow engine on a busy machine */
+#define WAIT_NS  (16 * MS)   /* which must not be over when the guest looks at the count */
 
 static const struct {
     const char *name;
     uint64_t div, count;
-} counts[] = {{"by 1", 0xb, 2 * MS}, {"by 2", 0x0, MS}, {"by 16", 0x3, MS / 8}, {"by 128", 0xa, MS / 64}};
+} counts[] = {
+    {"by 1", 0xb, WAIT_NS}, {"by 2", 0x0, WAIT_NS / 2}, {"by 16", 0x3, WAIT_NS / 16}, {"by 128", 0xa, WAIT_NS / 128}};
 
 /* Fires once, not before its time, and then stands at 0. */
 static void one_shot(const struct apic_mode *mode, uint64_t div, uint64_t count)
 {
-    const uint64_t early = apic_ticks(2 * MS - MS / 100), late = apic_ticks(LATE);
+    const uint64_t early = apic_ticks(WAIT_NS - WAIT_NS / 200), late = apic_ticks(LATE);
 
     APIC_GUEST(vm, mode, 1, WRITE(APIC_LVT_TIMER, ONE_SHOT | 0x31), WRITE(APIC_TIMER_DIV, div), TSC,
                WRITE(APIC_TIMER_INIT, count), READ(APIC_TIMER_CUR), AT_LEAST(ONES, 1), HALT(0x31, 1),
@@ -60,7 +62,7 @@ TEST_ROWS(apic_timer_periodic, "apic: timer, periodic", apic_modes)
 /* Another mode's registers are 0 and take nothing; a deadline of the past fires at once. */
 TEST_ROWS(apic_timer_deadline, "apic: timer, TSC deadline", apic_modes)
 {
-    const uint64_t early = apic_ticks(2 * MS), late = apic_ticks(LATE);
+    const uint64_t early = apic_ticks(WAIT_NS), late = apic_ticks(LATE);
 
     APIC_GUEST(vm, row, 1, DEADLINE(early), RDMSR(MSR_TSC_DEADLINE), EXPECT_LAST(~0ull, 0),
                WRITE(APIC_LVT_TIMER, BY_TSC | 0x31), TSC, DEADLINE(early), RDMSR(MSR_TSC_DEADLINE), AT_LEAST(~0ull, 1),
