@@ -89,16 +89,17 @@ clean:
 help:
 	@printf '%s\n' \
 	    'make                    the library, the bootable images' \
-	    'make run [ENGINE=E]     Linux in a guest, with a shell; E: auto, kvm, bochs; GUEST_KERNEL=, GUEST_SMP=, ...: vmm/vmm.mk' \
-    'make demo [ENGINE=E]    a small guest of our own; E: also qemu, uefi' \
+	    'make run [ENGINE=E]     Linux in a guest, with a shell; E: auto, kvm, qemu, uefi, bochs; GUEST_KERNEL=, ...: vmm/vmm.mk' \
+    'make demo [ENGINE=E]    a small guest of our own' \
 	    'make test               every test that this machine can run' \
 	    'make test-unit          on the desk, with sanitizers' \
 	    'make test-oracle        the emulator against libunicorn and libzydis; SEED=n CASES=n' \
     'make fuzz SECONDS=60    fuzzers of the emulator; FUZZ=name for one of them' \
-    'make test-kernel        in the kernel; ENGINE=bochs|qemu|kvm CPUS=n FILTER=text' \
-	    'make test-port          the library in a foreign kernel' \
-    'make test-linux         Debian kernel in guests, checked from inside; RUN=check|two|reboot|panic' \
-    'make test-multiboot     a multiboot kernel of our own in a guest' \
+    'make test-kernel        in the kernel; ENGINE=qemu|uefi|bochs|kvm CPUS=n FILTER=text' \
+	    'make test-port          the library in a foreign kernel; ENGINE=qemu|bochs' \
+    'make test-linux         Debian kernel in guests, checked from inside; ENGINE=E RUN="check four two reboot panic"' \
+    'make test-multiboot     a multiboot kernel of our own in a guest; ENGINE=E' \
+    'make test-refused       machines that cannot run virtual processors' \
 	    'make test-system        the demo, the boots' \
 	    'make test-abi           the headers against the reference' \
 	    'make check              layers, headers, sources, symbols' \

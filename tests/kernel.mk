@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 # Tests in the kernel: the program `tests` of the image (tests/kernel/), with its guests (tests/guests/), in an emulator.
 #
-#   make test-kernel ENGINE=bochs            Intel VMX, with one CPU and with two
-#   make test-kernel ENGINE=bochs CPUS=1     with one CPU only
-#   make test-kernel ENGINE=bochs FILTER=io  only the tests whose name contains that
-#   make test-kernel ENGINE=qemu             AMD SVM, in the same way
+#   make test-kernel                         SVM, on QEMU, with one CPU and with two
+#   make test-kernel ENGINE=bochs            VMX, in the same way
+#   make test-kernel ENGINE=uefi             SVM, started by UEFI
+#   make test-kernel CPUS=1                  with one CPU only
+#   make test-kernel FILTER=io               only the tests whose name contains that
 #
 # What is skipped, and why, is summed up at the end: what the CPU lacks, and what its emulator does not do as CPUs do it.
 #   make test-apic                           the tests of local APICs on Bochs' CPUs with more and with less of APIC virtualization
@@ -17,7 +18,7 @@ $(GUEST_OBJ): tests/guests/guest.inc
 $(KERNEL): $(GUEST_OBJ)
 -include $(GUEST_OBJ:.o=.d)
 
-TEST_KERNEL_ENGINE  := $(or $(ENGINE),bochs)
+TEST_KERNEL_ENGINE  := $(or $(ENGINE),qemu)
 TEST_KERNEL_CPUS    := $(or $(CPUS),1 2)
 TEST_KERNEL_TIMEOUT ?= 240
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# make test-port [ENGINE=bochs|qemu]: the library in a foreign kernel (tests/port). TAP on stdout.
+# make test-port [ENGINE=qemu|bochs]: the library in a foreign kernel (tests/port). TAP on stdout.
 
 PORT        := $(BUILD)/port.elf
 PORT_OBJ    := $(BUILD)/port/kernel.o $(BUILD)/port/guest.o $(BUILD)/port/entry.asm.o
@@ -23,4 +23,4 @@ $(PORT): $(PORT_OBJ) $(LIB) tests/port/port.ld
 
 .PHONY: test-port
 test-port: $(PORT)
-	$(Q)boot/run.sh ENGINE=$(or $(ENGINE),bochs) KERNEL=$(PORT) CPUS=1 TIMEOUT=60 LOG=$(BUILD)/test-port.log
+	$(Q)boot/run.sh ENGINE=$(or $(ENGINE),qemu) KERNEL=$(PORT) CPUS=1 TIMEOUT=60 LOG=$(BUILD)/test-port.log
