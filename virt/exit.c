@@ -248,6 +248,7 @@ static exit_handler *const handlers[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_APIC_WRITE] = exit_apic_write,
     [HV_EXIT_APIC_EOI_DONE] = exit_apic_eoi_done,
     [HV_EXIT_PAUSE] = exit_skip,
+    [HV_EXIT_SOFTWARE_INT] = exit_software_int,
     [HV_EXIT_INTERNAL_ERROR] = exit_internal_error,
 };
 
@@ -284,6 +285,7 @@ static const char *const reason_names[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_APIC_WRITE] = "(APIC write)",
     [HV_EXIT_APIC_EOI_DONE] = "(APIC EOI)",
     [HV_EXIT_PAUSE] = "(PAUSE loop)",
+    [HV_EXIT_SOFTWARE_INT] = "(software interrupt)",
     [HV_EXIT_INTERNAL_ERROR] = "(internal error)",
 };
 

@@ -13,7 +13,7 @@ typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
 
 exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io;
 exit_handler exit_apic_write, exit_apic_eoi_done;
-exit_handler exit_exception, exit_window, exit_tpr, exit_triple_fault;
+exit_handler exit_exception, exit_software_int, exit_window, exit_tpr, exit_triple_fault;
 
 /* Tools for handlers. */
 /* RIP += length, shadow ends, single-step trap pending if TF */

@@ -4,6 +4,7 @@
  * any more.
  */
 #include "exit.h"
+#include "exit_length.h"
 #include "gva.h"
 #include "partition.h"
 #include "run.h"
@@ -24,6 +25,36 @@ enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
     vp->counters.page_fault_exits += exit->exception.vector == VEC_PF;
     gva_need_instruction(vp, &exit->instruction);
     return EXIT_TO_CLIENT;
+}
+
+/* The interrupt or exception that the instruction at RIP is for, to be delivered by the next entry. */
+static void deliver_software_int(struct vcpu *v, const struct hv_exit *exit)
+{
+    v->event =
+        HV_PENDING_INT_VALID |
+        FIELD_PUT(HV_PENDING_INT_TYPE, exit->software.is_int_n ? HV_INT_TYPE_SOFTWARE : HV_INT_TYPE_SW_EXCEPTION) |
+        FIELD_PUT(HV_PENDING_INT_VECTOR, exit->software.vector) |
+        FIELD_PUT(HV_PENDING_INT_LENGTH, exit->instruction_length);
+}
+
+/* INT3 and INTO are exceptions, which the client may want to see; INT n is the guest's own. */
+enum exit_outcome exit_software_int(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct vcpu *v = vp->vcpu;
+    uint8_t vector = exit->software.vector;
+
+    if (exit->software.is_int_n || !(v->controls.exception_bitmap >> vector & 1)) {
+        deliver_software_int(v, exit);
+        return EXIT_HANDLED;
+    }
+    exit->reason = HV_EXIT_EXCEPTION;
+    exit->exception.vector = vector;
+    exit->exception.is_software = true;
+    exit->exception.has_error_code = false;
+    exit->exception.error_code = 0;
+    exit->exception.parameter = 0;
+    exit->instruction.count = 0;
+    return exit_exception(vp, exit);
 }
 
 /* ------------------------------------------------------------------------------------- windows */
@@ -151,6 +182,7 @@ static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
     struct vcpu *v = vp->vcpu;
     struct vcpu_controls controls = v->controls;
     uint64_t deadline = v->deadline_tsc, end;
+    bool is_delivered = false;
     struct hv_exit step;
 
     step.instruction_length = 0;
@@ -163,6 +195,13 @@ static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
                 goto out;
         while (step.reason == HV_EXIT_HOST_EVENT && !(v->event & HV_PENDING_INT_VALID) && t->vector_count == 0 &&
                cpu_tsc() < end);
+        if (step.reason == HV_EXIT_SOFTWARE_INT && !is_delivered) {
+            is_delivered = true; /* what follows counts, if it comes at once */
+            if (!exit_length_find(vp, &step))
+                break;
+            deliver_software_int(v, &step);
+            continue;
+        }
         if (step.reason != HV_EXIT_EXCEPTION)
             break;
         record_vector(t, &step);

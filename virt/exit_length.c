@@ -51,7 +51,8 @@ static const struct form
     pause[] = {FORM1(0x90, .needs = INSN_REP, .refuses = REX_B), {0}},
     int3[] = {FORM1(0xcc), {0}},
     into[] = {FORM1(0xce), {0}},
-    int1[] = {FORM1(0xf1), {0}};
+    int1[] = {FORM1(0xf1), {0}},
+    software[] = {FORM1(0xcc), FORM1(0xce), {2, .mask = 0xff, .bytes = 0xcd}, {0}}; /* INT n with its operand */
 /* clang-format on */
 
 static const struct form *const exceptions[] = {[VEC_DB] = int1, [VEC_BP] = int3, [VEC_OF] = into};
@@ -83,6 +84,8 @@ static const struct form *forms_of(const struct hv_exit *exit)
         return invd;
     case HV_EXIT_PAUSE:
         return pause;
+    case HV_EXIT_SOFTWARE_INT:
+        return software;
     case HV_EXIT_EXCEPTION:
         return forms_of_exception(exit);
     default:
@@ -319,7 +322,7 @@ static enum match match_form(const struct form *form, const struct hv_instructio
 
     for (unsigned i = 0; i < known; i++)
         bytes |= (uint32_t)insn->bytes[at + i] << (8 * i);
-    if ((bytes ^ form->bytes) & ((1u << (8 * known)) - 1))
+    if ((bytes ^ form->bytes) & form->mask & ((1u << (8 * known)) - 1))
         return MATCH_NOT;
     return known < form->length ? MATCH_MORE : MATCH_FOUND;
 }
@@ -450,6 +453,20 @@ static void tell_rdtscp(struct hv_exit *exit, uint8_t length)
         exit->rdtsc.is_rdtscp = exit->instruction.bytes[length - 1] == last;
 }
 
+static void tell_software_int(const struct vcpu *v, struct hv_exit *exit, uint8_t length)
+{
+    const uint8_t *bytes = exit->instruction.bytes;
+    unsigned prefixes, at;
+
+    if (exit->reason != HV_EXIT_SOFTWARE_INT)
+        return;
+    exit->instruction.count = length;
+    at = take_prefixes(&exit->instruction, length, gva_code_size(v), &prefixes);
+    exit->instruction.count = 0;
+    exit->software.is_int_n = bytes[at] == 0xcd;
+    exit->software.vector = bytes[at] == 0xcc ? VEC_BP : bytes[at] == 0xce ? VEC_OF : bytes[length - 1];
+}
+
 bool exit_length_find(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint8_t length = 0;
@@ -465,6 +482,7 @@ bool exit_length_find(struct hv_vp *vp, struct hv_exit *exit)
         vp->length.failures = 0;
         exit->instruction_length = length;
         tell_rdtscp(exit, length);
+        tell_software_int(vp->vcpu, exit, length);
         return true;
     }
     if (try_again(vp))

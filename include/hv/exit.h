@@ -42,6 +42,7 @@ enum hv_exit_reason {
     HV_EXIT_APIC_WRITE,     /* apic: the guest wrote a register, the value is in the APIC page, RIP is past */
     HV_EXIT_APIC_EOI_DONE,  /* apic: the hardware ended the service of a vector of vcpu.eoi_exit, RIP is past */
     HV_EXIT_PAUSE,          /* the guest spins: another thread may want the CPU */
+    HV_EXIT_SOFTWARE_INT,   /* software: INT3, INTO or INT n, where the first two can not be told from the last */
     HV_EXIT_INTERNAL_ERROR, /* the hardware says something impossible; logged by the backend */
     HV_EXIT_REASON_COUNT
 };
@@ -142,6 +143,10 @@ struct hv_exit {
             uint8_t vector;  /* HV_EXIT_APIC_EOI, HV_EXIT_APIC_EOI_DONE */
             uint16_t offset; /* HV_EXIT_APIC_WRITE: in the page, a multiple of 16 */
         } apic;
+        struct {
+            bool is_int_n;
+            uint8_t vector; /* what a backend says stands for INT3; virt/exit_length.c looks at the instruction */
+        } software;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
             bool is_read;   /* MOV from CR0 or CR4, or SMSW, while the CPU's is not the guest's */

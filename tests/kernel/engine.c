@@ -29,7 +29,6 @@ struct gap {
 #define BREAKPOINTS "QEMU: VMRUN does not arm the breakpoints of DR7"
 #define CANONICAL   "QEMU: WRMSR takes addresses that are not canonical"
 #define TASKS       "QEMU: task switches do not exit"
-#define SOFTWARE    "QEMU: INT3 and INTO exit as INT n do, not as exceptions"
 #define LIMITS      "QEMU: no segment limits"
 
 /* clang-format off */
@@ -39,8 +38,6 @@ static const struct gap tcg_gaps[] = {
     {"events: data breakpoint in the guest, DR6 told", NULL, BREAKPOINTS},
     {"events: breakpoint hit, cleared by RF, hit again", NULL, BREAKPOINTS},
     ALL_THREE("#DB icebp",      "QEMU: INT1 is #UD"),
-    EXITS_TWO("#BP", SOFTWARE),
-    EXITS_TWO("#OF", SOFTWARE),
     EXITS_TWO("#DF",            "QEMU: double faults exit as the exception that led to them"),
     ALL_THREE("#SS canonical",  "QEMU: stack accesses that are not canonical are #GP"),
     ALL_THREE("#PF reserved",   "QEMU: the error code of reserved bits lacks the present bit"),

@@ -211,6 +211,8 @@ static const struct {
     ROW("\xce", 1, 1, SOFTWARE(VEC_OF)),
     ROW("\x66\xf1", 2, 2, SOFTWARE(VEC_DB)),
     ROW("\xcc", -1, -1, SOFTWARE(VEC_DB)),
+    ROW("\xcd\x80", 2, 2, OTHERS(SOFTWARE_INT)),
+    ROW("\xf1", -1, -1, OTHERS(SOFTWARE_INT)),
     ROW("\x0f\x22\xd8", 3, 3, CR(3, false)),
     ROW("\x44\x0f\x22\x07", -1, 4, CR(8, false)),
     ROW("\xf0\x0f\x22\xc7", 4, 4, CR(8, false)),
@@ -297,6 +299,37 @@ static void test_mov_cr(void **state)
         if (!rows[i].is_read)
             assert_int_equal(exit.cr.value,
                              rows[i].mode >= LONG_4 ? 0x1111111122222200 + rows[i].gpr : 0x22222200 + rows[i].gpr);
+    }
+}
+
+/* Where INT3 and INTO exit as INT n do. */
+static void test_software_interrupts_are_told(void **state)
+{
+    static const struct {
+        const char *code;
+        unsigned size, vector;
+        bool is_int_n;
+    } rows[] = {
+        {"\xcc", 1, VEC_BP, false},   {"\x2e\xcc", 2, VEC_BP, false}, {"\xce", 1, VEC_OF, false},
+        {"\xcd\x80", 2, 0x80, true},  {"\xcd\xcc", 2, 0xcc, true},    {"\xcd\xce", 2, 0xce, true},
+        {"\x66\xcd\x03", 3, 3, true},
+    };
+
+    (void)state;
+    build(PROTECTED);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct hv_exit exit = {.reason = HV_EXIT_SOFTWARE_INT, .software = {.vector = VEC_BP}};
+
+        put(DATA, 0x123, rows[i].code, rows[i].size);
+        try_length(&exit);
+        hv_host_preempt_disable();
+        if (exit.instruction_length == HV_LENGTH_UNKNOWN)
+            assert_true(exit_length_find(&stub_vp, &exit));
+        hv_host_preempt_enable();
+        assert_int_equal(exit.instruction_length, rows[i].size);
+        assert_int_equal(exit.software.vector, rows[i].vector);
+        assert_int_equal(exit.software.is_int_n, rows[i].is_int_n);
+        assert_int_equal(exit.instruction.count, 0);
     }
 }
 
@@ -551,6 +584,7 @@ int main(void)
         STUB_TEST(test_instructions_across_pages),
         STUB_TEST(test_mov_cr),
         STUB_TEST(test_rdtscp_is_told),
+        STUB_TEST(test_software_interrupts_are_told),
         STUB_TEST(test_code_of_compatibility_mode),
         STUB_TEST(test_other_exits),
         STUB_TEST(test_all_modes),

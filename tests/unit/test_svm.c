@@ -534,6 +534,35 @@ static void controls_follow_the_core(void **state)
         assert_true(seen()->pause_count > 1);
 }
 
+/* INT3 may be an INT n to a CPU without next-RIP save. */
+static void breakpoints_that_exit(void **state)
+{
+    bool bare = !svm_has(CPUID_SVM_EDX_NRIPS);
+    struct hv_exit exit;
+
+    (void)state;
+    run_cpuid();
+    assert_false(saw_intercept(INTERCEPT_SWINT));
+    v->controls.exception_bitmap = BIT32(VEC_OF);
+    vcpu_changed(v, VCPU_CONTROLS);
+    run_cpuid();
+    assert_int_equal(saw_intercept(INTERCEPT_SWINT), bare);
+    if (bare) {
+        exit = exit_of((struct fake_svm_step){.code = CODE(SWINT)});
+        assert_int_equal(exit.reason, HV_EXIT_SOFTWARE_INT);
+        assert_int_equal(exit.instruction_length, HV_LENGTH_UNKNOWN);
+        assert_false(exit.software.is_int_n);
+        assert_int_equal(exit.software.vector, VEC_BP);
+        /* a single step leaves it on */
+        set_mode(PROTECTED);
+        v->controls.exception_bitmap = BIT32(VEC_BP);
+        v->controls.interrupt_window = v->interrupt_shadow = true;
+        vcpu_changed(v, VCPU_CONTROLS | VCPU_INTR);
+        run_cpuid();
+        assert_true(vmcb_intercepts(svm()->vmcb, INTERCEPT_SWINT));
+    }
+}
+
 static void the_interrupt_window(void **state)
 {
     struct hv_exit exit;
@@ -1587,6 +1616,7 @@ int main(void)
         FULL_TEST(groups_and_clean_bits),
         FULL_TEST(random_changes_are_seen),
         SVM_TEST(controls_follow_the_core),
+        SVM_TEST(breakpoints_that_exit),
         SVM_TEST(the_interrupt_window),
         FULL_TEST(msr_permission_map),
         FULL_TEST(every_port_exits),

@@ -116,6 +116,7 @@ bool svm_advance(struct vcpu *v, uint8_t length);
 void svm_code(struct vcpu *v, struct vcpu_code *out);
 void svm_context(struct vcpu *v, struct hv_exit *exit);
 void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
+bool svm_wants_software_ints(const struct svm_vcpu *svm);
 enum hv_status svm_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);
 enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
 

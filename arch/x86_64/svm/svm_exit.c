@@ -103,6 +103,14 @@ static void svm_exit_icebp(struct svm_vcpu *svm, struct hv_exit *exit)
  * Not the end of a delivery: there is nothing to be delivered again. Some CPUs tell of the first exception all the
  * same; injected, it would not exit when the core looks for what led here.
  */
+static void svm_exit_software_int(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    exit->reason = HV_EXIT_SOFTWARE_INT;
+    exit->instruction_length = instruction_length(svm);
+    exit->software.is_int_n = false;
+    exit->software.vector = VEC_BP;
+}
+
 static void svm_exit_shutdown(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     svm->v.event = 0;
@@ -352,6 +360,7 @@ static svm_exit_fn *const svm_exits[EXIT_CODES] = {
     ON(INTERCEPT_RDPMC) = svm_exit_rdpmc,
     ON(INTERCEPT_CPUID) = svm_exit_cpuid,
     ON(INTERCEPT_RSM) = svm_exit_undefined,
+    ON(INTERCEPT_SWINT) = svm_exit_software_int,
     ON(INTERCEPT_INVD) = svm_exit_no_op,
     ON(INTERCEPT_PAUSE) = svm_exit_pause,
     ON(INTERCEPT_HLT) = svm_exit_hlt,

@@ -3,6 +3,7 @@
 #include "../tsc.h"
 #include "svm.h"
 #include <arch/bits/apic.h>
+#include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -286,6 +287,17 @@ static void set_dr_accesses(struct vmcb *vmcb, uint16_t registers)
 }
 
 /*
+ * CPUs without next-RIP save may take INT3 and INTO for INT n, whose exit does not tell which it was (QEMU 7.2 does):
+ * there both kinds of exit are asked for.
+ */
+bool svm_wants_software_ints(const struct svm_vcpu *svm)
+{
+    const uint32_t exceptions = BIT32(VEC_BP) | BIT32(VEC_OF);
+
+    return svm->v.controls.exception_bitmap & exceptions && !svm_has(CPUID_SVM_EDX_NRIPS);
+}
+
+/*
  * An interrupt window is a virtual interrupt that exits instead of being delivered. There is no such thing as a
  * threshold for CR8: while one is asked for, writes of CR8 exit.
  */
@@ -297,6 +309,7 @@ static void sync_controls(struct svm_vcpu *svm)
     /* machine checks are always the host's */
     set_exceptions(vmcb, c->exception_bitmap | BIT32(VEC_MC));
     vmcb_intercept(vmcb, INTERCEPT_ICEBP, c->exception_bitmap & BIT32(VEC_DB));
+    vmcb_intercept(vmcb, INTERCEPT_SWINT, svm_wants_software_ints(svm));
     vmcb_intercept(vmcb, INTERCEPT_RDTSC, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_RDTSCP, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_HLT, c->hlt_exit);

@@ -71,6 +71,7 @@ void svm_step_before_entry(struct svm_vcpu *svm)
 static void restore_controls(struct svm_vcpu *svm)
 {
     intercept_flag_instructions(svm, false);
+    vmcb_intercept(svm->vmcb, INTERCEPT_SWINT, svm_wants_software_ints(svm));
     svm->vmcb->exceptions = svm->v.controls.exception_bitmap | BIT32(VEC_MC);
     vmcb_touch(svm->vmcb, CLEAN_INTERCEPTS);
     vmcb_intercept(svm->vmcb, INTERCEPT_IRET, svm->v.nmi_masked);
