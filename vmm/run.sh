@@ -116,7 +116,7 @@ guest() {
     printf '%s\n' "$GUEST_CMDLINE" >"$scratch/cmdline"
     modules="$GUEST_KERNEL:kernel $scratch/cmdline:cmdline${GUEST_INITRD:+ $GUEST_INITRD:initrd}"
     CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM guests=$GUESTS${CMDLINE:+ $CMDLINE}"
-    options=(TIMEOUT="$([ -t 0 ] && echo 0 || echo 600)" INPUT=1 "AFTER=$GUEST_READY" "MODULES=$modules" "${options[@]}")
+    options=(TIMEOUT="$([ -t 0 ] && echo 0 || echo 600)" INPUT=1 SPARE=1 "AFTER=$GUEST_READY" "MODULES=$modules" "${options[@]}")
 }
 
 choose_engine

@@ -104,6 +104,13 @@ static void avoid_options(void)
     hv_platform_avoid(bits);
 }
 
+/* spare_first: the first CPU takes interrupts and what is pinned to it, nothing else. */
+static void spare_option(void)
+{
+    if (option_find("spare_first", NULL, 0) && cpu_count() > 1)
+        sched_spare(0);
+}
+
 static void print_banner(void)
 {
     kprintf("barewhp: BareWHP host kernel, started by %s\n", info.firmware);
@@ -184,6 +191,7 @@ _Noreturn void kernel_main(const struct boot_info *loader)
     apic_init(smp_needs_x2apic() || option_find("x2apic", NULL, 0));
     threads_init();
     smp_start(&info);
+    spare_option();
     input_init(console_has_uart());
     print_machine();
     kernel_exit(program_run());

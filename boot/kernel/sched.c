@@ -17,6 +17,7 @@ static struct spinlock lock;
 static struct hv_list ready = {&ready, &ready};          /* lock */
 static struct hv_list sleepers = {&sleepers, &sleepers}; /* lock; the earliest deadline first */
 static uint64_t idle_cpus;                               /* lock; one bit a CPU */
+static uint64_t spared_cpus;                             /* lock; those that only threads pinned to them use */
 
 uint64_t sched_lock(void)
 {
@@ -35,7 +36,7 @@ static void *fpu_area(struct thread *t)
 
 static bool may_run_on(const struct thread *t, const struct cpu *cpu)
 {
-    return t->pin == CPU_ANY || t->pin == cpu->id;
+    return t->pin == CPU_ANY ? !(spared_cpus & BIT64(cpu->id)) : t->pin == cpu->id;
 }
 
 /* The first ready thread for this CPU, or NULL. */
@@ -117,19 +118,32 @@ void sched_set_alarm(uint64_t at_ns)
 
 /* ------------------------------------------------------------------------- ready and sleeping */
 
-static bool is_idle(uint32_t id)
+static bool is_in(uint64_t cpus, uint32_t id)
 {
-    return id < CPU_MAX && (idle_cpus & BIT64(id));
+    return id < CPU_MAX && (cpus & BIT64(id));
+}
+
+static uint32_t first_of(uint64_t cpus)
+{
+    return (uint32_t)__builtin_ctzll(cpus);
+}
+
+static uint64_t common_cpus(void)
+{
+    return BITS64(cpu_count() - 1, 0) & ~spared_cpus;
 }
 
 /* The CPU to tell about a thread that became ready: where it must run, else an idle one, the last one if possible. */
 static uint32_t choose_cpu(const struct thread *t)
 {
+    uint64_t common = common_cpus(), idle = idle_cpus & common;
+    uint32_t last = t->last_cpu != CPU_ANY ? t->last_cpu : this_cpu()->id;
+
     if (t->pin != CPU_ANY)
         return t->pin;
-    if (idle_cpus && !is_idle(t->last_cpu))
-        return (uint32_t)__builtin_ctzll(idle_cpus);
-    return t->last_cpu != CPU_ANY ? t->last_cpu : this_cpu()->id;
+    if (idle && !is_in(idle, t->last_cpu))
+        return first_of(idle);
+    return is_in(common, last) ? last : first_of(common);
 }
 
 static void tell(struct cpu *cpu)
@@ -280,6 +294,19 @@ _Noreturn void sched_idle(void *arg)
             __asm__ volatile("sti; hlt" ::: "memory"); /* STI holds interrupts back until HLT has begun */
         }
     }
+}
+
+void sched_spare(uint32_t id)
+{
+    uint64_t flags = sched_lock();
+    struct cpu *cpu = this_cpu();
+
+    spared_cpus |= BIT64(id);
+    if (!may_run_on(cpu->current, cpu)) {
+        sched_ready(cpu->current);
+        sched_switch();
+    }
+    sched_unlock(flags);
 }
 
 void sched_init(void)

@@ -50,6 +50,10 @@ _Static_assert(sizeof(struct thread) <= THREAD_FPU_OFFSET && THREAD_FPU_OFFSET %
 /* The first CPU's boot stack becomes thread "boot"; interrupts may be turned on afterwards. */
 void sched_init(void);
 
+/* Keeps threads off that CPU, but those that are pinned to it; the caller leaves it too. Another CPU has to be there.
+ */
+void sched_spare(uint32_t cpu);
+
 /* The endless loop of an idle thread: another CPU's first thread is its idle thread. */
 _Noreturn void sched_idle(void *arg);
 

@@ -182,7 +182,7 @@ bool system_option(const char *name, char *value, size_t size)
 /* Words of the command line that are the kernel's, not the program's. */
 static bool is_kernel_option(const char *word)
 {
-    static const char *const names[] = {"program", "console", "x2apic"};
+    static const char *const names[] = {"program", "console", "x2apic", "spare_first"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (word_find(word, names[i], NULL, 0))
