@@ -53,7 +53,7 @@ $(BUILD)/lib/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LIB_CFLAGS) $(LIB_LTO) -MMD -MP -c $< -o $@
 
-$(BUILD)/lib/%.asm.o: %.asm $(OFFSETS)
+$(BUILD)/lib/%.asm.o: %.asm $(OFFSETS) arch/x86_64/gprs.inc
 	$(call say,NASM,$<)
 	@mkdir -p $(@D)
 	$(Q)$(NASM) -f elf64 -g -F dwarf -I$(BUILD)/lib/ -Iarch/x86_64/ $< -o $@

@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: MIT
 ; The transition into the guest and back. Everything else is C.
 
-%include "offsets.inc"
+%include "gprs.inc"
 
 bits 64
 default rel
@@ -18,67 +18,23 @@ section .text
 ; Clobbers what a C function may. Afterwards no general register holds a value of the guest's.
 global svm_entry
 svm_entry:
-        push    rbp
-        mov     rbp, rsp
-        push    rbx
-        push    r12
-        push    r13
-        push    r14
-        push    r15
-        push    rdi
+        PUSH_HOST
         clgi
         sti
         mov     rax, [rdi + SVM_VMCB_PA]
         vmload
-        mov     rcx, [rdi + VCPU_RCX]
-        mov     rdx, [rdi + VCPU_RDX]
-        mov     rbx, [rdi + VCPU_RBX]
-        mov     rbp, [rdi + VCPU_RBP]
-        mov     rsi, [rdi + VCPU_RSI]
-        mov     r8, [rdi + VCPU_R8]
-        mov     r9, [rdi + VCPU_R9]
-        mov     r10, [rdi + VCPU_R10]
-        mov     r11, [rdi + VCPU_R11]
-        mov     r12, [rdi + VCPU_R12]
-        mov     r13, [rdi + VCPU_R13]
-        mov     r14, [rdi + VCPU_R14]
-        mov     r15, [rdi + VCPU_R15]
+        LOAD_GUEST
         mov     rdi, [rdi + VCPU_RDI]
         vmrun
         push    rdi                     ; RSP and RAX are the host's again
         mov     rdi, [rsp + 8]
-        mov     [rdi + VCPU_RCX], rcx
-        mov     [rdi + VCPU_RDX], rdx
-        mov     [rdi + VCPU_RBX], rbx
-        mov     [rdi + VCPU_RBP], rbp
-        mov     [rdi + VCPU_RSI], rsi
-        mov     [rdi + VCPU_R8], r8
-        mov     [rdi + VCPU_R9], r9
-        mov     [rdi + VCPU_R10], r10
-        mov     [rdi + VCPU_R11], r11
-        mov     [rdi + VCPU_R12], r12
-        mov     [rdi + VCPU_R13], r13
-        mov     [rdi + VCPU_R14], r14
-        mov     [rdi + VCPU_R15], r15
-        pop     qword [rdi + VCPU_RDI]
+        SAVE_GUEST
         vmsave
         mov     rax, [rdi + SVM_HOST_PA]
         vmload
         cli
         stgi
         xor     eax, eax
-        xor     ecx, ecx
-        xor     edx, edx
-        xor     esi, esi
-        xor     r8d, r8d
-        xor     r9d, r9d
-        xor     r10d, r10d
-        xor     r11d, r11d
-        pop     rdi
-        pop     r15
-        pop     r14
-        pop     r13
-        pop     r12
-        pop     rbx
-        pop     rbp
+        CLEAR_GUEST
+        POP_HOST
         ret

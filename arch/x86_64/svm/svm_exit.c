@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Exits in vendor-neutral words: one svm_exit_<code> each, found through a table. */
+#include "../vcpu_parts.h"
 #include "svm.h"
 #include "svm_audit.h"
 #include <arch/bits/cpuid.h>
@@ -223,13 +224,6 @@ static void svm_exit_rdpmc(struct svm_vcpu *svm, struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------- control and debug registers */
 
-/* The value of a general register as MOV CR sees it: 64 bits in 64-bit mode, else 32. */
-static uint64_t operand(struct vcpu *v, uint64_t gpr)
-{
-    vcpu_need(v, VCPU_EFER | VCPU_CS | (gpr == GPR_RSP ? VCPU_RSP : 0));
-    return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
-}
-
 static void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned number, bool is_read)
 {
     uint64_t info = svm->vmcb->exit_info1;
@@ -243,7 +237,7 @@ static void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned num
         return;
     exit->cr.gpr = (uint8_t)FIELD_GET(CR_INFO_GPR, info);
     if (!is_read)
-        exit->cr.value = operand(&svm->v, exit->cr.gpr);
+        exit->cr.value = vcpu_mov_cr_operand(&svm->v, exit->cr.gpr);
 }
 
 static void svm_exit_cr_read(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -309,14 +303,6 @@ static void svm_exit_npf(struct svm_vcpu *svm, struct hv_exit *exit)
 
 /* -------------------------------------------------------------------------------- refused entries */
 
-static void log_finding(const struct hv_audit_finding *finding)
-{
-    char line[256];
-
-    hv_audit_format(line, sizeof(line), finding);
-    hv_log(HV_LOG_WARNING, "VMRUN refused: %s", line);
-}
-
 /*
  * Name the broken rule. The injected event is dropped, when the rules have seen it: what is injected next is what the
  * client then wants.
@@ -329,7 +315,7 @@ void svm_exit_entry_failed(struct svm_vcpu *svm, struct hv_exit *exit)
     exit->reason = HV_EXIT_INVALID_REGISTER_VALUE;
     exit->instruction_length = 0;
     if (svm_audit(&source, finding)) {
-        log_finding(finding);
+        vcpu_log_refusal(finding);
         return;
     }
     *finding = (struct hv_audit_finding){.rule = "unknown",

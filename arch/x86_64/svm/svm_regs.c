@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Register state between struct vcpu and the VMCB, by groups. */
 #include "../tsc.h"
+#include "../vcpu_parts.h"
 #include "svm.h"
 #include <arch/bits/apic.h>
 #include <arch/bits/cpuid.h>
@@ -256,18 +257,6 @@ static void sync_intr(struct svm_vcpu *svm)
     vmcb_intercept(svm->vmcb, INTERCEPT_IRET, svm->v.nmi_masked);
 }
 
-static volatile uint32_t *virtual_tpr(const struct vcpu *v)
-{
-    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
-}
-
-/* The lower half of the TPR stays as it is, unless the upper one changes. V_TPR follows at each entry. */
-static void sync_cr8(const struct vcpu *v)
-{
-    if ((*virtual_tpr(v) >> 4 & 0xf) != v->cr8)
-        *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
-}
-
 /* --------------------------------------------------------------------------------- controls */
 
 static void set_exceptions(struct vmcb *vmcb, uint32_t exceptions)
@@ -363,7 +352,7 @@ static __attribute__((noinline)) void fetch_others(struct svm_vcpu *svm, uint32_
     if (groups & VCPU_INTR)
         fetch_intr(svm);
     if (groups & VCPU_CR8)
-        v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
+        v->cr8 = vcpu_cr8_of_tpr(v);
     if (groups & VCPU_APIC)
         svm_apic_fetch(v);
 }
@@ -408,7 +397,7 @@ void svm_sync(struct svm_vcpu *svm)
     if (dirty & VCPU_INTR)
         sync_intr(svm);
     if (dirty & VCPU_CR8)
-        sync_cr8(v);
+        vcpu_cr8_to_tpr(v, v->cr8);
     if (dirty & VCPU_APIC)
         svm_apic_sync(v);
     if (dirty & VCPU_EOI_EXIT)
@@ -488,7 +477,7 @@ void svm_context(struct vcpu *v, struct hv_exit *exit)
     exit->vp.rip = cached(v, VCPU_RIP, &v->rip, svm->vmcb->rip);
     exit->vp.rflags = cached(v, VCPU_RFLAGS, &v->rflags, svm->vmcb->rflags);
     exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : *virtual_tpr(v) >> 4 & 0xf);
+    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v));
     exit->vp.execution_state = execution_state(v, svm->vmcb);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One entry into the guest, and the brackets around entries: what exits do not restore of the host. */
 #include "../tsc.h"
+#include "../vcpu_parts.h"
 #include "svm.h"
 #include "svm_audit.h"
 #include <arch/bits/apic.h>
@@ -45,24 +46,6 @@ void svm_put(struct vcpu *v)
 /* -------------------------------------------------------------------------------- injection */
 
 /*
- * Clients ask for error codes where there are none, and the other way round: the vector and the mode alone decide, as
- * they do when the CPU raises the exception itself.
- */
-static bool pushes_error_code(struct vcpu *v, uint64_t type, uint64_t vector)
-{
-    if (type != HV_INT_TYPE_EXCEPTION || vector >= 32 || !(VEC_ERROR_CODE_MASK >> vector & 1))
-        return false;
-    vcpu_need(v, VCPU_CR0);
-    return v->cr0 & CR0_PE;
-}
-
-static bool is_64bit_code(struct vcpu *v)
-{
-    vcpu_need(v, VCPU_EFER | VCPU_CS);
-    return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L;
-}
-
-/*
  * INT n, INT3, INTO and INT1 push the address behind them. With next-RIP save the CPU takes it from there for what it
  * knows as a software interrupt or exception (APM 2 15.20); else RIP itself has to be moved, and comes back when the
  * delivery is interrupted: see take_interrupted_event.
@@ -73,7 +56,7 @@ static void move_past_instruction(struct svm_vcpu *svm, uint64_t type, uint64_t 
 
     svm->soft_rip = vmcb->rip;
     svm->soft_next = vmcb->rip + length;
-    if (!is_64bit_code(&svm->v))
+    if (!vcpu_is_64bit_code(&svm->v))
         svm->soft_next = (uint32_t)svm->soft_next;
     vmcb->next_rip = svm->soft_next;
     if (!svm_has(CPUID_SVM_EDX_NRIPS) || type == HV_INT_TYPE_PRIV_SW_EXCEPTION) {
@@ -107,7 +90,7 @@ static uint64_t event_word(struct vcpu *v, uint64_t event)
     uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
     uint64_t word = EVENT_VALID | event_identity(event);
 
-    if (pushes_error_code(v, type, vector))
+    if (vcpu_pushes_error_code(v, type, vector))
         word |= EVENT_ERROR_VALID | FIELD_PUT(EVENT_ERROR_CODE, FIELD_GET(HV_PENDING_INT_ERROR_CODE, event));
     return word;
 }
@@ -215,17 +198,12 @@ static void undo_injection(struct svm_vcpu *svm)
 
 /* -------------------------------------------------------------------------------- one entry */
 
-static volatile uint32_t *virtual_tpr(const struct vcpu *v)
-{
-    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
-}
-
 /* CR8 is V_TPR, to which the APIC page's TPR goes and from which it comes back. */
 static uint32_t v_intr_word(const struct svm_vcpu *svm)
 {
     uint32_t window = svm->step.is_active ? 0 : svm->window;
 
-    return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | (*virtual_tpr(&svm->v) >> 4 & 0xf);
+    return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | vcpu_cr8_of_tpr(&svm->v);
 }
 
 static void write_volatile_state(struct svm_vcpu *svm)
@@ -248,14 +226,11 @@ static void write_volatile_state(struct svm_vcpu *svm)
 static void read_volatile_state(struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
-    volatile uint32_t *tpr = virtual_tpr(&svm->v);
-    uint32_t cr8 = vmcb->v_intr & 0xf;
 
     vmcb->clean = svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? CLEAN_ALL : 0;
     svm->v.gpr[GPR_RAX] = vmcb->rax;
     svm->v.cr2 = vmcb->cr2;
-    if ((*tpr >> 4 & 0xf) != cr8)
-        *tpr = cr8 << 4;
+    vcpu_cr8_to_tpr(&svm->v, vmcb->v_intr & 0xf);
 }
 
 /* What VMRUN is to find in the VMCB, but for what needs this CPU. */

@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: MIT
 ; The transition into the guest and back. Everything else is C.
 
-%include "offsets.inc"
+%include "gprs.inc"
 
 bits 64
 default rel
@@ -16,14 +16,7 @@ section .text
 global vmx_entry
 global vmx_exit_point
 vmx_entry:
-        push    rbp
-        mov     rbp, rsp
-        push    rbx
-        push    r12
-        push    r13
-        push    r14
-        push    r15
-        push    rdi
+        PUSH_HOST
         cmp     rsp, [rdi + VMX_HOST_RSP]
         je      .stack_known
         mov     eax, VMCS_HOST_RSP
@@ -37,19 +30,7 @@ vmx_entry:
         mov     cr2, rcx
 .cr2_equal:
         mov     rax, [rdi + VCPU_RAX]
-        mov     rcx, [rdi + VCPU_RCX]
-        mov     rdx, [rdi + VCPU_RDX]
-        mov     rbx, [rdi + VCPU_RBX]
-        mov     rbp, [rdi + VCPU_RBP]
-        mov     rsi, [rdi + VCPU_RSI]
-        mov     r8, [rdi + VCPU_R8]
-        mov     r9, [rdi + VCPU_R9]
-        mov     r10, [rdi + VCPU_R10]
-        mov     r11, [rdi + VCPU_R11]
-        mov     r12, [rdi + VCPU_R12]
-        mov     r13, [rdi + VCPU_R13]
-        mov     r14, [rdi + VCPU_R14]
-        mov     r15, [rdi + VCPU_R15]
+        LOAD_GUEST
         mov     rdi, [rdi + VCPU_RDI]
         vmresume                        ; fails when this VMCS was not launched since its VMCLEAR
         vmlaunch
@@ -60,36 +41,11 @@ vmx_exit_point:
         push    rdi
         mov     rdi, [rsp + 8]
         mov     [rdi + VCPU_RAX], rax
-        mov     [rdi + VCPU_RCX], rcx
-        mov     [rdi + VCPU_RDX], rdx
-        mov     [rdi + VCPU_RBX], rbx
-        mov     [rdi + VCPU_RBP], rbp
-        mov     [rdi + VCPU_RSI], rsi
-        mov     [rdi + VCPU_R8], r8
-        mov     [rdi + VCPU_R9], r9
-        mov     [rdi + VCPU_R10], r10
-        mov     [rdi + VCPU_R11], r11
-        mov     [rdi + VCPU_R12], r12
-        mov     [rdi + VCPU_R13], r13
-        mov     [rdi + VCPU_R14], r14
-        mov     [rdi + VCPU_R15], r15
-        pop     qword [rdi + VCPU_RDI]
+        SAVE_GUEST
         mov     rax, cr2
         mov     [rdi + VCPU_CR2], rax
         xor     eax, eax
 .leave:
-        xor     ecx, ecx
-        xor     edx, edx
-        xor     esi, esi
-        xor     r8d, r8d
-        xor     r9d, r9d
-        xor     r10d, r10d
-        xor     r11d, r11d
-        pop     rdi
-        pop     r15
-        pop     r14
-        pop     r13
-        pop     r12
-        pop     rbx
-        pop     rbp
+        CLEAR_GUEST
+        POP_HOST
         ret

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* VM exits in vendor-neutral words: one vmx_exit_<reason> each, found through a table. */
+#include "../vcpu_parts.h"
 #include "vmx.h"
 #include "vmx_audit.h"
 #include <arch/bits/cr.h>
@@ -241,13 +242,6 @@ static void vmx_exit_rdpmc(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------- control and debug registers */
 
-/* The value of a general register as MOV CR sees it: 64 bits in 64-bit mode, else 32. */
-static uint64_t operand(struct vcpu *v, uint64_t gpr)
-{
-    vcpu_need(v, VCPU_EFER | VCPU_CS | (gpr == GPR_RSP ? VCPU_RSP : 0));
-    return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
-}
-
 /* LMSW loads PE, MP, EM and TS, and can not clear PE. */
 static uint64_t lmsw_value(struct vcpu *v, uint64_t source)
 {
@@ -269,7 +263,7 @@ static void vmx_exit_cr_access(struct vmx_vcpu *vmx, struct hv_exit *exit)
     exit->cr.number = (uint8_t)FIELD_GET(QUAL_CR_NUMBER, qual);
     switch (FIELD_GET(QUAL_CR_TYPE, qual)) {
     case CR_TYPE_MOV_TO:
-        exit->cr.value = operand(v, FIELD_GET(QUAL_CR_GPR, qual));
+        exit->cr.value = vcpu_mov_cr_operand(v, FIELD_GET(QUAL_CR_GPR, qual));
         break;
     case CR_TYPE_CLTS:
         vcpu_need(v, VCPU_CR0);
@@ -430,14 +424,6 @@ bool vmx_exit_audit(struct vmx_vcpu *vmx, unsigned parts, struct hv_audit_findin
     return vmx_audit(&source, out);
 }
 
-static void log_finding(const struct hv_audit_finding *finding)
-{
-    char line[256];
-
-    hv_audit_format(line, sizeof(line), finding);
-    hv_log(HV_LOG_WARNING, "VM entry refused: %s", line);
-}
-
 /*
  * Name the broken rule. The entry-event word is cleared, when the rules have seen it: what is injected next is what
  * the client then wants.
@@ -455,7 +441,7 @@ void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *e
     exit->reason = HV_EXIT_INVALID_REGISTER_VALUE;
     exit->instruction_length = 0;
     if (vmx_exit_audit(vmx, refused_part(vm_fail, reason, error), finding)) {
-        log_finding(finding);
+        vcpu_log_refusal(finding);
     } else {
         *finding = (struct hv_audit_finding){.rule = "unknown",
                                              .field = "EXIT_REASON",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Register state between struct vcpu and the VMCS, by groups. */
 #include "../tsc.h"
+#include "../vcpu_parts.h"
 #include "vmx.h"
 #include <arch/bits/apic.h>
 #include <arch/bits/cr.h>
@@ -179,12 +180,6 @@ static void sync_intr(struct vcpu *v)
     vmx_write(VMCS_GUEST_PENDING_DEBUG, debug);
 }
 
-/* With the TPR shadow CR8 is bits 7:4 of the virtual-APIC page's TPR. */
-static volatile uint32_t *virtual_tpr(struct vcpu *v)
-{
-    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
-}
-
 /*
  * VM entries and exits leave DR6 and the MSRs alone: vcpu.c switches them. While they are loaded the guest may change
  * DR6 without an exit, as it may KERNEL_GS_BASE (vcpu_read_msr).
@@ -225,13 +220,6 @@ static void sync_controls(struct vmx_vcpu *vmx)
     vmx_apic_sync_controls(vmx);
 }
 
-/* The lower half of the TPR stays as it is, unless the upper one changes. */
-static void sync_cr8(struct vcpu *v)
-{
-    if ((*virtual_tpr(v) >> 4 & 0xf) != v->cr8)
-        *virtual_tpr(v) = (uint32_t)(v->cr8 << 4);
-}
-
 /* ------------------------------------------------------------------------ the two directions */
 
 void vmx_fetch(struct vcpu *v, uint32_t groups)
@@ -256,7 +244,7 @@ void vmx_fetch(struct vcpu *v, uint32_t groups)
     if (groups & VCPU_INTR)
         fetch_intr(v);
     if (groups & VCPU_CR8)
-        v->cr8 = *virtual_tpr(v) >> 4 & 0xf;
+        v->cr8 = vcpu_cr8_of_tpr(v);
     if (groups & VCPU_APIC)
         vmx_apic_fetch(v);
     if (groups & VCPU_DR6)
@@ -288,7 +276,7 @@ void vmx_sync(struct vmx_vcpu *vmx)
     if (dirty & (VCPU_INTR | VCPU_RFLAGS))
         sync_intr(v);
     if (dirty & VCPU_CR8)
-        sync_cr8(v);
+        vcpu_cr8_to_tpr(v, v->cr8);
     if (dirty & VCPU_APIC)
         vmx_apic_sync(v);
     if (dirty & VCPU_EOI_EXIT)
@@ -359,7 +347,7 @@ void vmx_context(struct vcpu *v, struct hv_exit *exit)
     exit->vp.rip = cached(v, VCPU_RIP, &v->rip, VMCS_GUEST_RIP);
     exit->vp.rflags = cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS);
     exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : *virtual_tpr(v) >> 4 & 0xf);
+    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v));
     exit->vp.execution_state = execution_state(v);
 }
 

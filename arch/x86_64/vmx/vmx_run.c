@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One entry into the guest, and the brackets around entries: what VM exits do not restore of the host. */
+#include "../vcpu_parts.h"
 #include "vmx.h"
 #include "vmx_audit.h"
 #include <arch/bits/cr.h>
@@ -110,25 +111,13 @@ void vmx_put(struct vcpu *v)
 
 /* -------------------------------------------------------------------------------- injection */
 
-/*
- * Clients ask for error codes where there are none, and the other way round: the vector and the mode alone decide
- * (SDM 3C 27.2.1.3).
- */
-static bool pushes_error_code(struct vcpu *v, uint64_t type, uint64_t vector)
-{
-    if (type != HV_INT_TYPE_EXCEPTION || vector >= 32 || !(VEC_ERROR_CODE_MASK >> vector & 1))
-        return false;
-    vcpu_need(v, VCPU_CR0);
-    return v->cr0 & CR0_PE;
-}
-
 /* The event word of struct vcpu is HV_REG_PENDING_INTERRUPTION's; VMX has the same parts in other places. */
 static void inject(struct vcpu *v, uint64_t event)
 {
     uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
     uint64_t info = INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, type) | FIELD_PUT(INTR_INFO_VECTOR, vector);
 
-    if (pushes_error_code(v, type, vector)) {
+    if (vcpu_pushes_error_code(v, type, vector)) {
         info |= INTR_INFO_ERROR_VALID;
         vmx_write(VMCS_ENTRY_ERROR_CODE, FIELD_GET(HV_PENDING_INT_ERROR_CODE, event));
     }

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* What the backends do alike with a vcpu. Pinned, after acquire. */
+#ifndef ARCH_X86_64_VCPU_PARTS_H
+#define ARCH_X86_64_VCPU_PARTS_H
+
+#include <arch/backend.h>
+#include <arch/bits/apic.h>
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <hv/base/log.h>
+
+/* ------------------------------------------------------------------- CR8, in the APIC page's TPR */
+
+static inline volatile uint32_t *vcpu_tpr(const struct vcpu *v)
+{
+    return &v->apic_page[APIC_TPR / sizeof(*v->apic_page)];
+}
+
+static inline uint32_t vcpu_cr8_of_tpr(const struct vcpu *v)
+{
+    return *vcpu_tpr(v) >> 4 & 0xf;
+}
+
+/* The lower half of the TPR stays as it is, unless the upper one changes. */
+static inline void vcpu_cr8_to_tpr(const struct vcpu *v, uint64_t cr8)
+{
+    if (vcpu_cr8_of_tpr(v) != cr8)
+        *vcpu_tpr(v) = (uint32_t)(cr8 << 4);
+}
+
+/* -------------------------------------------------------------------------------------- code */
+
+static inline bool vcpu_is_64bit_code(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_EFER | VCPU_CS);
+    return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L;
+}
+
+/* The value of a general register as MOV CR sees it: 64 bits in 64-bit mode, else 32. */
+static inline uint64_t vcpu_mov_cr_operand(struct vcpu *v, uint64_t gpr)
+{
+    vcpu_need(v, gpr == GPR_RSP ? VCPU_RSP : 0);
+    return vcpu_is_64bit_code(v) ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
+}
+
+/* ------------------------------------------------------------------------------------ events */
+
+/*
+ * Clients ask for error codes where there are none, and the other way round: the vector and the mode alone decide, as
+ * they do when the CPU raises the exception itself (VMX checks it: SDM 3C 27.2.1.3). Type: HV_INT_TYPE_*.
+ */
+static inline bool vcpu_pushes_error_code(struct vcpu *v, uint64_t type, uint64_t vector)
+{
+    if (type != HV_INT_TYPE_EXCEPTION || vector >= 32 || !(VEC_ERROR_CODE_MASK >> vector & 1))
+        return false;
+    vcpu_need(v, VCPU_CR0);
+    return v->cr0 & CR0_PE;
+}
+
+/* ---------------------------------------------------------------------------- refused entries */
+
+static inline void vcpu_log_refusal(const struct hv_audit_finding *finding)
+{
+    char line[256];
+
+    hv_audit_format(line, sizeof(line), finding);
+    hv_log(HV_LOG_WARNING, "VM entry refused: %s", line);
+}
+
+#endif
