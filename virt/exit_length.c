@@ -244,8 +244,8 @@ static inline bool is_in_page(const uint8_t *code)
 #define MOV_TO_CR   0x220fu
 
 /*
- * MOV to or from a control register without other prefixes than REX, which then is decoded here: systems switch paging
- * bits often enough. Without protected mode's code size there is no REX.
+ * MOV to or from a control register with no prefix but REX, which there is in 64-bit code only: systems switch paging
+ * bits often enough for a way past the decoder and the emulator.
  */
 static __attribute__((noinline)) void try_mov_cr(struct hv_vp *vp, struct hv_exit *exit)
 {
