@@ -120,8 +120,8 @@ static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length 
 }
 
 /*
- * Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. For
- * exit_length_try alone, so that it becomes a part of it.
+ * Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. Inlined
+ * for exit_length_try, which runs at every plain exit; all others call known_or_learnt_code.
  */
 static inline __attribute__((always_inline)) const uint8_t *known_code(struct hv_vp *vp)
 {

@@ -611,8 +611,10 @@ static void msr_permission_map(void **state)
     for (uint32_t bit = 0; bit < MSRPM_PAGES * HV_PAGE_SIZE * 8; bit++)
         direct += !(map[bit / 8] >> bit % 8 & 1);
     assert_int_equal(direct, 2 * ARRAY_COUNT(both) + ARRAY_COUNT(reads));
+    vmcb()->clean = CLEAN_ALL;
     backend()->exit_on_msr(v, MSR_IA32_STAR, true, false);
     assert_false(is_direct(MSR_IA32_STAR, false));
+    assert_int_equal(vmcb()->clean, CLEAN_ALL & ~CLEAN_MAPS);
     backend()->exit_on_msr(v, MSR_IA32_STAR, false, false);
     assert_true(is_direct(MSR_IA32_STAR, false) && !is_direct(MSR_IA32_STAR, true));
     backend()->exit_on_msr(v, MSR_IA32_FS_BASE, false, true);

@@ -197,6 +197,7 @@ void svm_apic_exit_no_acceleration(struct svm_vcpu *svm, struct hv_exit *exit)
     if (!(info & AVIC_INFO_WRITE) || (info & AVIC_INFO_OFFSET) != APIC_EOI) {
         hv_log(HV_LOG_ERROR, "SVM: AVIC left an access that it was not given: 0x%llx", (unsigned long long)info);
         exit->reason = HV_EXIT_INTERNAL_ERROR;
+        exit->instruction_length = 0;
         return;
     }
     exit->reason = HV_EXIT_APIC_WRITE;

@@ -377,7 +377,6 @@ void svm_sync(struct svm_vcpu *svm)
     uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
 
     svm->is_unproven |= dirty & PROVED_GROUPS;
-
     sync_words(svm, dirty);
     for (; segs; segs &= segs - 1)
         sync_segment(svm, (unsigned)__builtin_ctz(segs));

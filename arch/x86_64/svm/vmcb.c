@@ -117,6 +117,7 @@ void svm_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes)
             continue;
         svm_msrpm_allow(svm->msrpm, index, false, !reads);
         svm_msrpm_allow(svm->msrpm, index, true, direct_msrs[i].write && !writes);
+        vmcb_touch(svm->vmcb, CLEAN_MAPS);
     }
 }
 

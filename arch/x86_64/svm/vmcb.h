@@ -193,7 +193,7 @@ enum vmcb_intercept {
 
 /* 0x0c0: what the CPU may keep of the last run; APM 2 15.15 */
 #define CLEAN_INTERCEPTS BIT32(0) /* the TSC offset and the pause filter too */
-#define CLEAN_MAPS       BIT32(1) /* addresses of the permission maps */
+#define CLEAN_MAPS       BIT32(1) /* the permission maps: where they are, and what they say */
 #define CLEAN_ASID       BIT32(2)
 #define CLEAN_V_INTR     BIT32(3)
 #define CLEAN_NESTED     BIT32(4) /* nested CR3, PAT */
