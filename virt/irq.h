@@ -41,6 +41,15 @@ void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect);
 /* Owner: IA32_APIC_BASE has a new value. */
 void irq_mode_changed(struct hv_vp *vp);
 
+/* An edge-triggered interrupt for this VP's local APIC, whoever its registers address. Any context but NMI. */
+void irq_post_vector(struct hv_vp *vp, uint8_t vector);
+
+/*
+ * Owner: vp->auto_eoi has changed: vectors whose delivery is their end, without an EOI. While there are any, the
+ * hardware does not deliver by itself.
+ */
+void irq_auto_eoi_changed(struct hv_vp *vp);
+
 /* Owner: registers were changed as a whole. */
 void irq_registers_changed(struct hv_vp *vp);
 

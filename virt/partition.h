@@ -5,7 +5,9 @@
 
 #include "exit_length.h"
 #include "lapic.h"
+#include "overlay_types.h"
 #include "property.h"
+#include "tlfs.h"
 #include <arch/backend.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
@@ -33,8 +35,26 @@ struct hv_partition {
     volatile uint64_t npt_generation; /* (a) */
     /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
     struct hv_vp *volatile vps[HV_MAX_VPS];
-    uint64_t time_base_ns; /* (c) hv_host_time_ns at set-up: reference time 0 */
-    uint64_t tsc_base;     /* (m) tsc_now at set-up or reset: all VPs start with this TSC as 0 */
+    uint64_t time_base_ns;              /* (c) hv_host_time_ns at set-up: reference time 0 */
+    struct {                            /* see time.h */
+        uint64_t pauses_ns;             /* (a) how long the time has stood still, all in all */
+        uint64_t tsc_pauses;            /* (a) the same in ticks of the TSC */
+        uint64_t suspended_ns;          /* (m) hv_host_time_ns when it was suspended; 0: it runs */
+        uint64_t suspended_tsc;         /* (m) tsc_now then */
+        volatile uint32_t is_suspended; /* (a) what a run looks at */
+        uint64_t reference_base;        /* (m) added to the reference time, by the client */
+        bool is_tsc_apart;              /* (a) VPs' TSCs are not in step any more */
+    } time;
+    struct { /* the guest's interface to the hypervisor: (a), as VPs share it */
+        volatile uint64_t guest_os_id, hypercall, reference_tsc;
+        void *hypercall_page, *tsc_page;               /* (c) NULL: not offered */
+        struct overlay hypercall_overlay, tsc_overlay; /* (m) */
+    } guest;
+    struct overlay *overlays;    /* (m) those that are placed */
+    struct doorbells *doorbells; /* (a) for readers in a walk bracket, (m) to change; NULL: none */
+    struct ports *ports;         /* the same */
+    struct hv_trigger *triggers; /* (m) */
+    uint64_t tsc_base;           /* (m) tsc_now at set-up or reset: all VPs start with this TSC as 0 */
     /*
      * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
      * for one there. To a VP whose APIC is off, moved or in x2APIC mode it is memory, shared with the others like it.
@@ -43,6 +63,26 @@ struct hv_partition {
     void *apic_access;
     hv_hpa_t apic_access_pa;
     volatile uint32_t lowest_turn; /* (a) who gets the next interrupt of lowest priority */
+};
+
+/* Of the synthetic interrupt controller: see synic.h. */
+struct synic {
+    volatile uint64_t control, simp, siefp, sint[HV_SYNIC_SINTS]; /* (a) written by the owner */
+    struct hv_message *messages; /* (c) a page; slots are filled under `lock`, and freed by the guest */
+    volatile uint64_t *flags;    /* (c) a page: 2048 bits for each SINT */
+    struct hv_spin lock;
+    struct overlay message_page, flag_page; /* (m) */
+    volatile uint32_t freed;                /* (a) SINTs whose slot may have become free: see synic_eoi */
+};
+
+/* Synthetic timers: see stimer.h. (o) */
+struct stimers {
+    struct stimer {
+        uint64_t config, count;
+        uint64_t due;        /* in units of the reference time; 0: not running */
+        bool is_undelivered; /* its message waits for the slot */
+        uint64_t expiration; /* of that message */
+    } timer[HV_STIMERS];
 };
 
 /* What other CPUs may touch of a VP, in a cache line of its own. */
@@ -62,6 +102,9 @@ struct hv_vp_shared {
 #define VP_REQUEST_NMI       (1u << 2)
 #define VP_REQUEST_INIT      (1u << 3)
 #define VP_REQUEST_SIPI      (1u << 4)
+#define VP_REQUEST_FLUSH     (1u << 5) /* drop the guest's translations before the next entry */
+#define VP_REQUEST_SYNIC     (1u << 6) /* synic.freed: look at what waits for a slot */
+#define VP_REQUEST_LINT      (1u << 7) /* inbox.lints */
 #define VP_REQUEST_RESTART   (VP_REQUEST_INIT | VP_REQUEST_SIPI)
 #define VP_DYING             (1u << 31)
 
@@ -82,6 +125,8 @@ struct hv_vp_inbox {
 #define VP_TODO_INTERRUPTS (1u << 0) /* which interrupt is next */
 #define VP_TODO_TIMER      (1u << 1) /* when the timer is due */
 #define VP_TODO_EOI        (1u << 2) /* the client has to hear of an EOI: apic_eoi */
+#define VP_TODO_SINTS      (1u << 3) /* which of the SINTs that the client waits for are free */
+#define VP_TODO_TRAP       (1u << 4) /* the client has to hear of a write to its APIC: trap */
 
 struct hv_vp {
     struct hv_vp_shared shared;
@@ -96,14 +141,22 @@ struct hv_vp {
     bool has_apic;                  /* (c) the core emulates a local APIC for it */
     uint8_t nmi_pending;            /* (o) how many wait: see limit_of_nmis */
     uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
+    uint64_t auto_eoi[4];           /* (o) see irq_auto_eoi_changed */
     struct {                        /* (o) what the local APIC needs to hear of: see run_apply_windows */
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
     struct exit_length length; /* (o) */
     struct lapic lapic;        /* (o) without has_apic only its base counts */
-    uint64_t run_deadline;     /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
-    uint64_t tsc_adjust;       /* (o) */
+    struct synic synic;
+    struct stimers stimers;
+    uint64_t tsc_pauses_seen; /* (o) of partition.time.tsc_pauses: what is in the TSC offset already */
+    struct overlay assist;    /* (m) the VP assist page */
+    uint64_t assist_msr;      /* (o) */
+    void *assist_page;        /* (c) NULL: not offered */
+    bool overlays_stale;      /* (o) see overlay_apply */
+    uint64_t run_deadline;    /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
+    uint64_t tsc_adjust;      /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
     } mtrr;                                 /* (o) */

@@ -25,7 +25,11 @@ enum hv_exit_reason {
     HV_EXIT_RDTSC,     /* rdtsc */
     HV_EXIT_HYPERCALL, /* hypercall */
     HV_EXIT_CANCELED,
-    HV_EXIT_APIC_EOI, /* apic: a level-triggered interrupt has ended */
+    HV_EXIT_APIC_EOI,            /* apic: a level-triggered interrupt has ended */
+    HV_EXIT_SINT_DELIVERABLE,    /* sints: a message could be posted now */
+    HV_EXIT_APIC_SMI_TRAP,       /* icr: the guest sent an SMI */
+    HV_EXIT_APIC_INIT_SIPI_TRAP, /* icr: the guest sent INIT or SIPI, which nobody has got */
+    HV_EXIT_APIC_WRITE_TRAP,     /* apic_write: the guest wrote a register that the client wants to hear of */
 
     /* what only the core sees */
     HV_EXIT_INTERNAL,
@@ -143,6 +147,12 @@ struct hv_exit {
             uint8_t vector;  /* HV_EXIT_APIC_EOI, HV_EXIT_APIC_EOI_DONE */
             uint16_t offset; /* HV_EXIT_APIC_WRITE: in the page, a multiple of 16 */
         } apic;
+        uint16_t sints; /* those that were asked for: bit n is SINTn */
+        uint64_t icr;   /* as written, in the layout of the APIC's mode */
+        struct {
+            uint16_t offset; /* of the register in the page */
+            uint64_t value;
+        } apic_write;
         struct {
             bool is_int_n;
             uint8_t vector; /* what a backend says stands for INT3; virt/exit_length.c looks at the instruction */

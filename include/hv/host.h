@@ -159,6 +159,37 @@ void hv_host_wait(const volatile uint32_t *word, uint32_t expected, uint64_t dea
 void hv_host_wake(const volatile uint32_t *word);
 
 /*
+ * Events: what the API's HANDLEs stand for, objects of the host's that threads can wait for. What else they can do, and
+ * how one is closed, is between the host and its programs.
+ */
+struct hv_host_event;
+
+/*
+ * The event behind a HANDLE that the library was given, kept alive until hv_host_event_put; NULL when the HANDLE is
+ * none. Context: thread.
+ */
+struct hv_host_event *hv_host_event_get(void *handle);
+void hv_host_event_put(struct hv_host_event *event); /* not NULL */
+
+/* Signals the event, as its owner could have done. Does not sleep. Context: any, also interrupt handlers. */
+void hv_host_event_signal(struct hv_host_event *event);
+
+/*
+ * Makes an event whose signals the library hears of. *handle is the HANDLE for the library's caller, who signals and
+ * closes it; what is returned is the library's, until hv_host_event_put. NULL: no memory.
+ * After each signal, whoever it came from, the host calls notify(arg), on the thread or in the interrupt handler that
+ * signalled; several signals may share one call if it begins after the last of them. The event need not stay
+ * signalled. Context: thread; notify does not sleep.
+ */
+struct hv_host_event *hv_host_event_create(void (*notify)(void *arg), void *arg, void **handle);
+
+/*
+ * No call of notify begins any more; returns when none is under way. Before hv_host_event_put of an event that
+ * hv_host_event_create made. Context: thread, not from notify.
+ */
+void hv_host_event_silence(struct hv_host_event *event);
+
+/*
  * Nanoseconds since some moment before the library's first use; never runs backwards, same on all CPUs. Context: any.
  */
 uint64_t hv_host_time_ns(void);

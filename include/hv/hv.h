@@ -218,12 +218,137 @@ struct hv_interrupt {
 enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_interrupt *interrupt);
 
 /*
+ * The VPs whose local APICs a destination addresses now, lowest index first; `vps` has room for `room` of them.
+ * *count gets their number. HV_E_BUFFER_TOO_SMALL: room is less than the partition's processor count. HV_E_INVALID: a
+ * destination above 32 bits. HV_E_STATE: not set up, or without local APICs. Context: any.
+ */
+enum hv_status hv_partition_interrupt_targets(struct hv_partition *p, uint64_t destination, bool is_logical,
+                                              uint32_t *vps, uint32_t room, uint32_t *count);
+
+/*
  * The local APIC's registers as WHvGetVirtualProcessorInterruptControllerState2 has them. *written gets the size
  * needed. HV_E_BUFFER_TOO_SMALL, HV_E_STATE: no local APIC. HV_E_INVALID: reserved bits; nothing was changed.
  */
 #define HV_APIC_STATE_SIZE 4096u
 enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
 enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t size);
+
+/* ------------------------------------------------------------- synthetic interrupt controller */
+
+/*
+ * Puts a message of 1 to HV_SYNIC_MESSAGE_SIZE bytes, whose form is the guest's interface's, into the slot of a SINT
+ * and asserts the SINT. HV_E_IN_USE: the slot is taken; the guest is told to say when it is free
+ * (HV_NOTIFY_SINT makes an exit of that). HV_E_SYNIC_STATE: the guest has not enabled the SynIC, its message page or
+ * the SINT. HV_E_INVALID: size, or no such SINT. Context: any but NMI.
+ */
+#define HV_SYNIC_MESSAGE_SIZE 256u
+#define HV_SYNIC_SINTS        16u
+#define HV_SYNIC_FLAGS        2048u
+enum hv_status hv_vp_post_message(struct hv_vp *vp, uint32_t sint, const void *message, uint32_t size);
+
+/*
+ * Sets event flag 0 .. HV_SYNIC_FLAGS - 1 of a SINT and, if it was clear, asserts the SINT; *newly says whether it was.
+ * HV_E_SYNIC_STATE: SynIC, event flag page or SINT not enabled. HV_E_INVALID. Context: any but NMI.
+ */
+enum hv_status hv_vp_signal_event(struct hv_vp *vp, uint32_t sint, uint32_t flag, bool *newly);
+
+/*
+ * The SynIC's pages and timers as WHvGet/SetVirtualProcessorState have them. *written gets the size.
+ * HV_E_BUFFER_TOO_SMALL; HV_E_STATE: this partition has none. HV_E_INVALID: size, or what no guest could have set;
+ * nothing was changed.
+ */
+#define HV_SYNIC_PAGE_SIZE        4096u
+#define HV_SYNIC_TIMER_STATE_SIZE 200u
+enum hv_status hv_vp_get_synic_messages(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
+enum hv_status hv_vp_set_synic_messages(struct hv_vp *vp, const void *buffer, uint32_t size);
+enum hv_status hv_vp_get_synic_flags(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
+enum hv_status hv_vp_set_synic_flags(struct hv_vp *vp, const void *buffer, uint32_t size);
+enum hv_status hv_vp_get_synic_timers(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
+enum hv_status hv_vp_set_synic_timers(struct hv_vp *vp, const void *buffer, uint32_t size);
+
+/* ------------------------------------------------------------------------------------- events */
+
+/* A write by the guest that signals an event instead of leaving the run; what was written is lost. */
+struct hv_doorbell {
+    uint64_t address; /* guest-physical, or a port */
+    uint64_t value;   /* with match_value; else 0 */
+    uint32_t length;  /* with match_length: 1, 2, 4 or (memory only) 8 bytes; else 0 */
+    bool match_value; /* only with match_length */
+    bool match_length;
+    bool is_port;
+};
+
+/*
+ * `event` is a HANDLE of the host's. While there are doorbells on a page, what is mapped there is out of the guest's
+ * reach: its accesses exit, but for writes that match. How many there are makes no difference to a write.
+ * HV_E_INVALID: see the fields; it crosses a page; no such event. HV_E_CONFLICT: a write could match this one and one
+ * that is there. HV_E_STATE: not set up. HV_E_NO_MEMORY.
+ */
+enum hv_status hv_partition_register_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event);
+/* The one registered with just these fields. HV_E_NOT_FOUND, HV_E_STATE, HV_E_NO_MEMORY. */
+enum hv_status hv_partition_unregister_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell);
+
+/* What a trigger does; numbers of WHV_TRIGGER_TYPE. */
+enum hv_trigger_type { HV_TRIGGER_INTERRUPT, HV_TRIGGER_SYNIC_EVENT, HV_TRIGGER_DEVICE_INTERRUPT };
+
+struct hv_trigger_parameters {
+    enum hv_trigger_type type;
+    union {
+        struct hv_interrupt interrupt;
+        struct {
+            uint32_t vp, sint, flag;
+        } event;
+        struct {
+            uint64_t device; /* logical device id */
+            uint64_t msi_address;
+            uint32_t msi_data;
+        } device_interrupt;
+    };
+};
+
+struct hv_trigger;
+
+/*
+ * An event, whose HANDLE *handle becomes the caller's, that does this at each signal; signals that come close together
+ * may do it once. HV_E_INVALID: what could not be sent. HV_E_DEVICE: no such device. HV_E_STATE: not set up, or, for
+ * interrupts, without local APICs. HV_E_NO_MEMORY. A partition takes its triggers with it.
+ */
+enum hv_status hv_trigger_create(struct hv_partition *p, const struct hv_trigger_parameters *parameters,
+                                 struct hv_trigger **out, void **handle);
+/* All of them at once; HV_E_INVALID: another type. */
+enum hv_status hv_trigger_update(struct hv_trigger *trigger, const struct hv_trigger_parameters *parameters);
+void hv_trigger_delete(struct hv_trigger *trigger); /* when it returns, nothing is sent any more */
+
+/* A guest's action that signals an event of the caller's; numbers of WHV_NOTIFICATION_PORT_TYPE. */
+enum hv_port_type { HV_PORT_EVENT = 2, HV_PORT_DOORBELL = 4 };
+
+struct hv_port_parameters {
+    enum hv_port_type type;
+    union {
+        uint32_t connection_id; /* 24 bits; the guest signals it by hypercall */
+        struct hv_doorbell doorbell;
+    };
+};
+
+struct hv_port;
+
+/*
+ * HV_E_INVALID: connection id, or as hv_partition_register_doorbell. HV_E_CONFLICT: that connection, or doorbell, is
+ * taken. HV_E_STATE: not set up. HV_E_NO_MEMORY. A partition takes its ports with it.
+ */
+enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_parameters *parameters, void *event,
+                              struct hv_port **out);
+void hv_port_delete(struct hv_port *port); /* when it returns, the event is not signalled any more */
+
+/* --------------------------------------------------------------------------------------- time */
+
+/*
+ * Stops the partition's time: the reference time, synthetic timers, the local APICs' timers and the TSCs. It goes on
+ * from there at hv_partition_resume_time, or when a VP is next run. HV_E_STATE: not set up; suspended already, or not
+ * suspended. HV_E_VP_BUSY: a VP runs.
+ */
+enum hv_status hv_partition_suspend_time(struct hv_partition *p);
+enum hv_status hv_partition_resume_time(struct hv_partition *p);
 
 /* --------------------------------------------------------------------- saying what went wrong */
 

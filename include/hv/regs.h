@@ -84,6 +84,21 @@ enum hv_reg {
     HV_REG_APIC_ID = 0x3002,
     HV_REG_APIC_SELF_IPI = 0x303f,
 
+    /* the synthetic interrupt controller, and the rest of the hypervisor's interface to guests */
+    HV_REG_SINT0 = 0x4000,
+    HV_REG_SINT15 = 0x400f,
+    HV_REG_SCONTROL,
+    HV_REG_SVERSION,
+    HV_REG_SIEFP,
+    HV_REG_SIMP,
+    HV_REG_EOM,
+    HV_REG_VP_RUNTIME = 0x5000,
+    HV_REG_HYPERCALL,
+    HV_REG_GUEST_OS_ID,
+    HV_REG_VP_ASSIST_PAGE = 0x5013,
+    HV_REG_REFERENCE_TSC = 0x5017,
+    HV_REG_REFERENCE_TSC_SEQUENCE = 0x501a,
+
     HV_REG_PENDING_INTERRUPTION = 0x80000000u,
     HV_REG_INTERRUPT_STATE,
     HV_REG_PENDING_EVENT,
@@ -155,6 +170,7 @@ struct hv_xmm_control_status {
 #define HV_NOTIFY_NMI       (1ull << 0)
 #define HV_NOTIFY_INTERRUPT (1ull << 1)
 #define HV_NOTIFY_PRIORITY  0x000000000000003cull /* 0: any */
+#define HV_NOTIFY_SINT      0xffff000000000000ull /* one bit a SINT: a message could be posted to it */
 
 /* bits of HV_REG_INTERNAL_ACTIVITY_STATE */
 #define HV_ACTIVITY_STARTUP_SUSPEND (1ull << 0)

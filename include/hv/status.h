@@ -24,6 +24,11 @@ enum hv_status {
     HV_E_ACCESS_DENIED,    /* guest-physical memory not mapped, or mapped without the right asked for */
     HV_E_BUFFER_TOO_SMALL, /* the caller's buffer; the size needed is reported */
     HV_E_UNKNOWN_PROPERTY, /* no such property or capability code */
+    HV_E_IN_USE,           /* what the call would fill is full: try again when it is free */
+    HV_E_SYNIC_STATE,      /* the guest has not enabled what the message or event is for */
+    HV_E_CONFLICT,         /* overlaps what is there already */
+    HV_E_NOT_FOUND,        /* nothing there that matches */
+    HV_E_DEVICE,           /* no such device */
     HV_E_STATUS_COUNT
 };
 

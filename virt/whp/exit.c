@@ -159,6 +159,27 @@ static void fill_canceled(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit
     context->CancelReason.CancelReason = WHvRunVpCancelReasonUser;
 }
 
+static void fill_sints(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
+{
+    context->SynicSintDeliverable.DeliverableSints = exit->sints;
+}
+
+static void fill_smi(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
+{
+    context->ApicSmi.ApicIcr = exit->icr;
+}
+
+static void fill_init_sipi(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
+{
+    context->ApicInitSipi.ApicIcr = exit->icr;
+}
+
+static void fill_apic_write(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
+{
+    context->ApicWrite.Type = (WHV_X64_APIC_WRITE_TYPE)exit->apic_write.offset;
+    context->ApicWrite.WriteValue = exit->apic_write.value;
+}
+
 static void fill_eoi(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit)
 {
     context->ApicEoi.InterruptVector = exit->apic.vector;
@@ -185,6 +206,10 @@ static const struct conversion {
     [HV_EXIT_HYPERCALL] = {WHvRunVpExitReasonHypercall, fill_hypercall},
     [HV_EXIT_CANCELED] = {WHvRunVpExitReasonCanceled, fill_canceled},
     [HV_EXIT_APIC_EOI] = {WHvRunVpExitReasonX64ApicEoi, fill_eoi},
+    [HV_EXIT_SINT_DELIVERABLE] = {WHvRunVpExitReasonSynicSintDeliverable, fill_sints},
+    [HV_EXIT_APIC_SMI_TRAP] = {WHvRunVpExitReasonX64ApicSmiTrap, fill_smi},
+    [HV_EXIT_APIC_INIT_SIPI_TRAP] = {WHvRunVpExitReasonX64ApicInitSipiTrap, fill_init_sipi},
+    [HV_EXIT_APIC_WRITE_TRAP] = {WHvRunVpExitReasonX64ApicWriteTrap, fill_apic_write},
 };
 
 static void fill_vp(WHV_VP_EXIT_CONTEXT *to, const struct hv_exit *exit)

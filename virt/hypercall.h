@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Hypercalls (TLFS 3): which the core answers itself, and the page that guests call. */
+#ifndef VIRT_HYPERCALL_H
+#define VIRT_HYPERCALL_H
+
+#include "exit.h"
+
+exit_handler exit_hypercall;
+
+/* The code of the hypercall page for this machine: the rest of the page is INT3. */
+void hypercall_fill_page(void *page);
+
+/* Signals the connection by a notification port, if one has it. Any context in a walk bracket; false: nobody has it. */
+bool port_signal(struct hv_vp *vp, uint32_t connection_id);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The synthetic interrupt controller (TLFS 11): sixteen sources (SINT) for each VP that messages and event flags come
+ * by, in pages that the guest says the place of.
+ *
+ * The pages are the core's own, put in front of the guest's memory (overlay.h): so that anybody may post at any time,
+ * in any context, also to a VP that runs.
+ */
+#ifndef VIRT_SYNIC_H
+#define VIRT_SYNIC_H
+
+#include "synthetic.h"
+#include "tlfs.h"
+
+/* struct synic is in partition.h */
+
+synthetic_read_fn synic_read;
+synthetic_write_fn synic_write;
+
+enum hv_status synic_create(struct hv_vp *vp); /* its pages, if the partition has SynICs. HV_E_NO_MEMORY */
+void synic_destroy(struct hv_vp *vp);          /* the overlays are gone */
+void synic_reset(struct hv_vp *vp);            /* claimed */
+
+/* For any context: see hv_vp_post_message and hv_vp_signal_event. */
+enum hv_status synic_post(struct hv_vp *vp, uint32_t sint, const void *message, uint32_t size);
+enum hv_status synic_signal(struct hv_vp *vp, uint32_t sint, uint32_t flag, bool *newly);
+
+/* Owner: an interrupt of this vector has ended (EOI, or EOM was written): slots may have become free. */
+void synic_eoi(struct hv_vp *vp, uint8_t vector);
+
+/* Owner: of the SINTs that the client wants to hear of (HV_NOTIFY_SINT), those that a message could be posted to. */
+uint16_t synic_deliverable(struct hv_vp *vp);
+
+#endif
