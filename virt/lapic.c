@@ -135,10 +135,11 @@ int lapic_next(struct lapic *l)
     return ((uint32_t)vector & PRIORITY_CLASS) > (lapic_get(l, APIC_PPR) & PRIORITY_CLASS) ? vector : -1;
 }
 
-void lapic_deliver(struct lapic *l, uint8_t vector)
+void lapic_deliver(struct lapic *l, uint8_t vector, bool is_end)
 {
     clear_vector(l, APIC_IRR, vector);
-    set_vector(l, APIC_ISR, vector);
+    if (!is_end)
+        set_vector(l, APIC_ISR, vector);
     lapic_update_ppr(l);
 }
 

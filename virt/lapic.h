@@ -123,8 +123,8 @@ int lapic_highest_isr(const struct lapic *l);
 /* The trigger mode that it was last requested with, by TMR. */
 bool lapic_is_level(const struct lapic *l, uint8_t vector);
 
-/* Its delivery: IRR to ISR. */
-void lapic_deliver(struct lapic *l, uint8_t vector);
+/* Its delivery: IRR to ISR, or, for one that ends with that, out of IRR. */
+void lapic_deliver(struct lapic *l, uint8_t vector, bool is_end);
 
 /* EOI: the highest in service ends. Returns its vector or -1; the effect as of a write to EOI. */
 int lapic_eoi(struct lapic *l, struct lapic_effect *effect);

@@ -238,7 +238,7 @@ static void test_priority_classes(void **state)
                 fresh(XAPIC);
                 put(APIC_TPR, tpr << 4 | 3);
                 if (isr)
-                    lapic_deliver(&apic, (uint8_t)(isr << 4 | 7));
+                    lapic_deliver(&apic, (uint8_t)(isr << 4 | 7), false);
                 accept_vector((uint8_t)(irr << 4 | 0xf), false);
                 assert_int_equal(lapic_next(&apic), irr > ppr ? (int)(irr << 4 | 0xf) : -1);
                 assert_int_equal(page[APIC_PPR / 4], isr > tpr ? isr << 4 : (tpr << 4 | 3));
@@ -256,7 +256,7 @@ static void test_highest(void **state)
         accept_vector(16, false);
         accept_vector((uint8_t)vector, false);
         assert_int_equal(lapic_highest_irr(&apic), vector);
-        lapic_deliver(&apic, (uint8_t)vector);
+        lapic_deliver(&apic, (uint8_t)vector, false);
         assert_int_equal(lapic_highest_isr(&apic), vector);
         assert_int_equal(lapic_highest_irr(&apic), vector == 16 ? -1 : 16);
     }
@@ -271,11 +271,11 @@ static void test_life_of_an_interrupt(void **state)
     accept_vector(0x82, false);
     assert_true(has(APIC_TMR, 0x61));
     assert_false(has(APIC_TMR, 0x82));
-    lapic_deliver(&apic, 0x61);
+    lapic_deliver(&apic, 0x61, false);
     assert_false(has(APIC_IRR, 0x61));
     assert_true(has(APIC_ISR, 0x61));
     assert_int_equal(lapic_next(&apic), 0x82);
-    lapic_deliver(&apic, 0x82);
+    lapic_deliver(&apic, 0x82, false);
     accept_vector(0x61, true); /* again, while it is in service */
     assert_int_equal(page[APIC_PPR / 4], 0x80);
     put(APIC_EOI, 0xdeadbeef); /* any value in xAPIC mode */
@@ -299,7 +299,7 @@ static void test_suppressed_eoi(void **state)
     fresh(XAPIC);
     put(APIC_SVR, 0x11ff);
     accept_vector(0x61, true);
-    lapic_deliver(&apic, 0x61);
+    lapic_deliver(&apic, 0x61, false);
     put(APIC_EOI, 0);
     assert_int_equal(effect.bits, LAPIC_EFFECT_PRIORITY);
     assert_int_equal(lapic_highest_isr(&apic), -1);
@@ -310,7 +310,7 @@ static void test_written_eoi_and_tpr(void **state)
     (void)state;
     fresh(XAPIC);
     accept_vector(0x61, true);
-    lapic_deliver(&apic, 0x61);
+    lapic_deliver(&apic, 0x61, false);
     page[APIC_EOI / 4] = 1;
     lapic_written(&apic, APIC_EOI, now, &effect);
     assert_true(effect.bits & LAPIC_EFFECT_EOI);
@@ -389,7 +389,7 @@ static void model_step(void)
     case 4:
     case 5:
         if (next >= 0) {
-            lapic_deliver(&apic, (uint8_t)next);
+            lapic_deliver(&apic, (uint8_t)next, false);
             model.irr[next] = false;
             model.isr[next] = true;
         }
@@ -791,7 +791,7 @@ static void fill(uint64_t mode)
     }
     accept_vector(0x91, true);
     accept_vector(0xff, false);
-    lapic_deliver(&apic, 0xff);
+    lapic_deliver(&apic, 0xff, false);
     accept_vector(3, false);
     put(APIC_ESR, 0);
 }

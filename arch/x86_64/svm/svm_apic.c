@@ -109,8 +109,8 @@ static bool wants_avic(const struct svm_vcpu *svm)
 {
     const struct vcpu_controls *c = &svm->v.controls;
 
-    return svm->apic_ids && c->apic_mode == VCPU_APIC_X2APIC && !c->interrupt_window && !svm->step.is_active &&
-           page_get(svm, APIC_SVR) & APIC_SVR_ENABLE;
+    return svm->apic_ids && c->apic_mode == VCPU_APIC_X2APIC && !c->core_delivers && !c->interrupt_window &&
+           !svm->step.is_active && page_get(svm, APIC_SVR) & APIC_SVR_ENABLE;
 }
 
 /* The VP is alone in the table: its ID is there as the manual wants it, but not as one that runs (APM 2 15.29.5.1). */

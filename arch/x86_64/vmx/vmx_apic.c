@@ -48,7 +48,7 @@ static uint64_t mode_controls(const struct vcpu *v)
         controls = CPU2_VIRT_APIC_ACCESSES; /* offered: else there is no such page */
     if (controls && offers(CPU2_APIC_REGISTER_VIRT))
         controls |= CPU2_APIC_REGISTER_VIRT;
-    if (vmx_apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY)
+    if (vmx_apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY && !v->controls.core_delivers)
         controls |= CPU2_VIRT_INTR_DELIVERY;
     return controls;
 }

@@ -72,6 +72,7 @@ struct vcpu_controls {
     bool hlt_exit;
     uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
     uint8_t apic_mode;     /* enum vcpu_apic_mode */
+    bool core_delivers;    /* interrupts, also where the CPU could do that by itself */
     bool pause_exit;       /* exit when the guest spins in a loop with PAUSE, where the CPU can tell */
 };
 

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* The local APICs' timers: when they are due, who interrupts the guest then, and the interrupts that come of them. */
+#include "irq_parts.h"
+#include <hv/base/bits.h>
+
+#define NS_PER_S 1000000000ull
+
+/* Whole seconds apart from the rest: neither product overflows, for rates up to 16 GHz and times up to centuries. */
+static uint64_t ns_to_tsc(uint64_t ns)
+{
+    uint64_t hz = cpu_facts()->tsc_hz;
+
+    return ns / NS_PER_S * hz + ns % NS_PER_S * hz / NS_PER_S + 1;
+}
+
+#define FAR_NS (UINT64_MAX / 4) /* later than anybody waits */
+
+static uint64_t tsc_to_ns(uint64_t ticks)
+{
+    uint64_t hz = cpu_facts()->tsc_hz, seconds = ticks / hz;
+
+    if (seconds >= FAR_NS / NS_PER_S)
+        return FAR_NS;
+    return seconds * NS_PER_S + ticks % hz * NS_PER_S / hz + 1;
+}
+
+/* Ticks of the TSC until the timer is due; UINT64_MAX: it is not running. */
+static uint64_t ticks_to_timer(const struct hv_vp *vp)
+{
+    const struct lapic *l = &vp->lapic;
+    uint64_t due, now;
+
+    if (!vp->has_apic)
+        return UINT64_MAX;
+    if (l->timer_tsc) {
+        now = vcpu_guest_tsc(vp->vcpu);
+        return l->timer_tsc > now ? l->timer_tsc - now : 0;
+    }
+    due = lapic_timer_due_ns(l);
+    if (due == UINT64_MAX)
+        return UINT64_MAX;
+    now = hv_host_time_ns();
+    return due > now ? ns_to_tsc(due - now) : 0;
+}
+
+void irq_poll_timer(struct hv_vp *vp)
+{
+    struct lapic_effect effect = {0};
+    struct lapic *l = &vp->lapic;
+    uint8_t vector;
+    bool is_new;
+
+    if (!vp->has_apic || !(l->timer_tsc || l->timer_due_ns))
+        return;
+    vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, l->timer_lvt);
+    is_new = !irq_is_requested(vp, vector);
+    if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? vcpu_guest_tsc(vp->vcpu) : 0,
+                         &effect)) {
+        if (irq_hardware_delivers(vp)) {
+            irq_set_eoi_exit(vp, vector);
+            vp->counters.events.interrupts += is_new;
+        }
+        vp->todo |= VP_TODO_INTERRUPTS | VP_TODO_TIMER;
+    }
+    irq_apply(vp, &effect);
+}
+
+static void set_deadline(struct hv_vp *vp, uint64_t ticks)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t now = cpu_tsc(), deadline = ticks < UINT64_MAX - now ? now + ticks : 0;
+
+    if (vp->run_deadline && (!deadline || vp->run_deadline < deadline))
+        deadline = vp->run_deadline;
+    v->deadline_tsc = deadline;
+}
+
+/* Where the CPU has no timer for guests, the host interrupts it. */
+static void set_host_timer(uint64_t ticks)
+{
+    hv_host_timer(ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks));
+}
+
+/* A guest that has its timer fire more often than this would do nothing but exit. */
+#define MIN_PERIOD_NS 10000u
+
+void irq_set_timer(struct hv_vp *vp)
+{
+    uint64_t ticks = ticks_to_timer(vp);
+
+    if (!ticks) {
+        irq_poll_timer(vp);
+        ticks = ticks_to_timer(vp);
+        ticks = HV_MAX(ticks, ns_to_tsc(MIN_PERIOD_NS));
+    }
+    if (backend()->run_deadline() == HV_OK)
+        set_deadline(vp, ticks);
+    else
+        set_host_timer(ticks);
+}
+
+void irq_stop_timer(struct hv_vp *vp)
+{
+    if (!vp->has_apic || backend()->run_deadline() == HV_OK)
+        return;
+    hv_host_timer(0);
+    vp->todo |= VP_TODO_TIMER;
+}
+
+uint64_t irq_wake_time(struct hv_vp *vp)
+{
+    uint64_t ticks;
+
+    vp_pin(vp); /* the guest's TSC is this CPU's, and what is added here */
+    ticks = ticks_to_timer(vp);
+    vp_unpin(vp);
+    return ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks);
+}
