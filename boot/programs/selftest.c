@@ -2,11 +2,12 @@
 /* program=selftest: proves in TAP that this kernel keeps what its headers promise. */
 #include "selftest.h"
 #include <kernel/cpu.h>
+#include <kernel/event.h>
 #include <kernel/memory.h>
 #include <kernel/print.h>
 #include <kernel/program.h>
 
-static const struct selftest_case *const groups[] = {selftest_memory, selftest_cpu, selftest_threads};
+static const struct selftest_case *const groups[] = {selftest_memory, selftest_cpu, selftest_threads, selftest_events};
 
 #define GROUPS (sizeof(groups) / sizeof(groups[0]))
 
@@ -19,9 +20,10 @@ bool selftest_failed(const char *file, int line, const char *what)
 /* Every case gives back what it took. */
 static bool run_case(const struct selftest_case *c)
 {
-    size_t pages = pages_free_count(), heap = heap_used();
+    size_t pages = pages_free_count(), heap = heap_used(), events = events_used();
 
     CHECK(c->run());
+    CHECK(events_used() == events);
     CHECK(heap_used() == heap);
     CHECK(pages_free_count() == pages);
     return true;

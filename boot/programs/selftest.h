@@ -12,8 +12,8 @@ struct selftest_case {
     uint32_t cpus; /* skipped with fewer */
 };
 
-extern const struct selftest_case selftest_memory[], selftest_cpu[],
-    selftest_threads[]; /* each ends with a NULL name */
+extern const struct selftest_case selftest_memory[], selftest_cpu[], selftest_threads[],
+    selftest_events[]; /* each ends with a NULL name */
 
 /* Notes file and line of the first thing that is not so; the case then fails. */
 #define CHECK(cond)                                            \

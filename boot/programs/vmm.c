@@ -3,6 +3,7 @@
 #include <hv/hv.h>
 #include <kernel/clock.h>
 #include <kernel/cpu.h>
+#include <kernel/event.h>
 #include <kernel/memory.h>
 #include <kernel/module.h>
 #include <kernel/print.h>
@@ -120,6 +121,26 @@ void system_wait(const volatile uint32_t *word, uint32_t expected, uint64_t micr
 void system_wake(const volatile uint32_t *word)
 {
     thread_wake(word);
+}
+
+void *system_event_create(void)
+{
+    return event_create(EVENT_AUTO);
+}
+
+void system_event_set(void *event)
+{
+    event_signal(event);
+}
+
+bool system_event_wait(void *event, uint64_t microseconds)
+{
+    return event_wait(event, deadline_in(microseconds));
+}
+
+void system_event_close(void *event)
+{
+    event_close(event);
 }
 
 uint64_t system_time_ns(void)

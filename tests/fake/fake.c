@@ -81,6 +81,7 @@ struct fake_counts fake_counts(void)
 
 void fake_reset(void)
 {
+    fake_event_reset();
     fake_memory_reset();
     fake_cpu_reset();
     fake_x86_reset();
@@ -96,6 +97,7 @@ void fake_assert_clean(void)
 {
     fake_vmx_assert_clean();
     fake_svm_assert_clean();
+    fake_event_assert_clean();
     fake_memory_assert_clean();
     fake_cpu_assert_clean();
 }

@@ -22,13 +22,15 @@ struct fake_counts {
     uint64_t kicks;              /* hv_host_kick, all so far */
     uint64_t yields;             /* hv_host_yield, all so far */
     uint64_t waits, wakes;       /* hv_host_wait and hv_host_wake, all so far */
-    uint64_t requests;           /* allocations and pages asked for, all so far */
+    uint64_t requests;           /* allocations, pages and events asked for, all so far */
+    uint64_t events;             /* handles that are open, and events that are still used without */
+    uint64_t event_uses;         /* of hv_host_event_get and _create, not put yet */
 };
 
 /* Forgets everything: 1 CPU, clock at 1 s, no failures ordered, empty log. Memory that is still out is lost. */
 void fake_reset(void);
 
-/* Fails unless all memory is back, interrupts are on and preemption is enabled. */
+/* Fails unless all memory and events are back, interrupts are on and preemption is enabled. */
 void fake_assert_clean(void);
 
 struct fake_counts fake_counts(void);
@@ -54,6 +56,18 @@ bool fake_has_failed(void);
  */
 void *fake_ram_alloc(size_t size, hv_hpa_t pa);
 void fake_ram_free(void *ram);
+
+/* ------------------------------------------------------------------------------ events */
+
+/*
+ * An event and its HANDLE, which is the only way to it: of the test's own, or of hv_host_event_create. Signals call the
+ * library's notify with interrupts off. The test closes both kinds.
+ */
+void *fake_event_create(void);
+void fake_event_close(void *handle);
+void fake_event_signal(void *handle);
+bool fake_event_take(void *handle);        /* ends its being signalled, and says whether it was */
+uint64_t fake_event_signals(void *handle); /* how many there were */
 
 /* ------------------------------------------------------------------------- CPUs and time */
 
@@ -93,6 +107,9 @@ uint64_t fake_log_count(enum hv_log_level level);
 
 void fake_require(bool cond, const char *rule); /* fails with the rule's text */
 void fake_require_thread_context(const char *function);
+bool fake_deny(void); /* counts a request for memory; true: it is the one that fake_fail_after wants to fail */
+void fake_event_reset(void);
+void fake_event_assert_clean(void);
 void fake_memory_reset(void);
 void fake_memory_assert_clean(void);
 void fake_cpu_reset(void);

@@ -65,19 +65,25 @@ static bool is_denied(void)
     return true;
 }
 
+bool fake_deny(void)
+{
+    bool denied;
+
+    pthread_mutex_lock(&mutex);
+    denied = is_denied();
+    pthread_mutex_unlock(&mutex);
+    return denied;
+}
+
 /* ---------------------------------------------------------------------------- objects */
 
 void *hv_host_alloc(size_t size)
 {
-    bool denied;
     void *p;
 
     fake_require_thread_context("hv_host_alloc");
     fake_require(size > 0 && size <= ALLOC_MAX, "hv_host_alloc: size is 0 or more than a few KiB");
-    pthread_mutex_lock(&mutex);
-    denied = is_denied();
-    pthread_mutex_unlock(&mutex);
-    if (denied)
+    if (fake_deny())
         return NULL;
     p = calloc(1, size);
     fake_require(p != NULL, "out of memory in earnest");

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMM's system on the desk: pthreads, the C library's memory (which finds leaks), and the console as a buffer. */
 #include "fake_system.h"
+#include "fake.h"
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <vmm/system.h>
 
 struct fake_system fake_system;
@@ -146,6 +148,34 @@ uint64_t system_time_ns(void)
 uint64_t system_wall_seconds(void)
 {
     return (uint64_t)time(NULL);
+}
+
+/* Events are the fake host's, so that the library knows them too. */
+void *system_event_create(void)
+{
+    return fake_event_create();
+}
+
+void system_event_set(void *event)
+{
+    fake_event_signal(event);
+}
+
+bool system_event_wait(void *event, uint64_t microseconds)
+{
+    uint64_t start = system_time_ns();
+
+    while (!fake_event_take(event)) {
+        if ((system_time_ns() - start) / 1000 >= microseconds)
+            return false;
+        usleep(100);
+    }
+    return true;
+}
+
+void system_event_close(void *event)
+{
+    fake_event_close(event);
 }
 
 /* -------------------------------------------------------------------- console, files and options */

@@ -213,6 +213,46 @@ void hv_host_wake(const volatile uint32_t *word) { (void)word; }
 uint64_t hv_host_time_ns(void) { return __builtin_ia32_rdtsc(); } /* as if the TSC ran at 1 GHz */
 /* clang-format on */
 
+/*
+ * Nobody waits for events here, so there are only those that the library hears of: a HANDLE is the address of one, and
+ * as good as closed when the library is done with it.
+ */
+static struct hv_host_event {
+    void (*notify)(void *arg); /* NULL: not in use */
+    void *arg;
+} events[4];
+
+struct hv_host_event *hv_host_event_get(void *handle)
+{
+    for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        if (handle == &events[i] && events[i].notify)
+            return &events[i];
+    return NULL;
+}
+
+struct hv_host_event *hv_host_event_create(void (*notify)(void *arg), void *arg, void **handle)
+{
+    for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (events[i].notify)
+            continue;
+        events[i] = (struct hv_host_event){notify, arg};
+        *handle = &events[i];
+        return &events[i];
+    }
+    return NULL;
+}
+
+void hv_host_event_signal(struct hv_host_event *event)
+{
+    if (event->notify)
+        event->notify(event->arg);
+}
+
+/* clang-format off */
+void hv_host_event_silence(struct hv_host_event *event) { event->notify = NULL; }
+void hv_host_event_put(struct hv_host_event *event) { (void)event; }
+/* clang-format on */
+
 /* ------------------------------------------------------------------------------------------ main */
 
 void port_main(void)

@@ -252,13 +252,63 @@ static void log_rules(void **state)
     assert_int_equal(fake_log_count(HV_LOG_INFO), 0);
 }
 
+static void count(void *arg)
+{
+    assert_false(fake_irqs_on());
+    ++*(unsigned *)arg;
+}
+
+static void events(void **state)
+{
+    void *mine = fake_event_create(), *handle, *closed = fake_event_create();
+    struct hv_host_event *event = hv_host_event_get(mine), *own;
+    unsigned calls = 0;
+
+    (void)state;
+    fake_event_close(closed);
+    assert_null(hv_host_event_get(closed));
+    assert_null(hv_host_event_get(NULL));
+    assert_null(hv_host_event_get(&calls));
+    hv_host_event_signal(event);
+    fake_event_signal(mine);
+    assert_int_equal(fake_event_signals(mine), 2);
+    fake_event_close(mine);
+    hv_host_event_signal(event); /* the library has it still */
+    expect_assert_failure(fake_assert_clean());
+    hv_host_event_put(event);
+    fake_fail_after(1);
+    assert_null(hv_host_event_create(count, &calls, &handle));
+    own = hv_host_event_create(count, &calls, &handle);
+    fake_event_signal(handle);
+    hv_host_event_signal(own);
+    assert_int_equal(calls, 2);
+    expect_assert_failure(hv_host_event_put(own));
+    hv_host_event_silence(own);
+    fake_event_signal(handle);
+    assert_int_equal(calls, 2);
+    hv_host_event_put(own);
+    fake_event_signal(handle); /* the caller has it still */
+    expect_assert_failure(fake_assert_clean());
+    fake_event_close(handle);
+    expect_assert_failure(fake_event_close(handle));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_TEST(leaks_are_found),   UNIT_TEST(misuse_of_memory), UNIT_TEST(misuse_of_context),
-        UNIT_TEST(misuse_of_nesting), UNIT_TEST(memory_is_zeroed), UNIT_TEST(physical_addresses),
-        UNIT_TEST(ordered_failures),  UNIT_TEST(cpu_calls),        UNIT_TEST(clock_and_sleep),
-        UNIT_TEST(log_rules),         UNIT_TEST(runs_of_pages),    UNIT_TEST(misuse_of_runs),
+        UNIT_TEST(leaks_are_found),
+        UNIT_TEST(misuse_of_memory),
+        UNIT_TEST(misuse_of_context),
+        UNIT_TEST(misuse_of_nesting),
+        UNIT_TEST(memory_is_zeroed),
+        UNIT_TEST(physical_addresses),
+        UNIT_TEST(ordered_failures),
+        UNIT_TEST(cpu_calls),
+        UNIT_TEST(clock_and_sleep),
+        UNIT_TEST(log_rules),
+        UNIT_TEST(runs_of_pages),
+        UNIT_TEST(misuse_of_runs),
+        UNIT_TEST(events),
     };
 
     return cmocka_run_group_tests_name("fake host", tests, NULL, NULL);

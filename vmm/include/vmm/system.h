@@ -39,6 +39,16 @@ void system_thread_join(struct system_thread *thread);
 void system_wait(const volatile uint32_t *word, uint32_t expected, uint64_t microseconds);
 void system_wake(const volatile uint32_t *word); /* all who sleep on it */
 
+/*
+ * Events: the HANDLEs that the WHP API takes, and those that it gives, which are closed like one's own. NULL: no
+ * memory. A signal lets one wait end; those that come before the next wait count as one. False: none came within so
+ * many microseconds.
+ */
+void *system_event_create(void);
+void system_event_set(void *event);
+bool system_event_wait(void *event, uint64_t microseconds);
+void system_event_close(void *event);
+
 uint64_t system_time_ns(void);      /* since some moment before the start; never runs backwards */
 uint64_t system_wall_seconds(void); /* since 1970, UTC */
 
