@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* WHP's capabilities: what this machine and this build offer to partitions. */
 #include "property.h"
+#include "synthetic.h"
 #include <arch/backend.h>
 #include <hv/base/memory.h>
 
@@ -88,6 +89,7 @@ static void get_feature_banks(union value *out)
 static void get_synthetic_banks(union value *out)
 {
     out->half[0] = 1;
+    out->word[1] = synthetic_features_host();
 }
 
 static void get_physical_width(union value *out)

@@ -5,9 +5,11 @@
  * leaves above the highest one (where some CPUs repeat the highest basic leaf).
  *
  * So do, too, the hypervisor's own leaves from 0x4000_0000 on and the bit that says they are there (leaf 1, ECX bit
- * 31): a guest takes this for a plain machine, unless the client gives both by its result lists.
+ * 31): a guest takes this for a plain machine, unless the client asks for both by the synthetic features, or gives them
+ * by its result lists.
  */
 #include "cpuid_policy.h"
+#include "synthetic.h"
 #include <arch/backend.h>
 #include <arch/bits/cpuid.h>
 #include <hv/base/memory.h>
@@ -298,6 +300,8 @@ static void fix_features(const struct hv_properties *props, uint32_t subleaf, st
         slot->regs[CPUID_EDX] |= CPUID_1_EDX_HTT;
     }
     fix_apic_features(props, &slot->regs[CPUID_ECX]);
+    if (props->synthetic_features & HV_SYNTH_HYPERVISOR_PRESENT)
+        slot->regs[CPUID_ECX] |= CPUID_1_ECX_HYPERVISOR;
     slot->dynamic = CPUID_DYN_FEATURES;
 }
 
@@ -469,6 +473,8 @@ void cpuid_default(const struct hv_properties *props, uint32_t leaf, uint32_t su
 
     memset(slot, 0, sizeof(*slot));
     memset(slot->keep, 0xff, sizeof(slot->keep));
+    if (synthetic_cpuid(props, leaf, slot->regs))
+        return;
     if (!rule || leaf > highest(props, leaf))
         return;
     cpuid_host(leaf, meant, slot->regs);
@@ -530,7 +536,10 @@ static uint32_t cache_leaves(uint32_t leaf)
 static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
 {
     uint64_t xcr0 = features_xcr0(props);
+    uint32_t regs[CPUID_REGS];
 
+    if (synthetic_cpuid(props, leaf, regs))
+        return 1;
     if (!find_rule(leaf, 0) || leaf > highest(props, leaf))
         return 0;
     switch (leaf) {

@@ -73,6 +73,16 @@ bool exit_apic_write_msr(struct hv_vp *vp, uint32_t index, uint64_t value)
     return vp->has_apic && lapic_is_x2apic(&vp->lapic) && write_register(vp, offset_of_msr(index), value);
 }
 
+bool exit_apic_read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value)
+{
+    return vp->has_apic && read_register(vp, offset, value);
+}
+
+bool exit_apic_write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
+{
+    return vp->has_apic && write_register(vp, offset, value);
+}
+
 bool exit_apic_read_deadline(struct hv_vp *vp, uint64_t *value)
 {
     *value = vp->has_apic ? lapic_read_tsc_deadline(&vp->lapic) : 0;

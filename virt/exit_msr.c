@@ -7,6 +7,7 @@
 #include "exit.h"
 #include "exit_apic.h"
 #include "partition.h"
+#include "synthetic.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -24,7 +25,7 @@ struct msr {
     uint8_t exit_on_write;
 };
 
-enum { NEEDS_NOTHING, NEEDS_LOW, NEEDS_HIGH, NEEDS_APIC }; /* LOW, HIGH: CPU_MAKE_*_MSRS */
+enum { NEEDS_NOTHING, NEEDS_LOW, NEEDS_HIGH, NEEDS_APIC, NEEDS_INTERFACE }; /* LOW, HIGH: CPU_MAKE_*_MSRS */
 
 /* -------------------------------------------------------------------------- kinds of values */
 
@@ -274,6 +275,18 @@ static bool write_tsc_deadline(struct hv_vp *vp, const struct msr *msr, uint32_t
     return exit_apic_write_deadline(vp, value);
 }
 
+static bool read_synthetic(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
+{
+    (void)msr;
+    return synthetic_read(vp, index, SYNTHETIC_GUEST, value);
+}
+
+static bool write_synthetic(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
+{
+    (void)msr;
+    return synthetic_write(vp, index, SYNTHETIC_GUEST, value);
+}
+
 #define MISC_ENABLE_THERMAL BIT64(3)
 #define MISC_ENABLE_WRITABLE \
     (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_EIST | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_XTPR_DISABLE)
@@ -455,6 +468,7 @@ static const struct msr msrs[] = {
     {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, NEEDS_APIC, 0, 0},
     {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, NEEDS_APIC, 0, 0},
     {ONE(MSR_IA32_XSS),               read_xss, write_xss, 0, 0, 0, 0, 0},
+    {MSR_HV_FIRST, MSR_HV_LAST,       read_synthetic, write_synthetic, 0, 0, NEEDS_INTERFACE, 0, 0},
     {ONE(MSR_IA32_EFER),              read_vcpu, write_efer, IN_VCPU(efer, VCPU_EFER), 0, 0, 0},
     {MSR_IA32_STAR, MSR_IA32_FMASK,             read_switched, write_switched, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_FS_BASE),           read_vcpu, write_canonical, IN_VCPU(seg[SEG_FS].base, VCPU_SEG(SEG_FS)), 0, 0, 0},
@@ -487,6 +501,8 @@ static bool is_there(const struct hv_vp *vp, const struct msr *msr)
         return cpu_facts()->make & CPU_MAKE_HIGH_MSRS;
     case NEEDS_APIC:
         return vp->has_apic; /* else a client may have an APIC of its own there */
+    case NEEDS_INTERFACE:
+        return vp->partition->properties.synthetic_features & HV_SYNTH_HV1; /* else likewise */
     default:
         return true;
     }

@@ -167,6 +167,8 @@ struct hv_vp {
     struct hv_triple_fault triple_fault;    /* (o) */
     struct hv_vp_counters counters;         /* (o) but for migrations and run_100ns */
     uint64_t run_ticks;                     /* (o) of the host TSC: counters.run_100ns */
+    uint64_t run_begin;                     /* (o) when the bracket began that is to be added to them; 0: none */
+    uint64_t runtime_base;                  /* (o) what the guest's register has more than run_ticks, in 100 ns */
 };
 
 /* ----- claim.c */
@@ -180,6 +182,7 @@ bool partition_claim_all(struct hv_partition *p);
 void partition_release_all(struct hv_partition *p);
 
 /* ----- partition.c, vp.c */
+uint64_t vp_ticks_to_100ns(uint64_t ticks);          /* of the host TSC */
 void vp_reset(struct hv_vp *vp);                     /* claimed */
 void vp_request(struct hv_vp *vp, uint32_t request); /* VP_REQUEST_*; seen before the next entry. Any context */
 void vp_free(struct hv_vp *vp);                      /* claimed, as the partition goes */

@@ -5,6 +5,7 @@
  */
 #include "cpuid_policy.h"
 #include "partition.h"
+#include "synthetic.h"
 #include <hv/base/assert.h>
 #include <hv/base/memory.h>
 
@@ -347,6 +348,8 @@ static enum hv_status stage_banks(const struct hv_properties *props, const struc
         return HV_E_INVALID;
     if (property->kind == FEATURE_BANKS)
         features_host(offered);
+    else
+        offered[0] = synthetic_features_host();
     if (banks.count == 1)
         banks.bank[1] = props->features[1];
     if (banks.bank[0] & ~offered[0] || (banks.count == 2 && banks.bank[1] & ~offered[1]))
@@ -501,6 +504,7 @@ enum hv_status properties_seal(struct hv_properties *props)
 {
     if (!props->processor_count)
         return HV_E_CONFIG;
+    props->synthetic_features = synthetic_features_left(props);
     props->cpuid = cpuid_table_create(props);
     return props->cpuid ? HV_OK : HV_E_NO_MEMORY;
 }

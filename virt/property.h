@@ -92,7 +92,7 @@ struct hv_properties {
     uint64_t features[2]; /* ProcessorFeatures banks: what the guest may see */
     uint64_t xsave_features;
     uint64_t perfmon_features;
-    uint64_t synthetic_features;
+    uint64_t synthetic_features; /* HV_SYNTH_*, of tlfs.h */
     uint8_t clflush_shift;    /* a cache line has 1 << this bytes */
     uint32_t local_apic_mode; /* HV_LOCAL_APIC_* */
     uint64_t processor_hz, interrupt_hz;

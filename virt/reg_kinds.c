@@ -7,6 +7,7 @@
 #include "exit_msr.h"
 #include "irq.h"
 #include "regs.h"
+#include "synthetic.h"
 #include "xsave.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -444,6 +445,31 @@ static bool set_debug(struct hv_vp *vp, const struct reg *reg, uint32_t name, co
     return true;
 }
 
+/* --------------------------------------------------------------------- the guest's interface */
+
+static void get_synthetic(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
+{
+    uint64_t word;
+
+    (void)name;
+    vp_pin(vp);
+    if (!synthetic_read(vp, MSR_HV_FIRST + reg->offset, SYNTHETIC_CLIENT, &word))
+        word = 0;
+    vp_unpin(vp);
+    reg_put_word(value, word);
+}
+
+static bool set_synthetic(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    bool done;
+
+    (void)name;
+    vp_pin(vp);
+    done = synthetic_write(vp, MSR_HV_FIRST + reg->offset, SYNTHETIC_CLIENT, value->u64);
+    vp_unpin(vp);
+    return done;
+}
+
 /* ------------------------------------------------------------------------------- kinds */
 
 static void get_nothing(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
@@ -496,5 +522,6 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_NOTIFICATIONS]   = {get_word,            set_word,            notifications_are_valid},
     [KIND_ACTIVITY]        = {get_word,            set_word,            activity_is_valid},
     [KIND_DEBUG]           = {get_debug,           set_debug,           NULL},
+    [KIND_SYNTHETIC]       = {get_synthetic,       set_synthetic,       NULL},
 };
 /* clang-format on */

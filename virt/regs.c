@@ -5,6 +5,7 @@
  * the cache and marks the group.
  */
 #include "regs.h"
+#include "synthetic.h"
 
 /* Groups of more than one register: what is not set has to be known when they are marked as changed. */
 #define SHARED_GROUPS (VCPU_TABLES | VCPU_SYSENTER | VCPU_INTR | VCPU_MSRS)
@@ -88,6 +89,27 @@ static const struct reg apic_regs[] = {
     APIC(0x3e, 0x3f) = {KIND_APIC, 0, REG_NEEDS_APIC},
 };
 
+/* from HV_REG_SINT0 and HV_REG_VP_RUNTIME on */
+#define SYNTHETIC(msr) {KIND_SYNTHETIC, (msr) - MSR_HV_FIRST, 0}
+#define SINT(n)        [n] = SYNTHETIC(MSR_HV_SINT0 + (n))
+#define SYNIC(name)    [HV_REG_##name - HV_REG_SINT0] = SYNTHETIC(MSR_HV_##name)
+#define GUEST(name)    [HV_REG_##name - HV_REG_VP_RUNTIME] = SYNTHETIC(MSR_HV_##name)
+
+static const struct reg synic_regs[] = {
+    SINT(0), SINT(1), SINT(2),  SINT(3),  SINT(4),  SINT(5),  SINT(6),  SINT(7),
+    SINT(8), SINT(9), SINT(10), SINT(11), SINT(12), SINT(13), SINT(14), SINT(15),
+    SYNIC(SCONTROL), SYNIC(SVERSION), SYNIC(SIEFP), SYNIC(SIMP), SYNIC(EOM),
+};
+
+static const struct reg guest_regs[] = {
+    GUEST(VP_RUNTIME),
+    GUEST(HYPERCALL),
+    GUEST(GUEST_OS_ID),
+    GUEST(VP_ASSIST_PAGE),
+    GUEST(REFERENCE_TSC),
+    [HV_REG_REFERENCE_TSC_SEQUENCE - HV_REG_VP_RUNTIME] = SYNTHETIC(SYNTHETIC_REFERENCE_TSC_SEQUENCE),
+};
+
 #define STATE(name) [HV_REG_##name - HV_REG_PENDING_INTERRUPTION]
 
 static const struct reg state_regs[] = {
@@ -108,6 +130,8 @@ static const struct {
     {HV_REG_XMM0, ARRAY_COUNT(fp_regs), fp_regs},
     {HV_REG_TSC, ARRAY_COUNT(msr_regs), msr_regs},
     {HV_REG_APIC_ID, ARRAY_COUNT(apic_regs), apic_regs},
+    {HV_REG_SINT0, ARRAY_COUNT(synic_regs), synic_regs},
+    {HV_REG_VP_RUNTIME, ARRAY_COUNT(guest_regs), guest_regs},
     {HV_REG_PENDING_INTERRUPTION, ARRAY_COUNT(state_regs), state_regs},
 };
 
@@ -161,6 +185,14 @@ static bool set_one(struct hv_vp *vp, uint32_t name, const union hv_reg_value *v
 
 /* ------------------------------------------------------------------------------ lists */
 
+/* Synthetic registers go by the partition's features. */
+static bool exists(const struct hv_vp *vp, const struct reg *reg)
+{
+    if (reg->kind == KIND_SYNTHETIC)
+        return synthetic_has_msr(vp->partition, MSR_HV_FIRST + reg->offset);
+    return reg->kind != KIND_NONE;
+}
+
 /* All names exist here? Collects their groups. */
 __attribute__((noinline)) static enum hv_status check_names(const struct hv_vp *vp, const uint32_t *names,
                                                             uint32_t count, uint32_t *groups)
@@ -168,7 +200,7 @@ __attribute__((noinline)) static enum hv_status check_names(const struct hv_vp *
     for (uint32_t i = 0; i < count; i++) {
         const struct reg *reg = find(names[i]);
 
-        if (reg->kind == KIND_NONE)
+        if (!exists(vp, reg))
             return HV_E_REGISTER_NAME;
         *groups |= reg->groups;
     }

@@ -50,12 +50,13 @@ enum reg_kind_index {
     KIND_NOTIFICATIONS,
     KIND_ACTIVITY,
     KIND_DEBUG,
+    KIND_SYNTHETIC,
     KIND_COUNT
 };
 
 struct reg {
     uint8_t kind;
-    uint16_t offset; /* in struct vcpu */
+    uint16_t offset; /* in struct vcpu; KIND_SYNTHETIC: of the MSR, from MSR_HV_FIRST on */
     uint32_t groups;
 };
 

@@ -329,10 +329,9 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
 static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
 {
     enum run_step step;
-    uint64_t begin;
 
     vp_pin(vp);
-    begin = cpu_tsc();
+    vp->run_begin = cpu_tsc();
     run_prepare(vp);
     vcpu_load(vp->vcpu);
     step = run_loaded(vp, exit);
@@ -340,7 +339,8 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
         exit_fill_context(vp, exit);
     vcpu_put(vp->vcpu);
     irq_stop_timer(vp);
-    vp->run_ticks += cpu_tsc() - begin;
+    vp->run_ticks += cpu_tsc() - vp->run_begin;
+    vp->run_begin = 0;
     vp_unpin(vp);
     return step;
 }

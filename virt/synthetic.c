@@ -1,20 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of synthetic MSRs: see synthetic.h. */
 #include "synthetic.h"
-#include "tlfs.h"
+#include "synthetic_vp.h"
 
 struct synthetic_msr {
     uint32_t first, last;
-    uint64_t feature; /* HV_SYNTH_* */
-    synthetic_read_fn *read;
-    synthetic_write_fn *write; /* NULL: always #GP */
+    uint64_t feature;        /* HV_SYNTH_* */
+    synthetic_read_fn *read; /* NULL: always #GP */
+    synthetic_write_fn *write;
 };
 
-/* Sorted. */
+#define ONE(index) (index), (index)
+
+/* Sorted. MSR_HV_RESET is not here: no feature of a partition's offers it. */
+/* clang-format off */
 static const struct synthetic_msr msrs[] = {
-    {0, 0, 0, NULL, NULL},
+    {ONE(MSR_HV_GUEST_OS_ID),    HV_SYNTH_HYPERCALL_REGS,    synthetic_read_os_id,     synthetic_write_os_id},
+    {ONE(MSR_HV_HYPERCALL),      HV_SYNTH_HYPERCALL_REGS,    synthetic_read_hypercall, synthetic_write_hypercall},
+    {ONE(MSR_HV_VP_INDEX),       HV_SYNTH_VP_INDEX,          synthetic_read_index,     NULL},
+    {ONE(MSR_HV_VP_RUNTIME),     HV_SYNTH_VP_RUNTIME,        synthetic_read_runtime,   synthetic_write_runtime},
+    {ONE(MSR_HV_TIME_REF_COUNT), HV_SYNTH_REFERENCE_COUNTER, NULL,                     NULL},
+    {ONE(MSR_HV_REFERENCE_TSC),  HV_SYNTH_REFERENCE_TSC,     NULL,                     NULL},
+    {MSR_HV_TSC_FREQUENCY, MSR_HV_APIC_FREQUENCY,
+                                 HV_SYNTH_FREQUENCY_REGS,    synthetic_read_frequency, NULL},
+    {ONE(MSR_HV_EOI),            HV_SYNTH_APIC_REGS,         NULL,                     synthetic_write_apic},
+    {MSR_HV_ICR, MSR_HV_TPR,     HV_SYNTH_APIC_REGS,         synthetic_read_apic,      synthetic_write_apic},
+    {ONE(MSR_HV_VP_ASSIST_PAGE), HV_SYNTH_APIC_REGS,         synthetic_read_assist,    synthetic_write_assist},
+    {MSR_HV_SCONTROL, MSR_HV_EOM,
+                                 HV_SYNTH_SYNIC,             NULL,                     NULL},
+    {MSR_HV_SINT0, MSR_HV_SINT15,
+                                 HV_SYNTH_SYNIC,             NULL,                     NULL},
+    {MSR_HV_STIMER0_CONFIG, MSR_HV_STIMER3_COUNT,
+                                 HV_SYNTH_TIMERS,            NULL,                     NULL},
+    {ONE(SYNTHETIC_REFERENCE_TSC_SEQUENCE),
+                                 HV_SYNTH_REFERENCE_TSC,     NULL,                     NULL},
 };
+/* clang-format on */
 
+/* NULL: not there, or not for this partition's guests. */
 static const struct synthetic_msr *find(const struct hv_partition *p, uint32_t index)
 {
     for (size_t i = 0; i < ARRAY_COUNT(msrs); i++)
@@ -25,7 +48,7 @@ static const struct synthetic_msr *find(const struct hv_partition *p, uint32_t i
 
 bool synthetic_has_msr(const struct hv_partition *p, uint32_t index)
 {
-    return find(p, index);
+    return p->properties.synthetic_features & HV_SYNTH_HV1 && find(p, index);
 }
 
 bool synthetic_read(struct hv_vp *vp, uint32_t index, enum synthetic_access by, uint64_t *value)
@@ -40,4 +63,9 @@ bool synthetic_write(struct hv_vp *vp, uint32_t index, enum synthetic_access by,
     const struct synthetic_msr *msr = find(vp->partition, index);
 
     return msr && msr->write && msr->write(vp, index, by, value);
+}
+
+bool synthetic_page_is_valid(const struct hv_partition *p, uint64_t value)
+{
+    return !(value & HV_PAGE_ADDRESS) >> p->properties.physical_address_width;
 }

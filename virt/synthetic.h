@@ -25,7 +25,27 @@ bool synthetic_has_msr(const struct hv_partition *p, uint32_t index);
  */
 void synthetic_reset(struct hv_vp *vp); /* with the VP; the hypercall page and the guest's OS ID go with VP 0 */
 
+/*
+ * By register name only, for clients: the sequence number of the reference TSC page. Numbers from here on are not
+ * those of MSRs.
+ */
+#define SYNTHETIC_REFERENCE_TSC_SEQUENCE (MSR_HV_LAST + 1)
+
+/* Could a page be where this value of an MSR with HV_PAGE_ADDRESS says, by the width of guest-physical addresses? */
+bool synthetic_page_is_valid(const struct hv_partition *p, uint64_t value);
+
+/* ----- synthetic_features.c */
+
 /* The features that this machine can give guests: WHvCapabilityCodeSyntheticProcessorFeaturesBanks. */
 uint64_t synthetic_features_host(void);
+
+/*
+ * What set-up leaves of the features that the client has asked for: without local APICs there is nothing that
+ * interrupts. Other combinations are taken as they come: a feature that builds on one that is not there does nothing.
+ */
+uint64_t synthetic_features_left(const struct hv_properties *props);
+
+/* CPUID: leaf 0x40000000 and those that follow it. False, and zeros: no such leaf. */
+bool synthetic_cpuid(const struct hv_properties *props, uint32_t leaf, uint32_t regs[4] /* eax ebx ecx edx */);
 
 #endif

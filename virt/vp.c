@@ -3,6 +3,7 @@
 #include "irq.h"
 #include "partition.h"
 #include "run.h"
+#include "synthetic.h"
 #include "walk.h"
 #include <arch/bits/msr.h>
 #include <hv/base/lines.h>
@@ -66,6 +67,7 @@ void vp_reset(struct hv_vp *vp)
     vp->triple_fault_valid = vp->finding_valid = false;
     __atomic_store_n(&vp->shared.requests, 0, __ATOMIC_RELEASE);
     irq_reset(vp);
+    synthetic_reset(vp);
 }
 
 /* The slot's object: made on first use, found again after a deletion. */
@@ -289,7 +291,7 @@ enum hv_status hv_vp_raw_set(struct hv_vp *vp, uint32_t field, uint64_t value)
 #define TICKS_PER_S_OF_100NS 10000000u
 
 /* Whole seconds apart from the rest: the product does not overflow. */
-static uint64_t ticks_to_100ns(uint64_t ticks)
+uint64_t vp_ticks_to_100ns(uint64_t ticks)
 {
     uint64_t hz = cpu_facts()->tsc_hz;
 
@@ -306,5 +308,5 @@ void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out)
     for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
         to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
     out->migrations = vp->vcpu->migrations;
-    out->run_100ns = ticks_to_100ns(__atomic_load_n(&vp->run_ticks, __ATOMIC_RELAXED));
+    out->run_100ns = vp_ticks_to_100ns(__atomic_load_n(&vp->run_ticks, __ATOMIC_RELAXED));
 }

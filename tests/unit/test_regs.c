@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers by name (virt/regs.c). */
 #include "stub_irq.h"
+#include "stub_synthetic.h"
 #include "stub_vp.h"
 #include "virt/exit_msr.h"
 
