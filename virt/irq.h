@@ -41,6 +41,9 @@ void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect);
 /* Owner: IA32_APIC_BASE has a new value. */
 void irq_mode_changed(struct hv_vp *vp);
 
+/* What hv_partition_interrupt would say, without sending it. Any context. */
+enum hv_status irq_check(const struct hv_partition *p, const struct hv_interrupt *interrupt);
+
 /* An edge-triggered interrupt for this VP's local APIC, whoever its registers address. Any context but NMI. */
 void irq_post_vector(struct hv_vp *vp, uint8_t vector);
 

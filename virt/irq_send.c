@@ -169,8 +169,16 @@ static bool is_type_sent(const struct hv_interrupt *i)
     }
 }
 
+enum hv_status irq_check(const struct hv_partition *p, const struct hv_interrupt *interrupt)
+{
+    if (!__atomic_load_n(&p->is_set_up, __ATOMIC_ACQUIRE) || p->properties.local_apic_mode == HV_LOCAL_APIC_NONE)
+        return HV_E_STATE;
+    return is_type_sent(interrupt) ? HV_OK : HV_E_INVALID;
+}
+
 enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_interrupt *interrupt)
 {
+    enum hv_status st = irq_check(p, interrupt);
     const struct message m = {
         .mode = interrupt->type,
         .vector = (uint8_t)interrupt->vector,
@@ -180,10 +188,7 @@ enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_in
         .destination = interrupt->destination,
     };
 
-    if (!__atomic_load_n(&p->is_set_up, __ATOMIC_ACQUIRE) || p->properties.local_apic_mode == HV_LOCAL_APIC_NONE)
-        return HV_E_STATE;
-    if (!is_type_sent(interrupt))
-        return HV_E_INVALID;
-    send(p, &m, NULL);
-    return HV_OK;
+    if (st == HV_OK)
+        send(p, &m, NULL);
+    return st;
 }
