@@ -261,18 +261,71 @@ enum run_step {
     STEP_YIELD,     /* the guest waits for something: whoever wants the CPU may have it */
 };
 
+/* In a walk bracket. */
+static inline bool enter(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (__atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST))
+        return false;
+    backend()->enter(vp->vcpu, exit);
+    if (exit->instruction_length == HV_LENGTH_UNKNOWN)
+        exit_length_try(vp, exit);
+    return true;
+}
+
 bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    bool requested = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
+    bool entered = enter(vp, exit);
 
-    if (!requested) {
-        backend()->enter(vp->vcpu, exit);
-        if (exit->instruction_length == HV_LENGTH_UNKNOWN)
-            exit_length_try(vp, exit);
+    vp_walk_end(vp, flags);
+    return entered;
+}
+
+/* Exits whose handlers are short and never wait: interrupts may stay off until the next entry. */
+#define PLAIN_EXITS                                                                                              \
+    (BIT64(HV_EXIT_CPUID) | BIT64(HV_EXIT_MSR) | BIT64(HV_EXIT_CR) | BIT64(HV_EXIT_NO_OP) | BIT64(HV_EXIT_TPR) | \
+     BIT64(HV_EXIT_APIC_WRITE) | BIT64(HV_EXIT_APIC_EOI_DONE))
+_Static_assert(HV_EXIT_REASON_COUNT <= 64, "a bit for each reason");
+
+static inline bool is_plain(const struct hv_exit *exit)
+{
+    return PLAIN_EXITS >> exit->reason & 1 && exit->instruction_length != HV_LENGTH_UNKNOWN;
+}
+
+/* Is there anything to do before the next entry? */
+static inline bool is_due(const struct hv_vp *vp)
+{
+    return vp->todo || vp->activity || vp->pending_event[0] & HV_PENDING_EVENT_VALID;
+}
+
+enum entry_end {
+    ENTRY_REQUESTED, /* something is asked for, and the guest did not run */
+    ENTRY_EXITED,    /* by an exit that is still to be handled */
+    ENTRY_HANDLED,
+    ENTRY_TO_CLIENT,
+};
+
+/*
+ * Enters, and again after plain exits, in one bracket. Interrupts that arrive meanwhile end the next entry at once, by
+ * an exit that is not plain.
+ */
+static enum entry_end run_entries(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint64_t flags = vp_walk_begin(vp);
+    enum entry_end end = ENTRY_REQUESTED;
+
+    while (enter(vp, exit)) {
+        vp->counters.exits[exit->reason]++;
+        end = ENTRY_EXITED;
+        if (!is_plain(exit))
+            break;
+        end = exit_handler_of(exit->reason)(vp, exit) == EXIT_HANDLED ? ENTRY_HANDLED : ENTRY_TO_CLIENT;
+        if (end == ENTRY_TO_CLIENT || is_due(vp))
+            break;
+        end = ENTRY_REQUESTED;
     }
     vp_walk_end(vp, flags);
-    return !requested;
+    return end;
 }
 
 /* What keeps the VP from its next entry. */
@@ -305,13 +358,19 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
 
         if (step != STEP_ENTER)
             return step;
-        if (!run_enter_once(vp, exit)) {
+        switch (run_entries(vp, exit)) {
+        case ENTRY_REQUESTED:
             step = take_requests(vp, exit);
             if (step != STEP_ENTER)
                 return step;
             continue;
+        case ENTRY_TO_CLIENT:
+            return STEP_TO_CLIENT;
+        case ENTRY_HANDLED:
+            continue;
+        case ENTRY_EXITED:
+            break;
         }
-        vp->counters.exits[exit->reason]++;
         if (exit->instruction_length == HV_LENGTH_UNKNOWN && !exit_length_find(vp, exit)) {
             if (hv_host_should_yield())
                 return STEP_PREEMPTED;
