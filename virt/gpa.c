@@ -31,7 +31,7 @@ static hv_hpa_t source_page(void *arg, uint64_t offset, uint64_t *size)
 
 /* ------------------------------------------------------------------- where local APICs are */
 
-static bool covers_apic(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
+bool gpa_covers_apic(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
 {
     return p->properties.local_apic_mode != HV_LOCAL_APIC_NONE && gpa <= APIC_DEFAULT_BASE &&
            APIC_DEFAULT_BASE - gpa < size;
@@ -66,8 +66,7 @@ enum hv_status gpa_map_apic(struct hv_partition *p)
 
 /* ------------------------------------------------------------------------- changes of the map */
 
-/* Page-aligned, not empty, and inside what this partition's guest can address. */
-static bool is_guest_range(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
+bool gpa_is_guest_range(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
 {
     hv_gpa_t limit = HV_MIN(cpu_facts()->guest_physical_limit, BIT64(p->properties.physical_address_width));
 
@@ -81,11 +80,7 @@ static bool is_source_range(const void *source, uint64_t size)
     return start && IS_ALIGNED(start, HV_PAGE_SIZE) && start + (size - 1) > start;
 }
 
-/*
- * After a change to the tables: waits until nobody uses what they said before, then frees the pages that are left
- * over.
- */
-static void publish_map(struct hv_partition *p)
+void gpa_publish(struct hv_partition *p)
 {
     __atomic_fetch_add(&p->npt_generation, 1, __ATOMIC_SEQ_CST);
     partition_flush(p);
@@ -100,16 +95,17 @@ static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(p, gpa, size) || !is_source_range(source, size) || !flags || flags & ~(NPT_RIGHTS | NPT_TRACK))
+    if (!gpa_is_guest_range(p, gpa, size) || !is_source_range(source, size) || !flags ||
+        flags & ~(NPT_RIGHTS | NPT_TRACK))
         return HV_E_INVALID;
-    if (covers_apic(p, gpa, size)) {
+    if (gpa_covers_apic(p, gpa, size)) {
         if (!p->apic_access) /* then the page has to stay a hole */
             return HV_E_INVALID;
         from.apic_offset = APIC_DEFAULT_BASE - gpa;
     }
     st = npt_map(&p->npt, gpa, size, source_page, &from, flags);
     if (st == HV_OK)
-        publish_map(p);
+        gpa_publish(p);
     return st;
 }
 
@@ -119,14 +115,14 @@ static enum hv_status unmap_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(p, gpa, size))
+    if (!gpa_is_guest_range(p, gpa, size))
         return HV_E_INVALID;
     st = npt_unmap(&p->npt, gpa, size);
     if (st != HV_OK)
         return st;
-    if (p->apic_access && covers_apic(p, gpa, size))
+    if (p->apic_access && gpa_covers_apic(p, gpa, size))
         (void)map_apic_page(p); /* without memory for it: its registers are reached by emulation, more slowly */
-    publish_map(p);
+    gpa_publish(p);
     return HV_OK;
 }
 
@@ -166,13 +162,13 @@ static enum hv_status query_dirty_locked(struct hv_partition *p, hv_gpa_t gpa, u
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (!is_guest_range(p, gpa, size) || !is_bitmap(bitmap, bytes, size))
+    if (!gpa_is_guest_range(p, gpa, size) || !is_bitmap(bitmap, bytes, size))
         return HV_E_INVALID;
     if (bitmap)
         memset(bitmap, 0, bytes);
     st = npt_take_dirty(&p->npt, gpa, size, bitmap, &count);
     if (st == HV_OK && count) /* CPUs hold no dirty translation of a page whose bit was clear */
-        publish_map(p);
+        gpa_publish(p);
     return st;
 }
 

@@ -5,6 +5,16 @@
 
 #include "partition.h"
 
+/* Page-aligned, not empty, and inside what this partition's guest can address? */
+bool gpa_is_guest_range(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size);
+/* Is the page in it where local APICs, if there are any, have their registers? */
+bool gpa_covers_apic(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size);
+/*
+ * After a change to the tables: waits until nobody uses what they said before, then frees the pages that are left over.
+ * Under partition.mutex, thread context.
+ */
+void gpa_publish(struct hv_partition *p);
+
 /*
  * Copies up to a page's end and further; returns HV_E_ACCESS_DENIED (nothing or a part copied) when a page is not
  * mapped with the right, or is not RAM.

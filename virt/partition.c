@@ -2,6 +2,7 @@
 /* Partitions: from their creation to their end. */
 #include "partition.h"
 #include "gpa.h"
+#include "overlay.h"
 
 const struct hv_platform *hv_platform(void)
 {
@@ -101,6 +102,7 @@ enum hv_status hv_partition_reset(struct hv_partition *p)
 
 static void free_partition(struct hv_partition *p)
 {
+    overlay_forget(p);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i])
             vp_free(p->vps[i]);

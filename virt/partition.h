@@ -50,7 +50,7 @@ struct hv_partition {
         void *hypercall_page, *tsc_page;               /* (c) NULL: not offered */
         struct overlay hypercall_overlay, tsc_overlay; /* (m) */
     } guest;
-    struct overlay *overlays;    /* (m) those that are placed */
+    struct overlay *overlays;    /* (m) those that show: a tree, see overlay.c */
     struct doorbells *doorbells; /* (a) for readers in a walk bracket, (m) to change; NULL: none */
     struct ports *ports;         /* the same */
     struct hv_trigger *triggers; /* (m) */
@@ -183,7 +183,7 @@ void partition_release_all(struct hv_partition *p);
 
 /* ----- partition.c, vp.c */
 uint64_t vp_ticks_to_100ns(uint64_t ticks);          /* of the host TSC */
-void vp_reset(struct hv_vp *vp);                     /* claimed */
+void vp_reset(struct hv_vp *vp);                     /* claimed, under partition.mutex */
 void vp_request(struct hv_vp *vp, uint32_t request); /* VP_REQUEST_*; seen before the next entry. Any context */
 void vp_free(struct hv_vp *vp);                      /* claimed, as the partition goes */
 

@@ -5,6 +5,7 @@
  * the cache and marks the group.
  */
 #include "regs.h"
+#include "overlay.h"
 #include "synthetic.h"
 
 /* Groups of more than one register: what is not set has to be known when they are marked as changed. */
@@ -365,6 +366,8 @@ __attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, cons
     fetch(vp, groups & SHARED_GROUPS);
     set_plain(vp->vcpu, names, 0, done, values);
     st = set_list(vp, names + done, count - done, values + done);
+    if (vp->overlays_stale)
+        overlay_apply(vp);
     vp_release(vp);
     return st;
 }

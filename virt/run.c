@@ -5,6 +5,7 @@
 #include "exit_length.h"
 #include "gva.h"
 #include "irq.h"
+#include "overlay.h"
 #include "partition.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
@@ -256,7 +257,7 @@ void run_prepare(struct hv_vp *vp)
 enum run_step {
     STEP_ENTER,
     STEP_TO_CLIENT,
-    STEP_SUSPENDED, /* by the guest, or to be started over: not in a pinned section */
+    STEP_SUSPENDED, /* by the guest, or to be started over; or overlays: not in a pinned section */
     STEP_PREEMPTED, /* the host's scheduler wants the CPU */
     STEP_YIELD,     /* the guest waits for something: whoever wants the CPU may have it */
 };
@@ -335,7 +336,7 @@ static enum run_step before_entry(struct hv_vp *vp, struct hv_exit *exit)
         take_pending_event(vp);
     if (vp->todo && !irq_prepare(vp, exit))
         return STEP_TO_CLIENT;
-    return vp->activity ? STEP_SUSPENDED : STEP_ENTER;
+    return (vp->activity | vp->overlays_stale) ? STEP_SUSPENDED : STEP_ENTER;
 }
 
 /* Something was asked for before the entry. */
@@ -409,6 +410,8 @@ static void run(struct hv_vp *vp, struct hv_exit *exit)
     enum run_step step;
 
     do {
+        if (vp->overlays_stale)
+            overlay_apply(vp);
         if (!settle(vp, exit))
             return;
         step = run_pinned(vp, exit);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Virtual processors: life, ownership, and what other CPUs may ask of them. */
 #include "irq.h"
+#include "overlay.h"
 #include "partition.h"
 #include "run.h"
 #include "synthetic.h"
@@ -68,6 +69,7 @@ void vp_reset(struct hv_vp *vp)
     __atomic_store_n(&vp->shared.requests, 0, __ATOMIC_RELEASE);
     irq_reset(vp);
     synthetic_reset(vp);
+    overlay_apply_locked(vp);
 }
 
 /* The slot's object: made on first use, found again after a deletion. */
@@ -145,6 +147,7 @@ static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
     drain_references(vp);
+    overlay_drop_vp(vp);
     vcpu_destroy(vp->vcpu);
     vp->vcpu = NULL;
     vp_release(vp);

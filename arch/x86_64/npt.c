@@ -6,7 +6,8 @@
  * dry run that checks and counts the table pages to come, then the change itself. Both take the same decisions in the
  * same functions, so the count is exact.
  *
- * No table but the root is ever empty: an unmap retires what it empties.
+ * No table but the root is ever empty, unless there are covered pages in it: an unmap retires what it empties. For a
+ * covered page the tables go down to level 1, where the walk takes the hidden leaf for the entry.
  */
 #include <arch/npt.h>
 #include <hv/base/assert.h>
@@ -56,6 +57,12 @@ struct change {
     bool untracked; /* dry run: there are pages whose writes nobody watches */
     uint64_t *bitmap;
     uint64_t dirty_pages;
+
+    struct npt_cover *cover; /* the first one that the walk has not passed */
+
+    /* cover, uncover: they concern what shows */
+    bool is_shown;
+    uint64_t new, old;
 };
 
 /* ------------------------------------------------------------------------------ entries */
@@ -183,6 +190,19 @@ static void retire(struct npt *npt, uint64_t *table, unsigned level)
     retired_push(npt, table);
 }
 
+/* -------------------------------------------------------------------------- covered pages */
+
+static struct npt_cover *next_cover(const struct npt *npt, hv_gpa_t gpa)
+{
+    return npt->next_cover ? npt->next_cover(npt->cover_arg, gpa) : NULL;
+}
+
+/* Is one of the pages of a slot covered? Slots come in order. */
+static bool is_covered(const struct change *c, const struct slot *s)
+{
+    return c->cover && c->cover->gpa < s->end;
+}
+
 /* ------------------------------------------------------------------- what a change does to a slot */
 
 static bool is_whole(const struct slot *s)
@@ -273,15 +293,17 @@ static uint64_t *slot_table(struct change *c, const struct slot *s)
  */
 static void walk(struct change *c, uint64_t *table, uint64_t above, unsigned level, hv_gpa_t gpa, hv_gpa_t end)
 {
-    struct slot s = {.entry = above, .level = level};
+    struct slot s = {.level = level};
 
     for (; gpa < end; gpa = s.end) {
         s.gpa = gpa;
         s.end = HV_MIN(end, ALIGN_DOWN(gpa, level_size(level)) + level_size(level));
-        if (table) {
-            s.p = &table[level_index(gpa, level)];
-            s.entry = entry_read(s.p);
-        }
+        if (c->cover && c->cover->gpa < gpa)
+            c->cover = next_cover(c->npt, gpa);
+        s.p = table ? &table[level_index(gpa, level)] : NULL;
+        if (level == 1 && is_covered(c, &s))
+            s.p = &c->cover->hidden;
+        s.entry = s.p ? entry_read(s.p) : above;
         c->visit(c, &s);
     }
 }
@@ -294,6 +316,7 @@ static void descend(struct change *c, const struct slot *s)
 static void pass(struct change *c, bool dry)
 {
     c->dry = dry;
+    c->cover = c->is_shown ? NULL : next_cover(c->npt, c->start);
     walk(c, c->npt->root, 0, c->npt->format->levels, c->start, c->end);
 }
 
@@ -343,7 +366,8 @@ static void map_visit(struct change *c, const struct slot *s)
     if (c->bad_page)
         return;
     pa = c->run_pa + (s->gpa - c->run);
-    if (s->level > c->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)))
+    if (s->level > c->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)) ||
+        (s->level > 1 && is_covered(c, s)))
         descend(c, s);
     else
         slot_replace(c, s, pa | c->rights | f->leaf | (s->level > 1 ? f->large : 0));
@@ -351,12 +375,20 @@ static void map_visit(struct change *c, const struct slot *s)
 
 /* --------------------------------------------------------------------------------- unmap */
 
+static bool has_covers(const struct npt *npt, const struct slot *s)
+{
+    hv_gpa_t start = ALIGN_DOWN(s->gpa, level_size(s->level));
+    const struct npt_cover *first = next_cover(npt, start);
+
+    return first && first->gpa - start < level_size(s->level);
+}
+
 /* Retires the table below a slot if nothing is left in it. */
 static void prune(struct change *c, const struct slot *s)
 {
     uint64_t *table = table_of(c->npt, s->entry);
 
-    if (c->dry || !is_empty(c->npt, table))
+    if (c->dry || !is_empty(c->npt, table) || has_covers(c->npt, s))
         return;
     entry_write(s->p, 0);
     retire(c->npt, table, s->level - 1);
@@ -366,7 +398,7 @@ static void unmap_visit(struct change *c, const struct slot *s)
 {
     if (!is_present(c->npt, s->entry))
         return;
-    if (is_whole(s)) {
+    if (is_whole(s) && (s->level == 1 || !is_covered(c, s))) {
         c->found = true;
         slot_replace(c, s, 0);
     } else if (is_table(c->npt, s->entry, s->level)) {
@@ -393,6 +425,32 @@ static void protect_visit(struct change *c, const struct slot *s)
         slot_protect(c, s);
     else
         descend(c, s);
+}
+
+/* -------------------------------------------------------------------------- cover, uncover */
+
+static void show(struct change *c, const struct slot *s)
+{
+    if (!c->dry) /* the CPU may be setting its accessed and dirty bits */
+        c->old = __atomic_exchange_n(s->p, c->new, __ATOMIC_ACQ_REL);
+}
+
+static void cover_visit(struct change *c, const struct slot *s)
+{
+    if (s->level == 1)
+        show(c, s);
+    else
+        descend(c, s);
+}
+
+static void uncover_visit(struct change *c, const struct slot *s)
+{
+    if (s->level == 1) {
+        show(c, s);
+    } else {
+        descend(c, s);
+        prune(c, s);
+    }
 }
 
 /* ------------------------------------------------------------------------------ dirty pages */
@@ -569,14 +627,45 @@ bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf)
 }
 
 /* The entry may have been changed since: then the bit is set only if it still maps that page. */
-void npt_mark_dirty(const struct npt *npt, const struct npt_leaf *leaf)
+void npt_mark_dirty(struct npt *npt, const struct npt_leaf *leaf)
 {
     const struct npt_format *f = npt->format;
     uint64_t old = leaf->entry;
 
-    while ((old & f->tracked) && !((old ^ leaf->entry) & f->address))
+    if (!(old & f->tracked))
+        return;
+    do
         if (__atomic_compare_exchange_n(leaf->at, &old, old | f->dirty, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
             return;
+    while ((old & f->tracked) && !((old ^ leaf->entry) & f->address));
+    __atomic_fetch_add(&npt->missed_marks, 1, __ATOMIC_SEQ_CST);
+}
+
+enum hv_status npt_cover(struct npt *npt, hv_gpa_t gpa, hv_hpa_t pa, unsigned rights, uint64_t *hidden)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + HV_PAGE_SIZE, .visit = cover_visit, .is_shown = true};
+    enum hv_status st;
+
+    if (!is_range(npt, gpa, HV_PAGE_SIZE))
+        return HV_E_INVALID;
+    if (pa != HV_HPA_NONE) {
+        if (pa & ~npt->format->address || !is_expressible(npt, rights))
+            return HV_E_INVALID;
+        c.new = pa | npt->format->rights[rights] | npt->format->leaf;
+    }
+    pass(&c, true);
+    st = change_commit(&c);
+    if (st == HV_OK)
+        *hidden = c.old;
+    return st;
+}
+
+void npt_uncover(struct npt *npt, hv_gpa_t gpa, uint64_t hidden)
+{
+    struct change c = {
+        .npt = npt, .start = gpa, .end = gpa + HV_PAGE_SIZE, .visit = uncover_visit, .new = hidden, .is_shown = true};
+
+    pass(&c, false);
 }
 
 void npt_reap(struct npt *npt)

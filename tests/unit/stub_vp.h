@@ -31,6 +31,7 @@ static uint32_t stub_fetched;
 static bool stub_has_1g;
 static uint8_t *stub_ram;
 static unsigned stub_flushes;
+static const struct npt_leaf *stub_late_mark; /* of somebody whose walk ends with the next flush */
 
 /* --------------------------------------------------------------------------------- arch/ */
 
@@ -167,6 +168,9 @@ void partition_flush(struct hv_partition *p)
     fake_require(p->mutex.state != 0, "partition_flush: without the mutex");
     fake_require(stub_vp.shared.walking == 0, "partition_flush: inside a walk");
     stub_flushes++;
+    if (stub_late_mark)
+        npt_mark_dirty(&p->npt, stub_late_mark);
+    stub_late_mark = NULL;
 }
 
 static struct {

@@ -54,6 +54,12 @@ struct npt_counts {
     uint64_t tables;   /* table pages, the root among them */
 };
 
+/* A page that something else stands in front of: see npt_cover. */
+struct npt_cover {
+    hv_gpa_t gpa;
+    uint64_t hidden; /* the leaf behind it, or 0 */
+};
+
 struct npt {
     const struct npt_format *format;
     uint64_t *root;
@@ -63,6 +69,13 @@ struct npt {
     void *retired; /* chain of table pages that no entry points to any more, waiting for npt_reap */
     /* something was mapped with NPT_TRACK; stays set. While it is false, CPUs need not maintain dirty bits */
     bool tracks_dirty;
+    volatile uint32_t missed_marks; /* npt_mark_dirty came too late: the page was not mapped there any more */
+    /*
+     * The first covered page at or above gpa, NULL: none. The caller keeps them, in a structure that this takes little
+     * time in. NULL: nothing is covered.
+     */
+    struct npt_cover *(*next_cover)(void *arg, hv_gpa_t gpa);
+    void *cover_arg;
 };
 
 struct npt_leaf {
@@ -129,7 +142,19 @@ enum hv_status npt_take_dirty(struct npt *npt, hv_gpa_t gpa, uint64_t size, uint
  * The page that was looked up, before any shootdown since then, is being written by somebody other than the guest.
  * Takes no lock.
  */
-void npt_mark_dirty(const struct npt *npt, const struct npt_leaf *leaf);
+void npt_mark_dirty(struct npt *npt, const struct npt_leaf *leaf);
+
+/*
+ * Makes `pa` show at one page, with these rights; HV_HPA_NONE: a hole. *hidden becomes the 4K leaf that was there, or
+ * 0: the first time it is what the cover hides. From then on npt.next_cover has to know of it, and changes to a range
+ * concern what is hidden in place of what shows; so do counts. What CPUs write to the hidden page before the caller's
+ * shootdown is in its dirty bit; npt.missed_marks says, after the shootdown, whether others have written as well.
+ * HV_E_INVALID: the page, its address, or rights that the format cannot express. HV_E_NO_MEMORY; never for a page that
+ * is covered already.
+ */
+enum hv_status npt_cover(struct npt *npt, hv_gpa_t gpa, hv_hpa_t pa, unsigned rights, uint64_t *hidden);
+/* The other way round: `hidden` shows again; npt.next_cover does not know of it any more. */
+void npt_uncover(struct npt *npt, hv_gpa_t gpa, uint64_t hidden);
 
 /* Frees the retired table pages. Every CPU has forgotten the translations from before the last change. */
 void npt_reap(struct npt *npt);
