@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How a guest reaches its local APIC: by memory in xAPIC mode, by MSRs in x2APIC mode, and what the hardware leaves. */
 #include "exit_apic.h"
+#include "assist.h"
 #include "exit.h"
 #include "exit_emulate.h"
 #include "gpa.h"
@@ -28,8 +29,10 @@ static void count_access(struct hv_vp *vp, uint32_t offset)
 static bool read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value)
 {
     struct lapic_effect effect = {0};
-    bool done = lapic_read(&vp->lapic, offset, now_for(offset), value, &effect);
+    bool done;
 
+    assist_settle(vp);
+    done = lapic_read(&vp->lapic, offset, now_for(offset), value, &effect);
     count_access(vp, offset);
     if (effect.bits)
         irq_apply(vp, &effect);
@@ -48,8 +51,10 @@ static void follow(struct hv_vp *vp, uint32_t offset)
 static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
 {
     struct lapic_effect effect = {0};
-    bool done = lapic_write(&vp->lapic, offset, value, now_for(offset), &effect);
+    bool done;
 
+    assist_settle(vp);
+    done = lapic_write(&vp->lapic, offset, value, now_for(offset), &effect);
     count_access(vp, offset);
     follow(vp, offset);
     irq_apply(vp, &effect);
@@ -212,6 +217,7 @@ enum exit_outcome exit_apic_write(struct hv_vp *vp, struct hv_exit *exit)
 {
     struct lapic_effect effect = {0};
 
+    assist_settle(vp);
     vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
     count_access(vp, exit->apic.offset);
     lapic_written(&vp->lapic, exit->apic.offset, now_for(exit->apic.offset), &effect);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Interrupts of VPs with local APICs: see irq.h. */
+#include "assist.h"
 #include "irq_parts.h"
 #include "run.h"
 #include <arch/bits/cr.h>
@@ -104,6 +105,7 @@ static void forget_events(struct hv_vp *vp)
 static void take_init(struct hv_vp *vp)
 {
     clear_inbox(vp);
+    assist_settle(vp);
     vcpu_init(vp->vcpu);
     lapic_reset(&vp->lapic, true);
     forget_events(vp);
@@ -210,6 +212,7 @@ static void choose_interrupt(struct hv_vp *vp)
     if (next < 0) {
         if (lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_ENABLE)
             vp->wanted.tpr_threshold = threshold_of(&vp->lapic);
+        assist_offer(vp);
         return;
     }
     if (!can_take_interrupt(v)) {
@@ -220,6 +223,7 @@ static void choose_interrupt(struct hv_vp *vp)
     v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
                FIELD_PUT(HV_PENDING_INT_VECTOR, (uint64_t)next);
     vp_count_event(vp);
+    assist_offer(vp);
 }
 
 /* Neither a disabled APIC nor hardware that delivers has a window to wait for, or a threshold, which entries check. */
@@ -248,6 +252,8 @@ static void describe_eoi(struct hv_vp *vp, struct hv_exit *exit)
 
 bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit)
 {
+    if (vp->todo & VP_TODO_INTERRUPTS)
+        assist_settle(vp); /* adds to what is to be looked at */
     if (vp->todo & VP_TODO_EOI) {
         vp->todo &= ~VP_TODO_EOI;
         describe_eoi(vp, exit);
@@ -288,6 +294,7 @@ bool irq_wakes(struct hv_vp *vp)
         if (!v->nmi_masked)
             return true;
     }
+    assist_settle(vp);
     if (!vp->has_apic || !lapic_is_enabled(&vp->lapic) || lapic_next(&vp->lapic) < 0)
         return false;
     vcpu_need(v, VCPU_RFLAGS);
@@ -351,6 +358,7 @@ static void choose_deliverer(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
 
+    assist_settle(vp);
     v->controls.core_delivers = has_auto_eoi(vp);
     vp->lapic.delivers =
         !v->controls.core_delivers && backend()->apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY;

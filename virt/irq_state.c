@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The local APIC's registers as a page, for clients. */
+#include "assist.h"
 #include "irq_parts.h"
 #include <hv/base/memory.h>
 
@@ -34,6 +35,7 @@ enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uin
         return st;
     vp_pin(vp);
     irq_take_requests(vp);
+    assist_settle(vp);
     lapic_get_page(&vp->lapic, hv_host_time_ns(), buffer);
     if (vp->nmi_pending)
         put_nmi(buffer);
@@ -53,6 +55,7 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
         return st;
     vp_pin(vp);
     irq_take_requests(vp); /* what came before belongs to the state that is replaced */
+    assist_settle(vp);
     if (lapic_set_page(&vp->lapic, hv_host_time_ns(), buffer, &effect)) {
         vp->nmi_pending = 0;
         irq_registers_changed(vp);

@@ -154,6 +154,7 @@ struct hv_vp {
     struct overlay assist;    /* (m) the VP assist page */
     uint64_t assist_msr;      /* (o) */
     void *assist_page;        /* (c) NULL: not offered */
+    bool assist_offered;      /* (o) see assist.h: the guest may end what is in service by the page */
     bool overlays_stale;      /* (o) see overlay_apply */
     uint64_t run_deadline;    /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
     uint64_t tsc_adjust;      /* (o) */

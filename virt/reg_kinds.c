@@ -3,6 +3,7 @@
  * The kinds of registers: where a value is kept, what it may be, and what setting it entails. No hardware is touched
  * here.
  */
+#include "assist.h"
 #include "exit_cr.h"
 #include "exit_msr.h"
 #include "irq.h"
@@ -287,6 +288,7 @@ static void get_apic(struct hv_vp *vp, const struct reg *reg, uint32_t name, uni
     uint64_t word = 0;
 
     (void)reg;
+    assist_settle(vp);
     if (!lapic_read(&vp->lapic, apic_offset(name), hv_host_time_ns(), &word, &effect))
         word = 0;
     reg_put_word(value, word);
@@ -298,6 +300,7 @@ static bool set_apic(struct hv_vp *vp, const struct reg *reg, uint32_t name, con
     struct lapic_effect effect = {0};
 
     (void)reg;
+    assist_settle(vp);
     if (!lapic_write(&vp->lapic, apic_offset(name), value->u64, hv_host_time_ns(), &effect))
         return false;
     effect.bits &= ~LAPIC_EFFECT_IPI;

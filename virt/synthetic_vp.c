@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What guests have of identity, hypercall page, runtime, frequencies, local APIC and VP assist page as MSRs. */
 #include "synthetic_vp.h"
+#include "assist.h"
 #include "exit_apic.h"
-#include <hv/base/memory.h>
 
 /* ------------------------------------------------------------------ OS ID, hypercall page (TLFS 3.13) */
 
@@ -152,6 +152,7 @@ bool synthetic_write_assist(struct hv_vp *vp, uint32_t index, enum synthetic_acc
     (void)index, (void)by;
     if (!synthetic_page_is_valid(vp->partition, value))
         return false;
+    assist_settle(vp);
     vp->assist_msr = value;
     vp->overlays_stale = true;
     return true;
@@ -166,8 +167,7 @@ void synthetic_reset(struct hv_vp *vp)
     vp->assist_msr = 0;
     vp->runtime_base = 0 - runtime(vp);
     vp->overlays_stale = true;
-    if (vp->assist_page)
-        memset(vp->assist_page, 0, HV_PAGE_SIZE);
+    assist_reset(vp);
     if (vp->index)
         return;
     __atomic_store_n(&p->guest.guest_os_id, 0, __ATOMIC_RELAXED);
