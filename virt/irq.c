@@ -3,6 +3,7 @@
 #include "assist.h"
 #include "irq_parts.h"
 #include "run.h"
+#include "synic.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
@@ -266,6 +267,10 @@ bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit)
     if (vp->todo & VP_TODO_INTERRUPTS) {
         vp->todo &= ~VP_TODO_INTERRUPTS;
         choose(vp);
+    }
+    if (vp->todo & VP_TODO_SINTS) {
+        vp->todo &= ~VP_TODO_SINTS;
+        return !synic_notify(vp, exit);
     }
     return true;
 }

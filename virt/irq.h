@@ -19,7 +19,9 @@ void irq_take_restart(struct hv_vp *vp);
 /* Owner, pinned: everything of the requests but cancel, INIT and SIPI. */
 void irq_take_requests(struct hv_vp *vp);
 
-/* Owner, pinned, with vp->todo: chooses the next event, sets the timer. False: the client has to hear of an EOI first.
+/*
+ * Owner, pinned, with vp->todo: chooses the next event, sets the timer. False: the client has to hear of an EOI or of
+ * free SINTs first.
  */
 bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit);
 

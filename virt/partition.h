@@ -72,7 +72,7 @@ struct synic {
     volatile uint64_t *flags;    /* (c) a page: 2048 bits for each SINT */
     struct hv_spin lock;
     struct overlay message_page, flag_page; /* (m) */
-    volatile uint32_t freed;                /* (a) SINTs whose slot may have become free: see synic_eoi */
+    uint32_t waiting;                       /* under `lock`: SINTs whose slot somebody has found taken */
 };
 
 /* Synthetic timers: see stimer.h. (o) */
@@ -103,7 +103,6 @@ struct hv_vp_shared {
 #define VP_REQUEST_INIT      (1u << 3)
 #define VP_REQUEST_SIPI      (1u << 4)
 #define VP_REQUEST_FLUSH     (1u << 5) /* drop the guest's translations before the next entry */
-#define VP_REQUEST_SYNIC     (1u << 6) /* synic.freed: look at what waits for a slot */
 #define VP_REQUEST_LINT      (1u << 7) /* inbox.lints */
 #define VP_REQUEST_RESTART   (VP_REQUEST_INIT | VP_REQUEST_SIPI)
 #define VP_DYING             (1u << 31)

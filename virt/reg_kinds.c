@@ -417,7 +417,15 @@ static bool set_event(struct hv_vp *vp, const struct reg *reg, uint32_t name, co
 
 static bool notifications_are_valid(uint64_t value)
 {
-    return !(value & ~(HV_NOTIFY_NMI | HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY));
+    return !(value & ~(HV_NOTIFY_NMI | HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY | HV_NOTIFY_SINT));
+}
+
+/* What there is no SynIC for would never come. */
+static bool set_notifications(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    if (value->u64 & HV_NOTIFY_SINT && !(vp->partition->properties.synthetic_features & HV_SYNTH_SYNIC))
+        return false;
+    return set_word(vp, reg, name, value);
 }
 
 static bool activity_is_valid(uint64_t value)
@@ -522,7 +530,7 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_INTERRUPTION]    = {get_word,            set_interruption,    interruption_is_valid},
     [KIND_INTERRUPT_STATE] = {get_interrupt_state, set_interrupt_state, NULL},
     [KIND_EVENT]           = {get_event,           set_event,           event_is_valid},
-    [KIND_NOTIFICATIONS]   = {get_word,            set_word,            notifications_are_valid},
+    [KIND_NOTIFICATIONS]   = {get_word,            set_notifications,   notifications_are_valid},
     [KIND_ACTIVITY]        = {get_word,            set_word,            activity_is_valid},
     [KIND_DEBUG]           = {get_debug,           set_debug,           NULL},
     [KIND_SYNTHETIC]       = {get_synthetic,       set_synthetic,       NULL},

@@ -7,6 +7,7 @@
 #include "irq.h"
 #include "overlay.h"
 #include "partition.h"
+#include "synic.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -81,28 +82,36 @@ static uint64_t open_windows(const struct hv_vp *vp)
     return 0;
 }
 
+static bool notify_window(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint64_t open = open_windows(vp);
+
+    if (!open)
+        return false;
+    vp->notifications &= ~open;
+    run_apply_windows(vp);
+    exit->reason = HV_EXIT_WINDOW;
+    exit->instruction_length = 0;
+    exit->window.nmi = open & HV_NOTIFY_NMI;
+    return true;
+}
+
 /*
  * A halted VP is not entered, and no window's exit would come: a client that waits for one, to wake the VP by an event,
  * hears of it here. The VP stays halted.
  */
 static bool notify_halted(struct hv_vp *vp, struct hv_exit *exit)
 {
-    uint64_t open;
+    bool notified;
 
     if (vp->activity != HV_ACTIVITY_HALT_SUSPEND || !vp->notifications)
         return false;
     vp_pin(vp);
-    open = open_windows(vp);
-    if (open) {
-        vp->notifications &= ~open;
-        run_apply_windows(vp);
-        exit->reason = HV_EXIT_WINDOW;
-        exit->instruction_length = 0;
-        exit->window.nmi = open & HV_NOTIFY_NMI;
+    notified = notify_window(vp, exit) || synic_notify(vp, exit);
+    if (notified)
         exit_fill_context(vp, exit);
-    }
     vp_unpin(vp);
-    return open;
+    return notified;
 }
 
 /* Until the VP may run. False: the client has to hear of something first. */
@@ -247,6 +256,8 @@ void run_prepare(struct hv_vp *vp)
     }
     if (vp->notifications || c->interrupt_window || c->nmi_window || c->tpr_threshold)
         run_apply_windows(vp);
+    if (vp->notifications & HV_NOTIFY_SINT)
+        vp->todo |= VP_TODO_SINTS;
     /* each CPU counts for itself; and a client may have moved the guest's TSC */
     if (vp->has_apic && (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc))
         vp->todo |= VP_TODO_TIMER;

@@ -17,9 +17,13 @@
 synthetic_read_fn synic_read;
 synthetic_write_fn synic_write;
 
-enum hv_status synic_create(struct hv_vp *vp); /* its pages, if the partition has SynICs. HV_E_NO_MEMORY */
-void synic_destroy(struct hv_vp *vp);          /* the overlays are gone */
-void synic_reset(struct hv_vp *vp);            /* claimed */
+/*
+ * Its pages, if the partition has SynICs; they stay through the VP's deletion and next life, up to synic_destroy.
+ * HV_E_NO_MEMORY.
+ */
+enum hv_status synic_create(struct hv_vp *vp);
+void synic_destroy(struct hv_vp *vp); /* with the partition: the overlays are gone */
+void synic_reset(struct hv_vp *vp);   /* claimed */
 
 /* For any context: see hv_vp_post_message and hv_vp_signal_event. */
 enum hv_status synic_post(struct hv_vp *vp, uint32_t sint, const void *message, uint32_t size);
@@ -28,7 +32,10 @@ enum hv_status synic_signal(struct hv_vp *vp, uint32_t sint, uint32_t flag, bool
 /* Owner: an interrupt of this vector has ended (EOI, or EOM was written): slots may have become free. */
 void synic_eoi(struct hv_vp *vp, uint8_t vector);
 
-/* Owner: of the SINTs that the client wants to hear of (HV_NOTIFY_SINT), those that a message could be posted to. */
-uint16_t synic_deliverable(struct hv_vp *vp);
+/*
+ * Owner: can messages be posted to SINTs that the client wants to hear of (HV_NOTIFY_SINT)? Then that is what the exit
+ * says, and the client has heard of it.
+ */
+bool synic_notify(struct hv_vp *vp, struct hv_exit *exit);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of synthetic MSRs: see synthetic.h. */
 #include "synthetic.h"
+#include "synic.h"
 #include "synthetic_vp.h"
 
 struct synthetic_msr {
@@ -27,9 +28,9 @@ static const struct synthetic_msr msrs[] = {
     {MSR_HV_ICR, MSR_HV_TPR,     HV_SYNTH_APIC_REGS,         synthetic_read_apic,      synthetic_write_apic},
     {ONE(MSR_HV_VP_ASSIST_PAGE), HV_SYNTH_APIC_REGS,         synthetic_read_assist,    synthetic_write_assist},
     {MSR_HV_SCONTROL, MSR_HV_EOM,
-                                 HV_SYNTH_SYNIC,             NULL,                     NULL},
+                                 HV_SYNTH_SYNIC,             synic_read,               synic_write},
     {MSR_HV_SINT0, MSR_HV_SINT15,
-                                 HV_SYNTH_SYNIC,             NULL,                     NULL},
+                                 HV_SYNTH_SYNIC,             synic_read,               synic_write},
     {MSR_HV_STIMER0_CONFIG, MSR_HV_STIMER3_COUNT,
                                  HV_SYNTH_TIMERS,            NULL,                     NULL},
     {ONE(SYNTHETIC_REFERENCE_TSC_SEQUENCE),

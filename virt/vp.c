@@ -4,6 +4,7 @@
 #include "overlay.h"
 #include "partition.h"
 #include "run.h"
+#include "synic.h"
 #include "synthetic.h"
 #include "walk.h"
 #include <arch/bits/msr.h>
@@ -68,6 +69,7 @@ void vp_reset(struct hv_vp *vp)
     vp->triple_fault_valid = vp->finding_valid = false;
     __atomic_store_n(&vp->shared.requests, 0, __ATOMIC_RELEASE);
     irq_reset(vp);
+    synic_reset(vp);
     synthetic_reset(vp);
     overlay_apply_locked(vp);
 }
@@ -104,6 +106,10 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
         return HV_E_NO_MEMORY;
     vp = slot_object(p, index);
     if (!vp) {
+        vcpu_destroy(vcpu);
+        return HV_E_NO_MEMORY;
+    }
+    if (synic_create(vp) != HV_OK) {
         vcpu_destroy(vcpu);
         return HV_E_NO_MEMORY;
     }
@@ -147,6 +153,7 @@ static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
     drain_references(vp);
+    synic_reset(vp); /* nothing can be posted any more */
     overlay_drop_vp(vp);
     vcpu_destroy(vp->vcpu);
     vp->vcpu = NULL;
@@ -168,6 +175,7 @@ void vp_free(struct hv_vp *vp)
 {
     if (vp->vcpu)
         vcpu_destroy(vp->vcpu);
+    synic_destroy(vp);
     hv_lines_free(vp, sizeof(*vp));
 }
 

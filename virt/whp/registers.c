@@ -162,7 +162,7 @@ HRESULT WHVAPI WHvGetVirtualProcessorCpuidOutput(WHV_PARTITION_HANDLE Partition,
 typedef enum hv_status get_state(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
 typedef enum hv_status set_state(struct hv_vp *vp, const void *buffer, uint32_t size);
 
-/* There is neither a SynIC nor nested virtualization: as the API says of both, the operation is denied. */
+/* There is no nested virtualization: as the API says of it, the operation is denied. */
 static enum hv_status get_nothing(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
 {
     (void)vp, (void)buffer, (void)size, (void)written;
@@ -182,8 +182,8 @@ static const struct state_kind {
 } state_kinds[] = {
     {WHvVirtualProcessorStateTypeXsaveState, hv_vp_get_xsave, hv_vp_set_xsave},
     {WHvVirtualProcessorStateTypeInterruptControllerState2, hv_vp_get_apic, hv_vp_set_apic},
-    {WHvVirtualProcessorStateTypeSynicMessagePage, get_nothing, set_nothing},
-    {WHvVirtualProcessorStateTypeSynicEventFlagPage, get_nothing, set_nothing},
+    {WHvVirtualProcessorStateTypeSynicMessagePage, hv_vp_get_synic_messages, hv_vp_set_synic_messages},
+    {WHvVirtualProcessorStateTypeSynicEventFlagPage, hv_vp_get_synic_flags, hv_vp_set_synic_flags},
     {WHvVirtualProcessorStateTypeSynicTimerState, get_nothing, set_nothing},
     {WHvVirtualProcessorStateTypeNestedState, get_nothing, set_nothing},
 };
