@@ -107,7 +107,8 @@ static __attribute__((noinline)) void work_out(struct hv_vp *vp, uint32_t leaf, 
     apply_results(vp, &slot, leaf, subleaf, regs);
 }
 
-static inline void answer(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
+static __attribute__((noinline)) void answer(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf,
+                                             uint32_t regs[CPUID_REGS])
 {
     const struct cpuid_slot *slot = find_slot(vp->partition->properties.cpuid, leaf, subleaf);
 
@@ -165,7 +166,16 @@ static void describe(struct hv_exit *exit, const uint64_t *gpr, const uint32_t r
     };
 }
 
-enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
+static inline void put(uint64_t *gpr, const uint32_t regs[CPUID_REGS])
+{
+    gpr[GPR_RAX] = regs[CPUID_EAX];
+    gpr[GPR_RBX] = regs[CPUID_EBX];
+    gpr[GPR_RCX] = regs[CPUID_ECX];
+    gpr[GPR_RDX] = regs[CPUID_EDX];
+}
+
+/* Answers that the VP or the client has a say in. */
+static __attribute__((noinline)) enum exit_outcome exit_cpuid_any(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t *gpr = vp->vcpu->gpr;
     uint32_t leaf = (uint32_t)gpr[GPR_RAX], regs[CPUID_REGS];
@@ -175,10 +185,20 @@ enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
         describe(exit, gpr, regs);
         return EXIT_TO_CLIENT;
     }
-    gpr[GPR_RAX] = regs[CPUID_EAX];
-    gpr[GPR_RBX] = regs[CPUID_EBX];
-    gpr[GPR_RCX] = regs[CPUID_ECX];
-    gpr[GPR_RDX] = regs[CPUID_EDX];
+    put(gpr, regs);
+    exit_skip_instruction(vp, exit);
+    return EXIT_HANDLED;
+}
+
+enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct hv_properties *props = &vp->partition->properties;
+    uint64_t *gpr = vp->vcpu->gpr;
+    const struct cpuid_slot *slot = find_slot(props->cpuid, (uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RCX]);
+
+    if (!slot || slot->dynamic != CPUID_DYN_NONE || slot->has_results || props->extended_exits & HV_EXTENDED_CPUID)
+        return exit_cpuid_any(vp, exit);
+    put(gpr, slot->regs);
     exit_skip_instruction(vp, exit);
     return EXIT_HANDLED;
 }

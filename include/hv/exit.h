@@ -128,7 +128,7 @@ struct hv_exit {
             uint32_t index;
             uint64_t rax, rdx;
         } msr;
-        struct hv_exit_cpuid cpuid;
+        struct hv_exit_cpuid cpuid; /* filled in for the client */
         struct {
             uint8_t vector;
             bool has_error_code, is_software;

@@ -155,10 +155,6 @@ static void svm_exit_cpuid(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_CPUID;
     exit->instruction_length = instruction_length(svm);
-    exit->cpuid.rax = svm->v.gpr[GPR_RAX];
-    exit->cpuid.rcx = svm->v.gpr[GPR_RCX];
-    exit->cpuid.rdx = svm->v.gpr[GPR_RDX];
-    exit->cpuid.rbx = svm->v.gpr[GPR_RBX];
 }
 
 static void svm_exit_msr(struct svm_vcpu *svm, struct hv_exit *exit)

@@ -156,12 +156,9 @@ static void vmx_exit_timer(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
 static void vmx_exit_cpuid(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
+    (void)vmx;
     exit->reason = HV_EXIT_CPUID;
     exit->instruction_length = instruction_length();
-    exit->cpuid.rax = vmx->v.gpr[GPR_RAX];
-    exit->cpuid.rcx = vmx->v.gpr[GPR_RCX];
-    exit->cpuid.rdx = vmx->v.gpr[GPR_RDX];
-    exit->cpuid.rbx = vmx->v.gpr[GPR_RBX];
 }
 
 static void describe_msr(struct vmx_vcpu *vmx, struct hv_exit *exit, bool is_write)
