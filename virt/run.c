@@ -307,7 +307,7 @@ static inline bool is_plain(const struct hv_exit *exit)
 /* Is there anything to do before the next entry? */
 static inline bool is_due(const struct hv_vp *vp)
 {
-    return vp->todo || vp->activity || vp->pending_event[0] & HV_PENDING_EVENT_VALID;
+    return (vp->todo | vp->activity | vp->overlays_stale) || vp->pending_event[0] & HV_PENDING_EVENT_VALID;
 }
 
 enum entry_end {
