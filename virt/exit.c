@@ -2,6 +2,7 @@
 /* What happens after a VM exit: the table of handlers, the small handlers, and the tools that all of them use. */
 #include "exit.h"
 #include "exit_msr.h"
+#include "hypercall.h"
 #include "irq.h"
 #include "partition.h"
 #include <arch/bits/cr.h>
@@ -94,6 +95,12 @@ static enum exit_outcome exit_skip(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_HANDLED;
 }
 
+static enum exit_outcome exit_pause(struct hv_vp *vp, struct hv_exit *exit)
+{
+    exit_skip_instruction(vp, exit);
+    return EXIT_YIELD;
+}
+
 static enum exit_outcome exit_undefined(struct hv_vp *vp, struct hv_exit *exit)
 {
     (void)exit;
@@ -147,26 +154,6 @@ static enum exit_outcome exit_rdtsc(struct hv_vp *vp, struct hv_exit *exit)
     exit->rdtsc.virtual_offset = v->tsc_offset;
     exit->rdtsc.tsc = vcpu_guest_tsc(v);
     exit->rdtsc.reference_time = vp_reference_time(vp->partition);
-    return EXIT_TO_CLIENT;
-}
-
-/*
- * Without a client that asks for hypercalls there is nobody to call: this partition's CPUID shows no hypervisor
- * interface.
- */
-static enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
-{
-    const struct vcpu *v = vp->vcpu;
-
-    if (!(vp->partition->properties.extended_exits & HV_EXTENDED_HYPERCALL))
-        return exit_undefined(vp, exit);
-    exit->hypercall.rax = v->gpr[GPR_RAX];
-    exit->hypercall.rbx = v->gpr[GPR_RBX];
-    exit->hypercall.rcx = v->gpr[GPR_RCX];
-    exit->hypercall.rdx = v->gpr[GPR_RDX];
-    exit->hypercall.r8 = v->gpr[GPR_R8];
-    exit->hypercall.rsi = v->gpr[GPR_RSI];
-    exit->hypercall.rdi = v->gpr[GPR_RDI];
     return EXIT_TO_CLIENT;
 }
 
@@ -251,7 +238,7 @@ static exit_handler *const handlers[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_TPR] = exit_tpr,
     [HV_EXIT_APIC_WRITE] = exit_apic_write,
     [HV_EXIT_APIC_EOI_DONE] = exit_apic_eoi_done,
-    [HV_EXIT_PAUSE] = exit_skip,
+    [HV_EXIT_PAUSE] = exit_pause,
     [HV_EXIT_SOFTWARE_INT] = exit_software_int,
     [HV_EXIT_INTERNAL_ERROR] = exit_internal_error,
 };

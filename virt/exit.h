@@ -7,6 +7,7 @@
 
 enum exit_outcome {
     EXIT_HANDLED,   /* run on */
+    EXIT_YIELD,     /* the same, when others have had the CPU that want it */
     EXIT_TO_CLIENT, /* exit describes it */
 };
 typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);

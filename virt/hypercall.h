@@ -10,6 +10,9 @@ exit_handler exit_hypercall;
 /* The code of the hypercall page for this machine: the rest of the page is INT3. */
 void hypercall_fill_page(void *page);
 
+/* Owner, pinned, between two of the guest's instructions: VP_REQUEST_FLUSH. */
+void hypercall_take_flush(struct hv_vp *vp);
+
 /* Signals the connection by a notification port, if one has it. Any context in a walk bracket; false: nobody has it. */
 bool port_signal(struct hv_vp *vp, uint32_t connection_id);
 

@@ -91,7 +91,12 @@ struct hv_vp_shared {
     volatile uint32_t requests; /* (a) VP_REQUEST_*; the one word tested before an entry */
     /* (a) nonzero while the VP's CPU uses the second-level tables: in the guest, or walking them */
     volatile uint32_t walking;
-    volatile uint32_t cpu;        /* (a) that CPU */
+    volatile uint32_t cpu; /* (a) that CPU */
+    /*
+     * (a) 1 while the owner runs the guest or does an instruction of its, with translations of addresses as they were
+     * when it began. It takes requests only between two instructions.
+     */
+    volatile uint32_t working;
     volatile uint32_t wake;       /* (a) incremented to wake the VP's thread from hv_host_wait */
     volatile uint32_t waiting;    /* (a) that thread sleeps there, or is about to */
     volatile uint32_t references; /* (a) 0: no such VP now; VP_DYING: being deleted, no new ones; else 1 + users */

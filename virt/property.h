@@ -11,12 +11,13 @@
 #include <hv/types.h>
 
 /* HV_EXTENDED_*: bits of ExtendedVmExits */
-#define HV_EXTENDED_CPUID     (1ull << 0)
-#define HV_EXTENDED_MSR       (1ull << 1)
-#define HV_EXTENDED_EXCEPTION (1ull << 2)
-#define HV_EXTENDED_RDTSC     (1ull << 3)
-#define HV_EXTENDED_HYPERCALL (1ull << 5)
-#define HV_EXTENDED_OFFERED   (BITS64(3, 0) | HV_EXTENDED_HYPERCALL)
+#define HV_EXTENDED_CPUID              (1ull << 0)
+#define HV_EXTENDED_MSR                (1ull << 1)
+#define HV_EXTENDED_EXCEPTION          (1ull << 2)
+#define HV_EXTENDED_RDTSC              (1ull << 3)
+#define HV_EXTENDED_HYPERCALL          (1ull << 5)
+#define HV_EXTENDED_UNKNOWN_CONNECTION (1ull << 10) /* post message, signal event */
+#define HV_EXTENDED_OFFERED            (BITS64(3, 0) | HV_EXTENDED_HYPERCALL | HV_EXTENDED_UNKNOWN_CONNECTION)
 
 /* The vectors of ExceptionExitBitmap. Not the NMI, and not the machine check: those are the host's. */
 #define HV_EXCEPTIONS_OFFERED (BITS64(1, 0) | BITS64(8, 3) | BITS64(14, 10) | BITS64(17, 16) | BIT64(19))

@@ -4,6 +4,7 @@
 #include "exit.h"
 #include "exit_length.h"
 #include "gva.h"
+#include "hypercall.h"
 #include "irq.h"
 #include "overlay.h"
 #include "partition.h"
@@ -46,6 +47,7 @@ static void look_at_requests(struct hv_vp *vp)
 {
     vp_pin(vp);
     irq_take_restart(vp);
+    hypercall_take_flush(vp);
     irq_take_requests(vp);
     irq_poll_timer(vp);
     if (vp->activity == HV_ACTIVITY_HALT_SUSPEND && irq_wakes(vp))
@@ -359,6 +361,7 @@ static enum run_step take_requests(struct hv_vp *vp, struct hv_exit *exit)
     }
     if (__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) & VP_REQUEST_RESTART)
         return STEP_SUSPENDED;
+    hypercall_take_flush(vp);
     irq_take_requests(vp);
     return STEP_ENTER;
 }
@@ -367,6 +370,7 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
 {
     for (;;) {
         enum run_step step = before_entry(vp, exit);
+        enum exit_outcome outcome;
 
         if (step != STEP_ENTER)
             return step;
@@ -388,10 +392,9 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
                 return STEP_PREEMPTED;
             continue;
         }
-        if (exit_handler_of(exit->reason)(vp, exit) == EXIT_TO_CLIENT)
-            return STEP_TO_CLIENT;
-        if (exit->reason == HV_EXIT_PAUSE)
-            return STEP_YIELD;
+        outcome = exit_handler_of(exit->reason)(vp, exit);
+        if (outcome != EXIT_HANDLED)
+            return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
         if ((exit->reason == HV_EXIT_HOST_EVENT || exit->reason == HV_EXIT_TIMER) && hv_host_should_yield())
             return STEP_PREEMPTED;
     }
@@ -404,10 +407,12 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     vp_pin(vp);
     vp->run_begin = cpu_tsc();
     run_prepare(vp);
+    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_SEQ_CST); /* before requests are looked at: see flush_reach */
     vcpu_load(vp->vcpu);
     step = run_loaded(vp, exit);
     if (step == STEP_TO_CLIENT)
         exit_fill_context(vp, exit);
+    __atomic_store_n(&vp->shared.working, 0, __ATOMIC_RELEASE);
     vcpu_put(vp->vcpu);
     irq_stop_timer(vp);
     vp->run_ticks += cpu_tsc() - vp->run_begin;

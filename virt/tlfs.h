@@ -91,6 +91,9 @@ struct hv_timer_message { /* payload of HV_MESSAGE_TIMER_EXPIRED */
 #define HV_RESULT_STATUS    BITS64(15, 0)
 #define HV_RESULT_REPS_DONE BITS64(43, 32)
 
+/* Fast calls have their input in two general registers and, when it is longer, in six XMM registers. */
+#define HV_CALL_FAST_WORDS 14u
+
 #define HV_CALL_FLUSH_SPACE      0x0002u
 #define HV_CALL_FLUSH_LIST       0x0003u
 #define HV_CALL_NOTIFY_SPIN_WAIT 0x0008u
@@ -100,6 +103,22 @@ struct hv_timer_message { /* payload of HV_MESSAGE_TIMER_EXPIRED */
 #define HV_CALL_SEND_IPI_EX      0x0015u
 #define HV_CALL_POST_MESSAGE     0x005cu
 #define HV_CALL_SIGNAL_EVENT     0x005du
+
+/* flags of the flush calls */
+#define HV_FLUSH_ALL_PROCESSORS  BIT64(0)
+#define HV_FLUSH_ALL_SPACES      BIT64(1)
+#define HV_FLUSH_NON_GLOBAL      BIT64(2)
+#define HV_FLUSH_EXTENDED_RANGES BIT64(3)
+
+/* A set of processors is two words, format and mask of banks; a bank is a word that says which of 64 processors. */
+#define HV_VP_SET_SPARSE 0u
+#define HV_VP_SET_ALL    1u
+
+#define HV_TARGET_VTL          BITS32(3, 0) /* of HV_INPUT_VTL */
+#define HV_TARGET_VTL_USED     BIT32(4)
+#define HV_TARGET_VTL_RESERVED BITS32(7, 5)
+
+#define HV_MESSAGE_PAYLOAD 240u /* bytes, at most */
 
 #define HV_STATUS_SUCCESS                 0x0000u
 #define HV_STATUS_INVALID_HYPERCALL_CODE  0x0002u

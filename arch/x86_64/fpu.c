@@ -6,6 +6,7 @@
 #include "fpu.h"
 #include <arch/bits/cr.h>
 #include <arch/cpu.h>
+#include <hv/base/assert.h>
 #include <hv/base/memory.h>
 
 uint64_t fpu_cr4_bits(void)
@@ -88,6 +89,13 @@ void fpu_leave(struct vcpu *v)
     }
     if (v->host_cr0_ts)
         cpu_write_cr0(cpu_read_cr0() | CR0_TS);
+}
+
+/* They are in the CPU's registers, also when the guest's XCR0 leaves them out. */
+void vcpu_read_xmm(const struct vcpu *v, uint64_t xmm[VCPU_XMM_WORDS])
+{
+    HV_ASSERT(v->loaded);
+    cpu_read_xmm(xmm);
 }
 
 void vcpu_write_xcr0(struct vcpu *v, uint64_t value)

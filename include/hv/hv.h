@@ -411,6 +411,11 @@ struct hv_vp_counters {
         uint64_t ipis;           /* sent to others, or to several */
         uint64_t self_ipis;
     } apic;
+    struct {
+        uint64_t interrupts; /* sent by the synthetic interrupt controller */
+        /* hypercalls of the guest's interface, whoever answered them: by their kind */
+        uint64_t spin_waits, others, synic, ipis, flushes;
+    } synthetic;
 };
 void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out);
 const char *hv_exit_reason_name(enum hv_exit_reason reason);

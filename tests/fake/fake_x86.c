@@ -542,6 +542,11 @@ void cpu_fxrstor(const void *image)
     fake_x86_counts.xrstors++;
 }
 
+void cpu_read_xmm(uint64_t to[12])
+{
+    memcpy(to, pinned()->fxsave + 160, 6 * 16);
+}
+
 /* --------------------------------------------------------------------------- all of it */
 
 /* clang-format off */

@@ -71,11 +71,16 @@ static void fill_apic(union counter_set *to, const struct hv_vp_counters *from)
     to->apic.SelfIpiCount = from->apic.self_ipis;
 }
 
-/* There are no synthetic features, and so nothing of them to count. */
 static void fill_synthetic(union counter_set *to, const struct hv_vp_counters *from)
 {
-    (void)to;
-    (void)from;
+    WHV_PROCESSOR_SYNTHETIC_FEATURES_COUNTERS *set = &to->synthetic;
+
+    set->SyntheticInterruptsCount = from->synthetic.interrupts;
+    set->LongSpinWaitHypercallsCount = from->synthetic.spin_waits;
+    set->OtherHypercallsCount = from->synthetic.others;
+    set->SyntheticInterruptHypercallsCount = from->synthetic.synic;
+    set->VirtualInterruptHypercallsCount = from->synthetic.ipis;
+    set->VirtualMmuHypercallsCount = from->synthetic.flushes;
 }
 
 static const struct set {

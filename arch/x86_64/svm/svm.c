@@ -157,6 +157,7 @@ const struct hv_backend svm_backend = {
     .loads_dr6 = true,
     .entry_msrs = BIT32(VCPU_MSR_STAR) | BIT32(VCPU_MSR_LSTAR) | BIT32(VCPU_MSR_CSTAR) | BIT32(VCPU_MSR_SFMASK) |
                   BIT32(VCPU_MSR_KERNEL_GS_BASE),
+    .hypercall = {0x0f, 0x01, 0xd9}, /* VMMCALL */
     .npt_format = npt_svm_format,
     .is_offered = svm_is_offered,
     .probe = svm_probe,

@@ -212,6 +212,7 @@ const struct hv_backend vmx_backend = {
     .name = "VMX",
     .vendor = HV_VENDOR_INTEL,
     .has_pdptes = true,
+    .hypercall = {0x0f, 0x01, 0xc1}, /* VMCALL */
     .npt_format = ept_format,
     .is_offered = vmx_is_offered,
     .probe = vmx_probe,

@@ -43,6 +43,7 @@ struct hv_backend {
     bool has_pdptes;     /* VCPU_PDPTE: PAE paging goes by registers; else the CPU reads the PDPTEs in memory */
     bool loads_dr6;      /* entries load DR6 and exits save it (VCPU_DR6), as they do with DR7 on all CPUs */
     uint32_t entry_msrs; /* BIT32(VCPU_MSR_*): entries load them and exits load the host's */
+    uint8_t hypercall[3]; /* the instruction that guests call the hypervisor by */
     const struct npt_format *(*npt_format)(void); /* for this CPU's capabilities */
 
     bool (*is_offered)(void); /* does CPUID have it at all? */
@@ -157,10 +158,13 @@ void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start s
 void vcpu_load(struct vcpu *v);
 void vcpu_put(struct vcpu *v);
 
+#define VCPU_XMM_WORDS 12 /* of those XMM registers that hypercalls use */
+
 /* Of the guest, also while the vcpu is loaded: they look at, or write through to, what the CPU holds. */
 uint64_t vcpu_read_msr(struct vcpu *v, enum vcpu_msr which);
 void vcpu_write_msr(struct vcpu *v, enum vcpu_msr which, uint64_t value);
 uint64_t vcpu_read_xcr0(struct vcpu *v);
+void vcpu_read_xmm(const struct vcpu *v, uint64_t xmm[VCPU_XMM_WORDS]); /* XMM0 to XMM5; only while loaded */
 void vcpu_write_xcr0(struct vcpu *v, uint64_t value);
 
 /* CR4 bits that fpu.c needs while virtualization is on: OSFXSR, and OSXSAVE where the CPU has XSAVE. */

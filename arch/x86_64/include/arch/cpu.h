@@ -88,6 +88,20 @@ static inline void cpu_fxrstor(const void *image)
     __asm__ volatile("fxrstor64 (%0)" : : "r"(image) : "memory");
 }
 
+/* XMM0 to XMM5, as they follow one another in memory. */
+static inline void cpu_read_xmm(uint64_t to[12])
+{
+    __asm__ volatile("movups %%xmm0, (%0)\n\t"
+                     "movups %%xmm1, 16(%0)\n\t"
+                     "movups %%xmm2, 32(%0)\n\t"
+                     "movups %%xmm3, 48(%0)\n\t"
+                     "movups %%xmm4, 64(%0)\n\t"
+                     "movups %%xmm5, 80(%0)"
+                     :
+                     : "r"(to)
+                     : "memory");
+}
+
 struct cpu_table_register {
     uint16_t limit;
     uint64_t base;

@@ -26,6 +26,7 @@ void cpu_xsave(void *image, uint64_t mask);
 void cpu_xrstor(const void *image, uint64_t mask);
 void cpu_fxsave(void *image);
 void cpu_fxrstor(const void *image);
+void cpu_read_xmm(uint64_t to[12]);
 
 struct cpu_table_register cpu_read_gdtr(void), cpu_read_idtr(void);
 void cpu_write_gdtr(struct cpu_table_register t), cpu_write_idtr(struct cpu_table_register t);
