@@ -14,7 +14,6 @@
 
 #define REP      (1u << 0) /* a list follows the headers */
 #define VARIABLE (1u << 1) /* takes a variable header */
-#define APIC     (1u << 2) /* only with local APICs */
 
 struct hypercall_kind {
     uint16_t code;
@@ -37,18 +36,19 @@ static uint32_t notify_spin_wait(struct hv_vp *vp, const struct hypercall *call)
 #define FLUSH         HV_SYNTH_FLUSH_CALLS
 #define IPI           HV_SYNTH_CLUSTER_IPI
 #define MASKS         HV_SYNTH_PROCESSOR_MASKS
+#define CONNECTIONS   HV_SYNTH_SIGNAL_EVENTS /* there is no bit for messages */
 
 /* clang-format off */
 static const struct hypercall_kind kinds[] = {
-    {HV_CALL_FLUSH_SPACE,      3,  0,              FLUSH,                  hypercall_flush_space,    COUNTER(flushes)},
-    {HV_CALL_FLUSH_LIST,       3,  REP,            FLUSH,                  hypercall_flush_list,     COUNTER(flushes)},
-    {HV_CALL_NOTIFY_SPIN_WAIT, 1,  0,              HV_SYNTH_SPIN_WAIT,     notify_spin_wait,         COUNTER(spin_waits)},
-    {HV_CALL_SEND_IPI,         2,  APIC,           IPI,                    hypercall_send_ipi,       COUNTER(ipis)},
-    {HV_CALL_FLUSH_SPACE_EX,   4,  VARIABLE,       FLUSH | MASKS,          hypercall_flush_space_ex, COUNTER(flushes)},
-    {HV_CALL_FLUSH_LIST_EX,    4,  REP | VARIABLE, FLUSH | MASKS,          hypercall_flush_list_ex,  COUNTER(flushes)},
-    {HV_CALL_SEND_IPI_EX,      3,  VARIABLE | APIC, IPI | MASKS,           hypercall_send_ipi_ex,    COUNTER(ipis)},
-    {HV_CALL_POST_MESSAGE,     32, 0,              HV_SYNTH_SYNIC,         hypercall_post_message,   COUNTER(synic)},
-    {HV_CALL_SIGNAL_EVENT,     1,  0,              HV_SYNTH_SIGNAL_EVENTS, hypercall_signal_event,   COUNTER(synic)},
+    {HV_CALL_FLUSH_SPACE,      3,  0,              FLUSH,              hypercall_flush_space,    COUNTER(flushes)},
+    {HV_CALL_FLUSH_LIST,       3,  REP,            FLUSH,              hypercall_flush_list,     COUNTER(flushes)},
+    {HV_CALL_NOTIFY_SPIN_WAIT, 1,  0,              HV_SYNTH_SPIN_WAIT, notify_spin_wait,         COUNTER(spin_waits)},
+    {HV_CALL_SEND_IPI,         2,  0,              IPI,                hypercall_send_ipi,       COUNTER(ipis)},
+    {HV_CALL_FLUSH_SPACE_EX,   4,  VARIABLE,       FLUSH | MASKS,      hypercall_flush_space_ex, COUNTER(flushes)},
+    {HV_CALL_FLUSH_LIST_EX,    4,  REP | VARIABLE, FLUSH | MASKS,      hypercall_flush_list_ex,  COUNTER(flushes)},
+    {HV_CALL_SEND_IPI_EX,      3,  VARIABLE,       IPI | MASKS,        hypercall_send_ipi_ex,    COUNTER(ipis)},
+    {HV_CALL_POST_MESSAGE,     32, 0,              CONNECTIONS,        hypercall_post_message,   COUNTER(synic)},
+    {HV_CALL_SIGNAL_EVENT,     1,  0,              CONNECTIONS,        hypercall_signal_event,   COUNTER(synic)},
 };
 /* clang-format on */
 
@@ -63,7 +63,7 @@ static const struct hypercall_kind *find_kind(uint64_t code)
 static bool is_granted(const struct hv_vp *vp, const struct hypercall_kind *kind)
 {
     return (vp->partition->properties.synthetic_features & kind->features) == kind->features &&
-           (vp->has_apic || !(kind->flags & APIC));
+           (vp->has_apic || !(kind->features & IPI));
 }
 
 /* ------------------------------------------------------------------------------- who calls */

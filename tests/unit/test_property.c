@@ -44,9 +44,9 @@ static const struct {
     bool has_bad;
     uint64_t bad;
 } scalars[] = {
-    {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x2f,       true,  0x10},
+    {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x42f,      true,  0x10},
     {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x01,       true,  1ull << 14},
-    {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x2f,       true,  1ull << 63},
+    {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x42f,      true,  1ull << 63},
     {WHvPartitionPropertyCodeExceptionExitBitmap,      8, true,  0,          0xb7dfb,    false, 0},
     {WHvPartitionPropertyCodeExceptionExitBitmap,      8, true,  0,          1u << 14,   true,  1u << 2},
     {WHvPartitionPropertyCodeExceptionExitBitmap,      8, true,  0,          1u << 6,    true,  1u << 18},
@@ -502,7 +502,7 @@ static void capabilities_say_what_there_is(void **state)
     assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x7);
     stub_format.dirty = 1;
     assert_int_equal(capability(WHvCapabilityCodeFeatures), 0xf);
-    assert_int_equal(capability(WHvCapabilityCodeExtendedVmExits), 0x2f);
+    assert_int_equal(capability(WHvCapabilityCodeExtendedVmExits), 0x42f);
     assert_int_equal(capability(WHvCapabilityCodeExceptionExitBitmap), 0xb7dfb);
     assert_int_equal(capability(WHvCapabilityCodeX64MsrExitBitmap), 0x3f);
     assert_int_equal(capability(WHvCapabilityCodeProcessorVendor), WHvProcessorVendorIntel);

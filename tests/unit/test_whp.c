@@ -752,7 +752,7 @@ static void other_counter_sets(void **state)
         {WHvProcessorCounterSetRuntime, 2, {11, 0}},
         {WHvProcessorCounterSetEvents, 3, {22, 21, 23}},
         {WHvProcessorCounterSetApic, 5, {31, 32, 33, 34, 35}},
-        {WHvProcessorCounterSetSyntheticFeatures, 6, {0}},
+        {WHvProcessorCounterSetSyntheticFeatures, 6, {41, 42, 43, 44, 45, 46}},
     };
     UINT64 out[7];
 
@@ -767,6 +767,12 @@ static void other_counter_sets(void **state)
     vp_counters.apic.tpr = 33;
     vp_counters.apic.ipis = 34;
     vp_counters.apic.self_ipis = 35;
+    vp_counters.synthetic.interrupts = 41;
+    vp_counters.synthetic.spin_waits = 42;
+    vp_counters.synthetic.others = 43;
+    vp_counters.synthetic.synic = 44;
+    vp_counters.synthetic.ipis = 45;
+    vp_counters.synthetic.flushes = 46;
     for (unsigned i = 0; i < ARRAY_COUNT(sets); i++) {
         UINT32 written = 77, size = sets[i].count * 8;
 
