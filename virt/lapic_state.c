@@ -97,20 +97,6 @@ static bool is_readable(const struct lapic *l, uint32_t offset)
     return lapic_reg(offset)->access & (lapic_is_x2apic(l) ? REG_X2_READ : REG_READ) || offset == APIC_ICR_HIGH;
 }
 
-void lapic_get_page(struct lapic *l, uint64_t now_ns, uint8_t page[4096])
-{
-    memset(page, 0, HV_PAGE_SIZE);
-    for (uint32_t offset = 0; offset < LAPIC_REGS * 16; offset += 16) {
-        const struct lapic_reg *reg = lapic_reg(offset);
-
-        if (is_readable(l, offset))
-            page_put(page, offset, reg->read ? reg->read(l, now_ns) : lapic_get(l, offset));
-    }
-    /* A timer that is due, but not polled yet, is still to fire where the page goes. */
-    if (l->timer_due_ns && !lapic_timer_count(l, now_ns))
-        page_put(page, APIC_TIMER_CUR, HV_MIN(lapic_get(l, APIC_TIMER_INIT), 1u));
-}
-
 /* The bits that a saved register may have; all of them for one that is not taken over. */
 static uint32_t savable(const struct lapic *l, uint32_t offset)
 {
@@ -125,6 +111,21 @@ static uint32_t savable(const struct lapic *l, uint32_t offset)
     if (offset == APIC_EOI || (offset == APIC_ICR_HIGH && lapic_is_x2apic(l)))
         return UINT32_MAX;
     return reg->access & (lapic_is_x2apic(l) ? REG_X2_WRITE : REG_WRITE) ? reg->bits | reg->ignored : UINT32_MAX;
+}
+
+/* Hardware may let reserved bits into the page, which are none of the state. */
+void lapic_get_page(struct lapic *l, uint64_t now_ns, uint8_t page[4096])
+{
+    memset(page, 0, HV_PAGE_SIZE);
+    for (uint32_t offset = 0; offset < LAPIC_REGS * 16; offset += 16) {
+        const struct lapic_reg *reg = lapic_reg(offset);
+
+        if (is_readable(l, offset))
+            page_put(page, offset, reg->read ? reg->read(l, now_ns) : lapic_get(l, offset) & savable(l, offset));
+    }
+    /* A timer that is due, but not polled yet, is still to fire where the page goes. */
+    if (l->timer_due_ns && !lapic_timer_count(l, now_ns))
+        page_put(page, APIC_TIMER_CUR, HV_MIN(lapic_get(l, APIC_TIMER_INIT), 1u));
 }
 
 static bool is_valid(const struct lapic *l, const struct saved *saved)

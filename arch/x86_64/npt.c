@@ -210,6 +210,15 @@ static bool is_whole(const struct slot *s)
     return s->end - s->gpa == level_size(s->level);
 }
 
+/* The leaf of a page that somebody holds stays shut. */
+static void write_gated(struct npt *npt, uint64_t *p, uint64_t entry)
+{
+    uint64_t flags = hv_spin_lock(&npt->gate_lock);
+
+    entry_write(p, npt->gate_holders ? entry & ~npt->format->gate : entry);
+    hv_spin_unlock(&npt->gate_lock, flags);
+}
+
 /* Puts a leaf, or 0, in the place of what is there. */
 static void slot_replace(struct change *c, const struct slot *s, uint64_t entry)
 {
@@ -217,7 +226,10 @@ static void slot_replace(struct change *c, const struct slot *s, uint64_t entry)
 
     if (c->dry)
         return;
-    entry_write(s->p, entry);
+    if (npt->format->gate && s->level == 1 && s->gpa == npt->format->gated)
+        write_gated(npt, s->p, entry);
+    else
+        entry_write(s->p, entry);
     if (entry)
         npt->counts.pages[s->level]++;
     if (is_table(npt, s->entry, s->level))
@@ -595,6 +607,8 @@ static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
 {
     unsigned rights = NPT_RIGHTS;
 
+    if (f->gate & ~entry)
+        return 0;
     while (rights && (entry & f->rights_mask) != f->rights[rights])
         rights--;
     return rights;
@@ -666,6 +680,39 @@ void npt_uncover(struct npt *npt, hv_gpa_t gpa, uint64_t hidden)
         .npt = npt, .start = gpa, .end = gpa + HV_PAGE_SIZE, .visit = uncover_visit, .new = hidden, .is_shown = true};
 
     pass(&c, false);
+}
+
+/* With the lock. In a table that was retired meanwhile it does no harm. */
+static void set_gate(const struct npt *npt, bool open)
+{
+    const struct npt_format *f = npt->format;
+    struct npt_leaf leaf;
+
+    if (!f->gate || !npt_lookup(npt, f->gated, &leaf) || leaf.level != 1)
+        return;
+    if (open)
+        __atomic_fetch_or(leaf.at, f->gate, __ATOMIC_SEQ_CST);
+    else
+        __atomic_fetch_and(leaf.at, ~f->gate, __ATOMIC_SEQ_CST);
+}
+
+void npt_hold(struct npt *npt)
+{
+    uint64_t flags = hv_spin_lock(&npt->gate_lock);
+
+    if (npt->gate_holders++ == 0)
+        set_gate(npt, false);
+    hv_spin_unlock(&npt->gate_lock, flags);
+}
+
+void npt_release(struct npt *npt)
+{
+    uint64_t flags = hv_spin_lock(&npt->gate_lock);
+
+    HV_ASSERT(npt->gate_holders);
+    if (--npt->gate_holders == 0)
+        set_gate(npt, true);
+    hv_spin_unlock(&npt->gate_lock, flags);
 }
 
 void npt_reap(struct npt *npt)

@@ -3,6 +3,7 @@
 #include "fake_svm.h"
 #include "arch/x86_64/svm/svm.h"
 #include "arch/x86_64/svm/svm_audit.h"
+#include <arch/bits/apic.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -24,7 +25,9 @@ struct fake_ran {
 struct fake_tag {
     hv_hpa_t vmcb; /* 0: nobody's */
     uint64_t generation, root;
-    bool left; /* the vcpu has run on another CPU since */
+    bool left;       /* the vcpu has run on another CPU since */
+    hv_gpa_t avic;   /* what AVIC took over when they were made; 0: nothing */
+    bool apic_shows; /* the page where APICs are is among them */
 };
 
 struct fake_svm_counts fake_svm_counts;
@@ -332,6 +335,266 @@ static void leave_other_cpus(hv_hpa_t vmcb)
                 tags[cpu][asid].left = true;
 }
 
+/* ---------------------------------------------------------------------- AVIC, APM 2 15.29 */
+
+#define AVIC_ID_RUNS BIT64(62)
+
+static bool is_xavic(const struct vmcb *v)
+{
+    return (v->v_intr & (V_AVIC | V_X2AVIC)) == V_AVIC;
+}
+
+/* Do the nested tables let guests read and write this page? Their walk is one of a user's. */
+static bool is_reachable(const struct vmcb *v, hv_gpa_t gpa)
+{
+    const uint64_t needed = PTE_P | PTE_RW | PTE_US;
+    hv_hpa_t table = v->nested_cr3;
+
+    for (unsigned level = 4; level > 0; level--) {
+        const uint64_t *entries = (const void *)page_of(table & ~0xfffull, "nested paging");
+        uint64_t entry = entries[gpa >> (12 + 9 * (level - 1)) & 511];
+
+        if ((entry & needed) != needed)
+            return false;
+        if (entry & PTE_PS && level > 1)
+            return true;
+        table = entry & BITS64(51, 12);
+    }
+    return true;
+}
+
+static void check_avic_tables(const struct vmcb *v)
+{
+    const volatile uint32_t *page = (void *)page_of(v->avic_backing_page, "AVIC's backing page");
+    const uint64_t *ids = (void *)page_of(v->avic_physical_table & BITS64(51, 12), "AVIC's table of physical IDs");
+    uint32_t id = page[APIC_ID / 4] >> (v->v_intr & V_X2AVIC ? 0 : 24), max = v->avic_physical_table & 0xfff;
+
+    page_of(v->avic_logical_table, "AVIC's table of logical IDs");
+    fake_require(!(v->v_intr & V_IRQ), "VMRUN: AVIC ignores the virtual interrupt that is to exit");
+    fake_require(id <= max && max < 512 && ids[id] == (AVIC_ID_VALID | v->avic_backing_page),
+                 "VMRUN: the VP is not in AVIC's table");
+    for (uint32_t i = 0; i <= max; i++)
+        fake_require(!(ids[i] & AVIC_ID_RUNS), "VMRUN: AVIC would send a doorbell to a CPU");
+}
+
+static void check_apic_page(const struct svm_vcpu *svm, struct fake_tag *tag)
+{
+    const struct vcpu_controls *c = &svm->v.controls;
+    const struct vmcb *vmcb = svm->vmcb;
+    hv_gpa_t avic = is_xavic(vmcb) ? vmcb->avic_bar : 0;
+
+    fake_require(tag->avic == avic, "VMRUN: translations from before AVIC took over a page, or left it");
+    if (svm->v.apic_access_pa == HV_HPA_NONE)
+        return;
+    tag->apic_shows |= is_reachable(vmcb, APIC_DEFAULT_BASE);
+    if (c->apic_mode == VCPU_APIC_XAPIC && (!avic || c->tpr_threshold))
+        fake_require(!tag->apic_shows, "VMRUN: the guest may reach memory where its APIC is, or write TPR unseen");
+}
+
+static void check_avic(const struct svm_vcpu *svm)
+{
+    const struct vmcb *v = svm->vmcb;
+
+    fake_require(!(v->v_intr & V_AVIC) || fake_svm_has(CPUID_SVM_EDX_AVIC), "VMRUN: this CPU has no AVIC");
+    fake_require(!(v->v_intr & V_X2AVIC) || fake_svm_has(CPUID_SVM_EDX_X2AVIC), "VMRUN: this CPU has no x2AVIC");
+    if (v->v_intr & V_AVIC)
+        check_avic_tables(v);
+}
+
+/* ---------------------------------------------------------------------- the guest and its APIC */
+
+static struct {
+    uint64_t code, info1, info2; /* code 0: none */
+    bool is_trap;
+} apic_exit;
+
+static volatile uint32_t *backing_page(void)
+{
+    return (void *)page_of(current->avic_backing_page, "AVIC's backing page");
+}
+
+/* Table 15-22, by offset / 16: what is read without an exit, and which writes exit after the instruction. */
+static const struct {
+    uint16_t first, last;
+    bool read, trap;
+} avic_registers[] = {
+    {APIC_ID, APIC_ID, true, true},
+    {APIC_VERSION, APIC_VERSION, true, false},
+    {APIC_TPR, APIC_PPR, true, false},
+    {APIC_EOI, APIC_SVR, true, true},
+    {APIC_ISR, APIC_IRR + 0x70, true, false},
+    {APIC_ESR, APIC_ESR, true, true},
+    {APIC_ICR_LOW, APIC_TIMER_INIT, true, true},
+    {APIC_TIMER_DIV, APIC_TIMER_DIV, true, true},
+};
+
+static bool is_in(uint32_t offset, bool trap)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(avic_registers); i++)
+        if (offset >= avic_registers[i].first && offset <= avic_registers[i].last)
+            return trap ? avic_registers[i].trap : avic_registers[i].read;
+    return false;
+}
+
+static void exit_avic(uint32_t offset, bool write, bool trap)
+{
+    apic_exit.code = EXIT_AVIC_NOACCEL;
+    apic_exit.info1 = offset | (write ? AVIC_INFO_WRITE : 0);
+    apic_exit.info2 = 0;
+    apic_exit.is_trap = trap;
+}
+
+/* False: it is AVIC's. */
+static bool faults(uint32_t offset, bool write)
+{
+    fake_require(offset % 16 == 0 && offset < HV_PAGE_SIZE, "fake_svm_apic: not a register");
+    fake_require(!apic_exit.code, "fake_svm_apic: the guest has exited already");
+    if (is_reachable(current, current->avic_bar)) {
+        fake_require(is_xavic(current), "the guest reaches memory where its APIC is");
+        return false;
+    }
+    apic_exit.code = EXIT_NPF;
+    apic_exit.info1 = NPF_FINAL | NPF_USER | (write ? NPF_WRITE : 0);
+    apic_exit.info2 = current->avic_bar + offset;
+    apic_exit.is_trap = false;
+    return true;
+}
+
+static void end_of_interrupt(volatile uint32_t *page)
+{
+    for (int v = 255; v >= 0; v--) {
+        uint32_t i = (uint32_t)v / 32 * 4, bit = BIT32((uint32_t)v % 32);
+
+        if (!(page[APIC_ISR / 4 + i] & bit))
+            continue;
+        if (page[APIC_TMR / 4 + i] & bit) {
+            exit_avic(APIC_EOI, true, true);
+            apic_exit.info2 = (uint64_t)v;
+        } else {
+            page[APIC_ISR / 4 + i] &= ~bit;
+        }
+        return;
+    }
+}
+
+enum { IPI_BAD_TYPE, IPI_NOT_RUNNING, IPI_BAD_TARGET, IPI_BAD_PAGE, IPI_BAD_VECTOR };
+
+static void exit_ipi(const volatile uint32_t *page, uint64_t why)
+{
+    apic_exit.code = EXIT_AVIC_INCOMPLETE_IPI;
+    apic_exit.info1 = (uint64_t)page[APIC_ICR_HIGH / 4] << 32 | page[APIC_ICR_LOW / 4];
+    apic_exit.info2 = why << 32;
+    apic_exit.is_trap = true;
+}
+
+static void request_at(uint64_t entry, uint8_t vector)
+{
+    volatile uint32_t *page = (void *)page_of(entry & BITS64(51, 12), "an APIC in AVIC's table");
+
+    page[(APIC_IRR + vector / 32u * 16) / 4] |= BIT32(vector % 32);
+}
+
+/* Invalid entries are an error for a single destination only. */
+static void send_physical(const volatile uint32_t *page, uint32_t first, uint32_t last, const volatile uint32_t *but)
+{
+    const uint64_t *ids = (void *)page_of(current->avic_physical_table & BITS64(51, 12), "AVIC's table");
+    uint8_t vector = (uint8_t)page[APIC_ICR_LOW / 4];
+    bool sleeps = false;
+
+    for (uint32_t i = first; i <= last; i++) {
+        if (!(ids[i] & AVIC_ID_VALID) && first == last) {
+            exit_ipi(page, IPI_BAD_TARGET);
+            return;
+        }
+        if (!(ids[i] & AVIC_ID_VALID) || hv_host_phys_to_virt(ids[i] & BITS64(51, 12)) == but)
+            continue;
+        request_at(ids[i], vector);
+        sleeps = true;
+    }
+    if (sleeps)
+        exit_ipi(page, IPI_NOT_RUNNING);
+}
+
+static void send_logical(const volatile uint32_t *page, uint32_t destination)
+{
+    const uint32_t *ids = (void *)page_of(current->avic_logical_table, "AVIC's table of logical IDs");
+
+    for (unsigned i = 0; i < 8; i++) { /* flat */
+        if (!(destination >> i & 1))
+            continue;
+        fake_require(!(ids[i] & BIT32(31)), "this fake does not know of logical IDs that are there");
+        exit_ipi(page, IPI_BAD_TARGET);
+    }
+}
+
+static void send_ipi(volatile uint32_t *page)
+{
+    uint32_t icr = page[APIC_ICR_LOW / 4], destination = page[APIC_ICR_HIGH / 4] >> 24;
+    uint32_t max = current->avic_physical_table & 0xfff;
+
+    if (FIELD_GET(APIC_ICR_MODE, icr) != APIC_MODE_FIXED || icr & APIC_ICR_LEVEL)
+        exit_ipi(page, IPI_BAD_TYPE);
+    else if (FIELD_GET(APIC_ICR_VECTOR, icr) < 16)
+        exit_ipi(page, IPI_BAD_VECTOR);
+    else if (FIELD_GET(APIC_ICR_SHORTHAND, icr) == APIC_SHORTHAND_SELF)
+        request_at(current->avic_backing_page, (uint8_t)icr);
+    else if (FIELD_GET(APIC_ICR_SHORTHAND, icr) == APIC_SHORTHAND_OTHERS)
+        send_physical(page, 0, max, page);
+    else if (FIELD_GET(APIC_ICR_SHORTHAND, icr) == APIC_SHORTHAND_ALL || destination == 255)
+        send_physical(page, 0, max, NULL);
+    else if (icr & APIC_ICR_LOGICAL)
+        send_logical(page, destination);
+    else if (destination > max)
+        exit_ipi(page, IPI_BAD_TARGET);
+    else
+        send_physical(page, destination, destination, NULL);
+}
+
+void fake_svm_apic_write(uint32_t offset, uint32_t value)
+{
+    volatile uint32_t *page = backing_page();
+
+    if (faults(offset, true))
+        return;
+    if (offset != APIC_TPR && !is_in(offset, true)) {
+        exit_avic(offset, true, false);
+        return;
+    }
+    page[offset / 4] = value;
+    if (offset == APIC_TPR)
+        current->v_intr = (current->v_intr & ~V_TPR) | (value >> 4 & 0xf);
+    else if (offset == APIC_EOI)
+        end_of_interrupt(page);
+    else if (offset == APIC_ICR_LOW)
+        send_ipi(page);
+    else if (offset != APIC_ICR_HIGH)
+        exit_avic(offset, true, true);
+}
+
+uint32_t fake_svm_apic_read(uint32_t offset)
+{
+    if (faults(offset, false))
+        return 0;
+    if (is_in(offset, false))
+        return backing_page()[offset / 4];
+    exit_avic(offset, false, false);
+    return 0;
+}
+
+static struct fake_svm_step with_apic_exit(struct fake_svm_step step)
+{
+    if (!apic_exit.code)
+        return step;
+    step.code = apic_exit.code;
+    step.info1 = apic_exit.info1;
+    step.info2 = apic_exit.info2;
+    if (apic_exit.is_trap)
+        current->rip += step.length;
+    return step;
+}
+
+/* ---------------------------------------------------------------------------------- the TLB */
+
 static void check_tlb(const struct svm_vcpu *svm)
 {
     const struct vmcb *vmcb = svm->vmcb;
@@ -343,11 +606,13 @@ static void check_tlb(const struct svm_vcpu *svm)
     flush(of_cpu, vmcb);
     tag = &of_cpu[vmcb->asid];
     if (!tag->vmcb)
-        *tag = (struct fake_tag){svm->vmcb_pa, counter ? *counter : 0, vmcb->nested_cr3, false};
+        *tag = (struct fake_tag){
+            svm->vmcb_pa, counter ? *counter : 0, vmcb->nested_cr3, false, is_xavic(vmcb) ? vmcb->avic_bar : 0, false};
     fake_require(tag->vmcb == svm->vmcb_pa, "VMRUN: another vcpu's translations may be under this ASID");
     fake_require(!tag->left, "VMRUN: translations from before the vcpu ran on another CPU may be under this ASID");
     fake_require(tag->root == vmcb->nested_cr3 && (!counter || tag->generation == *counter),
                  "VMRUN: translations from before a change of the memory map may be under this ASID");
+    check_apic_page(svm, tag);
     leave_other_cpus(svm->vmcb_pa);
 }
 
@@ -491,7 +756,8 @@ static bool is_asked_for(const struct vmcb *v, uint64_t code)
         return vmcb_intercepts(v, (unsigned)(code - EXIT_INTERCEPT));
     if (code >= EXIT_INVLPGB && code < EXIT_CODES)
         return vmcb_intercepts(v, (unsigned)(INTERCEPT_INVLPGB + code - EXIT_INVLPGB));
-    return code == EXIT_NPF || (code == EXIT_AVIC_NOACCEL && v->v_intr & V_AVIC);
+    return code == EXIT_NPF || (code == EXIT_AVIC_NOACCEL && v->v_intr & V_AVIC) ||
+           (code == EXIT_AVIC_INCOMPLETE_IPI && is_xavic(v));
 }
 
 /* The guest's registers that are the CPU's own while it runs. */
@@ -558,6 +824,8 @@ static void record_instruction(struct vmcb *v, const struct fake_svm_step *s)
             v->exit_info1 = GARBAGE;
         return;
     }
+    if (s->code == EXIT_AVIC_NOACCEL || s->code == EXIT_AVIC_INCOMPLETE_IPI)
+        return; /* only page faults have fetched something */
     v->fetched = s->fetched;
     memcpy(v->bytes, s->bytes, sizeof(v->bytes));
 }
@@ -596,21 +864,23 @@ static void guest_runs(struct svm_vcpu *svm)
 {
     struct fake_x86 host = *fake_x86_here();
     uint64_t efer = *fake_msr(fake_cpu(), MSR_IA32_EFER);
-    const struct fake_svm_step *step;
+    struct fake_svm_step step;
 
     fake_require(step_next < step_count, "VMRUN: the test expects no further entry");
-    step = &steps[step_next++];
-    if (step->code == EXIT_INVALID) { /* for reasons of the CPU's own */
+    step = steps[step_next++];
+    if (step.code == EXIT_INVALID) { /* for reasons of the CPU's own */
         svm->vmcb->exit_code = EXIT_INVALID;
         return;
     }
     load_guest(svm->vmcb);
     *fake_msr(fake_cpu(), MSR_IA32_EFER) = svm->vmcb->efer;
-    run_guest(svm, step);
-    if (!step->unasked && !is_asked_for(svm->vmcb, step->code))
-        fake_fail("exit 0x%llx is not intercepted", (unsigned long long)step->code);
+    apic_exit.code = 0;
+    run_guest(svm, &step);
+    step = with_apic_exit(step);
+    if (!step.unasked && !is_asked_for(svm->vmcb, step.code))
+        fake_fail("exit 0x%llx is not intercepted", (unsigned long long)step.code);
     save_guest(svm->vmcb);
-    record_exit(svm->vmcb, step);
+    record_exit(svm->vmcb, &step);
     load_host(&host, efer);
 }
 
@@ -635,6 +905,7 @@ void svm_entry(struct svm_vcpu *svm)
     entered = *vmcb;
     vmload(vmcb);
     check_clean_bits(svm);
+    check_avic(svm);
     if (is_refused(vmcb)) {
         vmcb->exit_code = EXIT_INVALID; /* and nothing else happened: EVENTINJ is as it was */
     } else {

@@ -12,6 +12,9 @@
  * - an ASID under which there may be translations of another vcpu, of another memory map, or from before the vcpu ran
  *   on another CPU;
  * - a VMCB with which the guest could reach the host: a missing intercept, permission maps that are not there;
+ * - a VP that could reach memory where its APIC is in xAPIC mode: AVIC is off, or writes have to exit, and the nested
+ *   tables or translations from before let it at the page; translations from before AVIC took over a page, or left it;
+ * - tables of AVIC's without the VP itself, or with one that runs;
  * - VMRUN with interrupts on, without EFER.SVME or a host save area, with the host's DEBUGCTL;
  * - an exit that the VMCB does not ask for, unless the step says so;
  * - freeing the host save area of a CPU that has SVM on.
@@ -48,6 +51,14 @@ struct fake_svm_step {
     bool shadow;       /* the guest is in an interrupt shadow */
     bool unasked;      /* the VMCB does not ask for this exit: it is the CPU that is wrong */
 };
+
+/*
+ * What the guest does with its APIC in xAPIC mode, called by a step's `run` as the last thing: memory at AVIC_BAR +
+ * offset. As the manual says (APM 2 15.29.3.1, 15.29.6), AVIC does it, or the step's exit is AVIC's or a nested page
+ * fault, and `length` counts for those after the instruction. What is read is 0 then.
+ */
+void fake_svm_apic_write(uint32_t offset, uint32_t value);
+uint32_t fake_svm_apic_read(uint32_t offset);
 
 /* The steps of the next entries, in place of those before. A further entry fails the test. */
 void fake_svm_guest(const struct fake_svm_step *steps, unsigned count);

@@ -51,6 +51,8 @@ static const struct npt_format format_npt = {
     .accessed = NPT_A,
     .dirty = NPT_D,
     .tracked = BIT64(57),
+    .gate = NPT_U,
+    .gated = 0xfee00000,
 };
 
 #endif

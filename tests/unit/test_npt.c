@@ -96,6 +96,62 @@ static uint64_t raw_entry(hv_gpa_t gpa)
     return *entry;
 }
 
+/* ------------------------------------------------------------------------- the gated page */
+
+#define GATED 0xfee00000ull
+
+static bool is_open(void)
+{
+    return raw_entry(GATED) & NPT_U;
+}
+
+/* Rights come back as they were, and nothing else of the entry changes. */
+static void a_page_is_held(void **state)
+{
+    (void)state;
+    start(&format_npt);
+    map(GATED - K(1), K(1), PA_1G, RW);
+    map(GATED, K(1), PA_1G + K(8), RW);
+    map(GATED + K(1), K(1), PA_1G + K(1), RW);
+    npt_hold(&npt);
+    npt_hold(&npt);
+    assert_int_equal(raw_entry(GATED), (PA_1G + K(8)) | NPT_P | NPT_W | NPT_NX);
+    assert_mapped(GATED, PA_1G + K(8), 0, 1);
+    assert_mapped(GATED - K(1), PA_1G, RW, 1);
+    assert_mapped(GATED + K(1), PA_1G + K(1), RW, 1);
+    npt_release(&npt);
+    assert_false(is_open());
+    npt_release(&npt);
+    assert_true(is_open());
+    assert_mapped(GATED, PA_1G + K(8), RW, 1);
+    assert_counts(3, 0, 0, 5);
+    finish();
+}
+
+/* Whatever happens to the map meanwhile. */
+static void a_held_page_stays_shut(void **state)
+{
+    (void)state;
+    start(&format_npt);
+    npt_hold(&npt);
+    map(GATED, K(1), PA_1G, RW);
+    assert_false(is_open());
+    assert_int_equal(npt_protect(&npt, GATED, K(1), RWX), HV_OK);
+    assert_false(is_open());
+    assert_int_equal(npt_unmap(&npt, GATED - M2(1), M2(2)), HV_OK);
+    assert_unmapped(GATED);
+    map(GATED, K(1), PA_1G, NPT_READ);
+    assert_false(is_open());
+    npt_release(&npt);
+    assert_mapped(GATED, PA_1G, NPT_READ, 1);
+    assert_int_equal(npt_unmap(&npt, GATED, K(1)), HV_OK);
+    npt_hold(&npt);
+    npt_release(&npt);
+    assert_unmapped(GATED);
+    assert_counts(0, 0, 0, 1);
+    finish();
+}
+
 /* ------------------------------------------------------------------------ life and limits */
 
 static void init_and_destroy(void **state)
@@ -861,6 +917,8 @@ static void dirty_bits_survive_protect(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        UNIT_TEST(a_page_is_held),
+        UNIT_TEST(a_held_page_stays_shut),
         UNIT_TEST(init_and_destroy),
         UNIT_TEST(init_without_memory),
         UNIT_TEST(destroy_frees_everything),

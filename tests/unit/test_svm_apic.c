@@ -110,7 +110,7 @@ static bool any_is_direct(const struct vcpu *of)
 static void look(uint64_t gpr[16])
 {
     (void)gpr;
-    assert_true(fake_vmcb()->v_intr & V_AVIC || !any_is_direct(v));
+    assert_true(fake_vmcb()->v_intr & V_X2AVIC || !any_is_direct(v));
 }
 
 static struct hv_exit run_steps(struct fake_svm_step *steps, unsigned count)
@@ -147,6 +147,7 @@ static uint32_t run_once(void)
 static uint32_t want(enum vcpu_apic_mode mode)
 {
     v->controls.apic_mode = mode;
+    *apic_word(APIC_ID) = mode == VCPU_APIC_XAPIC ? ID << 24 : ID;
     vcpu_changed(v, VCPU_CONTROLS);
     return run_once();
 }
@@ -157,23 +158,24 @@ static void features_by_mode(void **state)
 {
     static const struct {
         uint32_t without;
-        uint32_t features;
+        uint32_t xapic, x2apic;
     } sets[] = {
-        {0, VCPU_APIC_REGISTERS | VCPU_APIC_DELIVERY},
-        {CPUID_SVM_EDX_X2AVIC, 0},
-        {CPUID_SVM_EDX_AVIC, 0},
-        {CPUID_SVM_EDX_AVIC | CPUID_SVM_EDX_X2AVIC, 0},
+        {0, VCPU_APIC_ACCESS | VCPU_APIC_REGISTERS | VCPU_APIC_DELIVERY, VCPU_APIC_REGISTERS | VCPU_APIC_DELIVERY},
+        {CPUID_SVM_EDX_X2AVIC, VCPU_APIC_ACCESS | VCPU_APIC_REGISTERS | VCPU_APIC_DELIVERY, 0},
+        {CPUID_SVM_EDX_AVIC, 0, 0},
+        {CPUID_SVM_EDX_AVIC | CPUID_SVM_EDX_X2AVIC, 0, 0},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(sets); i++) {
         restart_with(FEATURES & ~sets[i].without);
         assert_int_equal(backend()->apic_features(VCPU_APIC_NONE), 0);
-        assert_int_equal(backend()->apic_features(VCPU_APIC_XAPIC), 0);
-        assert_int_equal(backend()->apic_features(VCPU_APIC_X2APIC), sets[i].features);
-        assert_int_equal(want(VCPU_APIC_XAPIC), 0);
-        assert_int_equal(want(VCPU_APIC_X2APIC), sets[i].features ? AVIC : 0);
-        assert_int_equal(any_is_direct(v), sets[i].features != 0);
+        assert_int_equal(backend()->apic_features(VCPU_APIC_XAPIC), sets[i].xapic);
+        assert_int_equal(backend()->apic_features(VCPU_APIC_X2APIC), sets[i].x2apic);
+        assert_int_equal(want(VCPU_APIC_XAPIC), sets[i].xapic ? V_AVIC : 0);
+        assert_false(any_is_direct(v));
+        assert_int_equal(want(VCPU_APIC_X2APIC), sets[i].x2apic ? AVIC : 0);
+        assert_int_equal(any_is_direct(v), sets[i].x2apic != 0);
         assert_int_equal(want(VCPU_APIC_NONE), 0);
     }
 }
@@ -185,7 +187,9 @@ static void the_host_says_that_delivery_is_broken(void **state)
     (void)state;
     facts->avoid = HV_AVOID_INTERRUPT_DELIVERY;
     restart_with(FEATURES);
+    assert_int_equal(backend()->apic_features(VCPU_APIC_XAPIC), 0);
     assert_int_equal(backend()->apic_features(VCPU_APIC_X2APIC), 0);
+    assert_int_equal(want(VCPU_APIC_XAPIC), 0);
     assert_int_equal(want(VCPU_APIC_X2APIC), 0);
     facts->avoid = 0;
 }
@@ -195,7 +199,9 @@ static void the_host_says_that_delivery_is_broken(void **state)
 static void what_the_cpu_is_told(void **state)
 {
     const struct vmcb *vmcb;
+    const uint32_t *logical;
     const uint64_t *ids;
+    unsigned max;
 
     (void)state;
     assert_ptr_equal(v->apic_page, svm()->apic);
@@ -204,11 +210,16 @@ static void what_the_cpu_is_told(void **state)
     vmcb = fake_svm_entered();
     assert_int_equal(vmcb->avic_backing_page, hv_host_virt_to_phys(svm()->apic, NULL));
     assert_int_equal(vmcb->avic_bar, APIC_DEFAULT_BASE);
-    assert_int_equal(vmcb->avic_physical_table & 0xfff, 511);
+    max = vmcb->avic_physical_table & 0xfff;
+    assert_in_range(max, 64, 255); /* xAPIC mode has no more */
     ids = hv_host_phys_to_virt(vmcb->avic_physical_table & ~0xfffull);
-    for (unsigned i = 0; i < 512; i++) /* nobody else is there, and nobody runs: bit 62 */
+    for (unsigned i = 0; i < max; i++) /* nobody else is there, and nobody runs: bit 62 */
         assert_int_equal(ids[i], i == ID ? vmcb->avic_backing_page | BIT64(63) : 0);
-    assert_non_null(hv_host_phys_to_virt(vmcb->avic_logical_table));
+    assert_int_equal(ids[max] >> 62, 2); /* but for those that broadcasts are for */
+    assert_int_not_equal(ids[max], ids[ID]);
+    logical = hv_host_phys_to_virt(vmcb->avic_logical_table);
+    for (unsigned i = 0; i < 60; i++)
+        assert_int_equal(logical[i], 0);
     assert_int_equal(vmcb->avic_logical_table & 0xfff, 0);
 }
 
@@ -218,15 +229,15 @@ static void modes(void **state)
         enum vcpu_apic_mode mode;
         uint32_t bits;
     } steps[] = {
-        {VCPU_APIC_XAPIC, 0},     {VCPU_APIC_X2APIC, AVIC}, {VCPU_APIC_X2APIC, AVIC}, {VCPU_APIC_NONE, 0},
-        {VCPU_APIC_X2APIC, AVIC}, {VCPU_APIC_XAPIC, 0},     {VCPU_APIC_NONE, 0},
+        {VCPU_APIC_XAPIC, V_AVIC}, {VCPU_APIC_X2APIC, AVIC},  {VCPU_APIC_X2APIC, AVIC}, {VCPU_APIC_NONE, 0},
+        {VCPU_APIC_X2APIC, AVIC},  {VCPU_APIC_XAPIC, V_AVIC}, {VCPU_APIC_NONE, 0},
     };
 
     (void)state;
     assert_int_equal(run_once(), 0);
     for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
         assert_int_equal(want(steps[i].mode), steps[i].bits);
-        assert_int_equal(any_is_direct(v), steps[i].bits != 0);
+        assert_int_equal(any_is_direct(v), steps[i].bits == AVIC);
         assert_int_equal(run_once(), steps[i].bits); /* it stays */
     }
 }
@@ -285,7 +296,7 @@ static void requested_and_in_service(void **state)
     *vector_word(APIC_IRR, 0x42) |= BIT32(0x42 % 32);
     *vector_word(APIC_IRR, 0xff) |= BIT32(31);
     *vector_word(APIC_ISR, 0x10) |= BIT32(0x10 % 32);
-    want(VCPU_APIC_XAPIC);
+    want(VCPU_APIC_NONE);
     tell(0, 0x10);
     assert_false(v->dirty & VCPU_APIC); /* it sees nothing of IRR */
     want(VCPU_APIC_X2APIC);
@@ -312,6 +323,140 @@ static void an_instruction_that_runs_alone(void **state)
     vcpu_changed(v, VCPU_CONTROLS);
     assert_int_equal(run_once(), AVIC);
     assert_true(any_is_direct(v));
+}
+
+/* ----------------------------------------------------------------- the page of xAPIC mode */
+
+#define ACCESS_PA 0x150000000ull
+
+static hv_hpa_t access_page(void *arg, uint64_t offset, uint64_t *size)
+{
+    (void)arg;
+    (void)offset;
+    *size = HV_PAGE_SIZE;
+    return ACCESS_PA;
+}
+
+static void map_access_page(void)
+{
+    assert_int_equal(npt_map(&npt, APIC_DEFAULT_BASE, HV_PAGE_SIZE, access_page, NULL, NPT_READ | NPT_WRITE), HV_OK);
+    v->apic_access_pa = ACCESS_PA;
+}
+
+static bool page_shows(void)
+{
+    struct npt_leaf leaf;
+
+    assert_true(npt_lookup(&npt, APIC_DEFAULT_BASE, &leaf));
+    return leaf.rights;
+}
+
+/* What changes, whether AVIC is on then, and whether the guest's accesses are AVIC's. The fake looks for old
+ * translations. */
+static void who_has_the_page(void **state)
+{
+    static const struct {
+        enum vcpu_apic_mode mode;
+        bool window, disabled;
+        uint8_t threshold;
+        uint32_t bits;
+        bool shows;
+    } steps[] = {
+        {VCPU_APIC_XAPIC, false, false, 0, V_AVIC, true}, {VCPU_APIC_XAPIC, true, false, 0, 0, false},
+        {VCPU_APIC_XAPIC, false, false, 0, V_AVIC, true}, {VCPU_APIC_XAPIC, false, true, 0, 0, false},
+        {VCPU_APIC_XAPIC, true, true, 0, 0, false},       {VCPU_APIC_XAPIC, false, false, 5, V_AVIC, false},
+        {VCPU_APIC_XAPIC, true, false, 5, 0, false},      {VCPU_APIC_XAPIC, false, false, 0, V_AVIC, true},
+        {VCPU_APIC_X2APIC, false, false, 0, AVIC, true},  {VCPU_APIC_X2APIC, true, false, 0, 0, true},
+        {VCPU_APIC_XAPIC, true, false, 0, 0, false},      {VCPU_APIC_NONE, true, false, 0, 0, true},
+        {VCPU_APIC_XAPIC, false, false, 0, V_AVIC, true}, {VCPU_APIC_NONE, false, true, 0, 0, true},
+        {VCPU_APIC_XAPIC, false, true, 0, 0, false},
+    };
+
+    (void)state;
+    map_access_page();
+    for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
+        v->controls.interrupt_window = steps[i].window;
+        v->controls.tpr_threshold = steps[i].threshold;
+        *apic_word(APIC_SVR) = steps[i].disabled ? 0xff : APIC_SVR_ENABLE | 0xff;
+        assert_int_equal(want(steps[i].mode), steps[i].bits);
+        if (page_shows() != steps[i].shows)
+            fail_msg("step %zu: the page is %s", i, page_shows() ? "there" : "not there");
+        run_once();
+    }
+    vcpu_destroy(v); /* who holds the page gives it back */
+    assert_true(page_shows());
+    assert_true(start());
+}
+
+static void an_instruction_that_runs_alone_in_xapic_mode(void **state)
+{
+    (void)state;
+    map_access_page();
+    want(VCPU_APIC_XAPIC);
+    RUN({.code = INTR, .shadow = true});
+    v->controls.nmi_window = true;
+    vcpu_changed(v, VCPU_CONTROLS);
+    RUN({.code = INTR, .shadow = true});
+    assert_true(fake_svm_entered()->rflags & RFLAGS_TF);
+    assert_int_equal(fake_svm_entered()->v_intr & AVIC, 0);
+    assert_false(page_shows());
+    v->controls.nmi_window = false;
+    vcpu_changed(v, VCPU_CONTROLS);
+    assert_int_equal(run_once(), V_AVIC);
+    assert_true(page_shows());
+}
+
+/* Two VPs: one that has AVIC on is not told of what the other does. */
+static void two_hold_the_page(void **state)
+{
+    struct vcpu *first = v, *second;
+
+    (void)state;
+    map_access_page();
+    want(VCPU_APIC_XAPIC);
+    assert_true(start());
+    second = v;
+    v->apic_access_pa = ACCESS_PA;
+    v->controls.interrupt_window = true;
+    assert_int_equal(want(VCPU_APIC_XAPIC), 0);
+    assert_false(page_shows());
+    v = first;
+    assert_int_equal(run_once(), V_AVIC);
+    *apic_word(APIC_SVR) = 0xff;
+    tell(0, 0);
+    vcpu_changed(v, VCPU_APIC);
+    assert_int_equal(run_once(), 0);
+    v = second;
+    v->controls.interrupt_window = false;
+    assert_int_equal(want(VCPU_APIC_XAPIC), V_AVIC);
+    assert_false(page_shows());
+    v = first;
+    assert_int_equal(run_once(), 0);
+    *apic_word(APIC_SVR) = APIC_SVR_ENABLE;
+    vcpu_changed(v, VCPU_APIC);
+    assert_int_equal(run_once(), V_AVIC);
+    assert_true(page_shows());
+    vcpu_destroy(second);
+}
+
+/* AVIC goes with the registers. */
+static void registers_that_are_moved(void **state)
+{
+    (void)state;
+    map_access_page();
+    want(VCPU_APIC_XAPIC);
+    v->apic_gpa = 0xfed00000;
+    v->apic_access_pa = HV_HPA_NONE;
+    assert_int_equal(want(VCPU_APIC_XAPIC), V_AVIC);
+    assert_int_equal(fake_svm_entered()->avic_bar, 0xfed00000);
+    v->controls.interrupt_window = true; /* nothing is mapped there */
+    assert_int_equal(want(VCPU_APIC_XAPIC), 0);
+    assert_true(page_shows());
+    v->controls.interrupt_window = false;
+    v->apic_gpa = APIC_DEFAULT_BASE;
+    v->apic_access_pa = ACCESS_PA;
+    assert_int_equal(want(VCPU_APIC_XAPIC), V_AVIC);
+    assert_int_equal(fake_svm_entered()->avic_bar, APIC_DEFAULT_BASE);
 }
 
 /* --------------------------------------------------------------------------- MSRs of x2APIC mode */
@@ -386,6 +531,48 @@ static void ends_of_level_triggered_interrupts(void **state)
     assert_int_equal(exit.apic.offset, APIC_EOI);
 }
 
+/* APM 2 table 15-22: writes that are over when they exit; all others, and reads, are still to be made. */
+static void exits_of_xapic_mode(void **state)
+{
+    static const uint16_t traps[] = {APIC_ID,        APIC_EOI,         APIC_RRD,        APIC_LDR,
+                                     APIC_DFR,       APIC_SVR,         APIC_ESR,        APIC_ICR_LOW,
+                                     APIC_LVT_TIMER, APIC_LVT_THERMAL, APIC_LVT_PMI,    APIC_LVT_LINT0,
+                                     APIC_LVT_LINT1, APIC_LVT_ERROR,   APIC_TIMER_INIT, APIC_TIMER_DIV};
+
+    (void)state;
+    v->apic_gpa = 0xfed00000;
+    want(VCPU_APIC_XAPIC);
+    for (uint32_t offset = 0; offset < HV_PAGE_SIZE; offset += 16) {
+        bool is_trap = false;
+        struct hv_exit exit;
+
+        for (size_t i = 0; i < ARRAY_COUNT(traps); i++)
+            is_trap |= traps[i] == offset;
+        exit = RUN({.code = EXIT_AVIC_NOACCEL, .info1 = offset});
+        assert_int_equal(exit.reason, HV_EXIT_MEMORY);
+        assert_int_equal(exit.memory.access, HV_ACCESS_READ);
+        assert_int_equal(exit.memory.gpa, 0xfed00000 + offset);
+        assert_false(exit.memory.gva_valid || exit.memory.page_walk || exit.instruction.count);
+        exit = RUN({.code = EXIT_AVIC_NOACCEL, .info1 = BIT64(32) | offset});
+        assert_int_equal(exit.instruction_length, 0);
+        if (is_trap) {
+            assert_int_equal(exit.reason, HV_EXIT_APIC_WRITE);
+            assert_int_equal(exit.apic.offset, offset);
+        } else {
+            assert_int_equal(exit.reason, HV_EXIT_MEMORY);
+            assert_int_equal(exit.memory.access, HV_ACCESS_WRITE);
+            assert_int_equal(exit.memory.gpa, 0xfed00000 + offset);
+        }
+    }
+    for (uint64_t why = 0; why < 6; why++) {
+        struct hv_exit exit = RUN({.code = EXIT_AVIC_INCOMPLETE_IPI, .info2 = why << 32});
+
+        assert_int_equal(exit.reason, HV_EXIT_APIC_WRITE);
+        assert_int_equal(exit.apic.offset, APIC_ICR_LOW);
+        assert_int_equal(exit.instruction_length, 0);
+    }
+}
+
 static void exits_that_cannot_be(void **state)
 {
     static const uint64_t infos[] = {APIC_EOI, BIT64(32) | APIC_ICR_LOW, BIT64(32) | APIC_SELF_IPI, APIC_TIMER_CUR};
@@ -395,6 +582,9 @@ static void exits_that_cannot_be(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(infos); i++)
         assert_int_equal(RUN({.code = EXIT_AVIC_NOACCEL, .info1 = infos[i]}).reason, HV_EXIT_INTERNAL_ERROR);
     assert_int_equal(RUN({.code = EXIT_AVIC_INCOMPLETE_IPI, .unasked = true}).reason, HV_EXIT_INTERNAL_ERROR);
+    want(VCPU_APIC_NONE);
+    assert_int_equal(RUN({.code = EXIT_AVIC_INCOMPLETE_IPI, .unasked = true}).reason, HV_EXIT_INTERNAL_ERROR);
+    assert_int_equal(RUN({.code = EXIT_AVIC_NOACCEL, .unasked = true}).reason, HV_EXIT_INTERNAL_ERROR);
 }
 
 /* ------------------------------------------------------------------------------ loops of PAUSEs */
@@ -438,7 +628,7 @@ static void no_memory(void **state)
             break;
         failed++;
     }
-    assert_in_range(failed, 5, 19); /* the vcpu, the VMCB, the map, the APIC's page and AVIC's table */
+    assert_in_range(failed, 6, 19); /* the vcpu, the VMCB, the map, the APIC's page and two of AVIC's */
     assert_non_null(v);
 }
 
@@ -453,9 +643,14 @@ int main(void)
         APIC_TEST(an_apic_that_is_disabled_by_software),
         APIC_TEST(requested_and_in_service),
         APIC_TEST(an_instruction_that_runs_alone),
+        APIC_TEST(who_has_the_page),
+        APIC_TEST(an_instruction_that_runs_alone_in_xapic_mode),
+        APIC_TEST(two_hold_the_page),
+        APIC_TEST(registers_that_are_moved),
         APIC_TEST(the_client_wants_to_see_msrs),
         APIC_TEST(a_threshold),
         APIC_TEST(ends_of_level_triggered_interrupts),
+        APIC_TEST(exits_of_xapic_mode),
         APIC_TEST(exits_that_cannot_be),
         APIC_TEST(pause_loops),
         APIC_TEST(no_memory),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Nested page tables: the format of their entries, and when to flush. */
 #include "svm.h"
+#include <arch/bits/apic.h>
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/cpu.h>
@@ -41,6 +42,8 @@ const struct npt_format *npt_svm_format(void)
     npt.accessed = PTE_A;
     npt.dirty = PTE_D;
     npt.tracked = PTE_IGNORED_57;
+    npt.gate = PTE_US;
+    npt.gated = APIC_DEFAULT_BASE;
     npt.levels = cpu_read_cr4() & CR4_LA57 ? 5 : 4;
     return &npt;
 }

@@ -60,12 +60,13 @@ static void describe(struct hv_platform *platform)
     const struct npt_format *npt = npt_svm_format();
 
     hv_format(
-        platform->features, sizeof(platform->features), "NPT %u levels 2M%s A/D, %u ASIDs%s%s%s%s%s%s", npt->levels,
+        platform->features, sizeof(platform->features), "NPT %u levels 2M%s A/D, %u ASIDs%s%s%s%s%s%s%s", npt->levels,
         npt->max_leaf_level >= 3 ? " 1G" : "", svm_caps.asids,
         svm_has(CPUID_SVM_EDX_FLUSH_ASID) ? ", flush by ASID" : "",
         svm_has(CPUID_SVM_EDX_NRIPS) ? ", next-RIP save" : "", svm_has(CPUID_SVM_EDX_DECODE) ? ", decode assists" : "",
         svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? ", clean bits" : "", svm_has(CPUID_SVM_EDX_PAUSE) ? ", PAUSE filter" : "",
-        svm_apic_features(VCPU_APIC_X2APIC) & VCPU_APIC_DELIVERY ? ", AVIC" : "");
+        svm_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_DELIVERY ? ", AVIC" : "",
+        svm_apic_features(VCPU_APIC_X2APIC) & VCPU_APIC_DELIVERY ? ", x2AVIC" : "");
 }
 
 bool svm_probe(struct hv_platform *platform)

@@ -53,7 +53,10 @@ struct svm_vcpu {
     /* host state that exits do not restore, and svm_put does */
     uint64_t host_debugctl, host_dr6;
 
-    uint64_t *apic_ids; /* AVIC's table of physical IDs, a page; NULL: AVIC is not used */
+    uint64_t *apic_ids;   /* AVIC's table of physical IDs, a page; NULL: AVIC is not used */
+    void *apic_others;    /* a page: the APIC that stands for those of all other VPs */
+    hv_gpa_t apic_at;     /* as of the last entry: the page whose accesses AVIC takes to the APIC; 0: none */
+    bool holds_apic_page; /* npt_hold */
     /* MSRs of x2APIC mode, bit n is 0x800 + n: those that the client wants to exit, and those that do not */
     uint64_t x2apic_read_exits, x2apic_write_exits;
     uint64_t x2apic_reads, x2apic_writes;
@@ -104,7 +107,10 @@ void svm_apic_fetch(struct vcpu *v);               /* VCPU_APIC */
 void svm_apic_sync(struct vcpu *v);
 void svm_apic_sync_eoi_exits(struct vcpu *v);                                             /* VCPU_EOI_EXIT */
 bool svm_apic_exit_on_msr(struct svm_vcpu *svm, uint32_t index, bool reads, bool writes); /* false: not its MSR */
-void svm_apic_exit_no_acceleration(struct svm_vcpu *svm, struct hv_exit *exit);           /* EXIT_AVIC_NOACCEL */
+void svm_apic_before_entry(
+    struct svm_vcpu *svm); /* VCPU_CONTROLS and VCPU_APIC are synced; before the check for flushes */
+void svm_apic_exit_no_acceleration(struct svm_vcpu *svm, struct hv_exit *exit); /* EXIT_AVIC_NOACCEL */
+void svm_apic_exit_incomplete_ipi(struct svm_vcpu *svm, struct hv_exit *exit);  /* EXIT_AVIC_INCOMPLETE_IPI */
 
 /* npt_svm.c */
 const struct npt_format *npt_svm_format(void);

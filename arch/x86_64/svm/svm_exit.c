@@ -371,11 +371,19 @@ static svm_exit_fn *const svm_exits[EXIT_CODES] = {
     [EXIT_TLBSYNC] = svm_exit_undefined,
 };
 
+/* from EXIT_NPF on */
+static svm_exit_fn *const late_exits[] = {
+    [EXIT_NPF - EXIT_NPF] = svm_exit_npf,
+    [EXIT_AVIC_INCOMPLETE_IPI - EXIT_NPF] = svm_apic_exit_incomplete_ipi,
+    [EXIT_AVIC_NOACCEL - EXIT_NPF] = svm_apic_exit_no_acceleration,
+};
+
 static svm_exit_fn *find(uint64_t code)
 {
     if (code < EXIT_CODES)
         return svm_exits[code];
-    return code == EXIT_NPF ? svm_exit_npf : code == EXIT_AVIC_NOACCEL ? svm_apic_exit_no_acceleration : NULL;
+    code -= EXIT_NPF;
+    return code < ARRAY_COUNT(late_exits) ? late_exits[code] : NULL;
 }
 
 void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit)

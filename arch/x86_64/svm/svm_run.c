@@ -333,6 +333,7 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
         describe_debug_trap(svm, exit);
         return;
     }
+    svm_apic_before_entry(svm);
     npt_svm_flush_if_stale(svm);
     if (svm->is_unproven)
         back_up(svm);

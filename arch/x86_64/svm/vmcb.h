@@ -229,8 +229,8 @@ enum vmcb_intercept {
 #define AVIC_INFO_WRITE      BIT64(32)
 
 /* AVIC's table of physical APIC IDs, and VMCB.avic_physical_table's low bits; APM 2 15.29.4, 15.29.5 */
-#define AVIC_ID_VALID     BIT64(63) /* the page of the APIC with this ID is at bits 51:12 */
-#define AVIC_X2_MAX_INDEX 511u      /* highest index of a table of one page */
+#define AVIC_ID_VALID  BIT64(63) /* the page of the APIC with this ID is at bits 51:12 */
+#define AVIC_MAX_INDEX 254u      /* highest index of a table that does for both modes: 255 is everybody in xAPIC mode */
 
 /* MSR and I/O permission maps; APM 2 15.10, 15.11 */
 #define MSRPM_PAGES 2u

@@ -17,6 +17,7 @@
 #ifndef ARCH_NPT_H
 #define ARCH_NPT_H
 
+#include <hv/base/lock.h>
 #include <hv/status.h>
 #include <hv/types.h>
 
@@ -47,6 +48,10 @@ struct npt_format {
     uint64_t accessed, dirty;        /* 0 when the format has none */
     /* a bit of leaves that hardware ignores: says that the page was mapped with NPT_TRACK */
     uint64_t tracked;
+    /* The one page that npt_hold takes away, and the bit of its leaf without which CPUs allow no access; 0: no such bit
+     */
+    uint64_t gate;
+    hv_gpa_t gated;
 };
 
 struct npt_counts {
@@ -76,6 +81,8 @@ struct npt {
      */
     struct npt_cover *(*next_cover)(void *arg, hv_gpa_t gpa);
     void *cover_arg;
+    struct hv_spin gate_lock; /* for what follows, and every change to the leaf of the gated page */
+    uint32_t gate_holders;
 };
 
 struct npt_leaf {
@@ -155,6 +162,15 @@ void npt_mark_dirty(struct npt *npt, const struct npt_leaf *leaf);
 enum hv_status npt_cover(struct npt *npt, hv_gpa_t gpa, hv_hpa_t pa, unsigned rights, uint64_t *hidden);
 /* The other way round: `hidden` shows again; npt.next_cover does not know of it any more. */
 void npt_uncover(struct npt *npt, hv_gpa_t gpa, uint64_t hidden);
+
+/*
+ * From npt_hold to as many npt_release the page at format->gated, which has a leaf of its own if it is mapped at all,
+ * is there without rights, whoever maps it; nobody covers it. CPUs may go on with translations that they have until
+ * they drop them: the holder sees to its own, and for others the page has to do no harm. No lock needed, but the tables
+ * may not be freed: with interrupts off on a CPU that shootdowns wait for, or while there are no changes.
+ */
+void npt_hold(struct npt *npt);
+void npt_release(struct npt *npt);
 
 /* Frees the retired table pages. Every CPU has forgotten the translations from before the last change. */
 void npt_reap(struct npt *npt);
