@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Interrupts of a VP whose local APIC the CPU does (AVIC), from the native API to the fake CPU: what is in the page at
- * each entry, when the core delivers after all, EOIs that the client hears of, and changes of the APIC's mode.
+ * each entry, when the core delivers after all, EOIs that the client hears of, and changes of the APIC's mode. In xAPIC
+ * mode the guest's accesses go the way that the fake CPU finds for them, and the core emulates what it leaves.
  */
 #include "run_vp.h"
 #include <fake_svm.h>
@@ -20,18 +21,33 @@ static uint64_t get_apic(uint32_t offset)
     return get(HV_REG_APIC_BASE_NUMBER + offset / 16);
 }
 
-static int setup_xapic(void **state)
+static int setup_with(void **state, uint32_t features)
 {
     struct hv_platform platform;
 
     if (machine_setup(state))
         return -1;
-    fake_svm_make(FAKE_SVM_FEATURES | CPUID_SVM_EDX_X2AVIC);
+    fake_svm_make(features);
     /* the library asks the CPU once, but for the second of these */
-    if (!hv_platform()->present || !svm_probe(&platform) || !run_vp_create(HV_LOCAL_APIC_X2APIC, 1))
+    if (!hv_platform()->present || !svm_probe(&platform) || !run_vp_create(HV_LOCAL_APIC_X2APIC, 2))
         return -1;
     set_apic(APIC_SVR, APIC_SVR_ENABLE | 0xff);
     return 0;
+}
+
+static int setup_xapic(void **state)
+{
+    return setup_with(state, FAKE_SVM_FEATURES | CPUID_SVM_EDX_X2AVIC);
+}
+
+static int setup_avic_only(void **state)
+{
+    return setup_with(state, FAKE_SVM_FEATURES);
+}
+
+static int setup_no_avic(void **state)
+{
+    return setup_with(state, FAKE_SVM_FEATURES & ~CPUID_SVM_EDX_AVIC);
 }
 
 static int setup(void **state)
@@ -45,6 +61,8 @@ static int setup(void **state)
 
 #define IRQ_TEST(fn)   cmocka_unit_test_setup_teardown(fn, setup, run_vp_teardown)
 #define XAPIC_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_xapic, run_vp_teardown)
+#define AVIC_ONLY(fn)  cmocka_unit_test_setup_teardown(fn, setup_avic_only, run_vp_teardown)
+#define NO_AVIC(fn)    cmocka_unit_test_setup_teardown(fn, setup_no_avic, run_vp_teardown)
 
 static struct hv_exit run_to(enum hv_exit_reason reason)
 {
@@ -313,10 +331,16 @@ static void disabled_by_software(void **state)
     run_to(HV_EXIT_IO);
 }
 
+static void by_xavic(uint64_t gpr[16])
+{
+    (void)gpr;
+    assert_int_equal(fake_svm_entered()->v_intr & (V_AVIC | V_X2AVIC | V_IRQ), V_AVIC);
+    assert_int_equal(fake_svm_entered()->event_inj, 0);
+}
+
 static void use_x2apic(uint64_t gpr[16])
 {
-    by_core(gpr);
-    assert_true(fake_svm_entered()->v_intr & V_IRQ); /* the core waits to deliver it */
+    by_xavic(gpr);
     put_msr(gpr, MSR_IA32_APIC_BASE, vp->lapic.base | APIC_BASE_EXTD);
 }
 
@@ -339,16 +363,458 @@ static void from_mode_to_mode(void **state)
     run_to(HV_EXIT_IO);
 }
 
-/* In xAPIC mode the core delivers, and no page is mapped for it. */
-static void xapic_mode(void **state)
+static void by_core_with_41(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_int_equal(fake_svm_entered()->event_inj, EVENT_VALID | 0x41);
+}
+
+/* A CPU with AVIC, but without x2AVIC. */
+static void x2apic_mode_without_x2avic(void **state)
+{
+    (void)state;
+    assert_non_null(partition->apic_access);
+    set_if(false);
+    FAKE_SVM_GUEST(WRMSR(use_x2apic), STOP(by_core));
+    run_to(HV_EXIT_IO);
+    set_if(true);
+    send(0x41, false);
+    FAKE_SVM_GUEST(STOP(by_core_with_41));
+    run_to(HV_EXIT_IO);
+}
+
+/* The core delivers, and no page is mapped for it. */
+static void no_avic(void **state)
 {
     (void)state;
     assert_null(partition->apic_access);
     send(0x41, false);
+    FAKE_SVM_GUEST(STOP(by_core_with_41));
+    run_to(HV_EXIT_IO);
+    assert_true(has(APIC_ISR, 0x41));
+}
+
+/* --------------------------------------------------------------------------------- xAPIC mode */
+
+#define MOV_SIZE 5
+
+/* The guest's next instruction: MOV [register], EAX or MOV EAX, [register]. */
+static void put_mov(uint64_t rip, bool write, uint32_t offset)
+{
+    uint32_t address = (uint32_t)APIC_DEFAULT_BASE + offset;
+
+    ram[rip] = write ? 0xa3 : 0xa1;
+    memcpy(ram + rip + 1, &address, sizeof(address));
+}
+
+static void write_apic(uint64_t gpr[16], uint32_t offset, uint32_t value)
+{
+    put_mov(fake_vmcb()->rip, true, offset);
+    gpr[GPR_RAX] = value;
+    fake_svm_apic_write(offset, value);
+}
+
+static void read_apic(uint64_t gpr[16], uint32_t offset)
+{
+    put_mov(fake_vmcb()->rip, false, offset);
+    gpr[GPR_RAX] = 0xdeadbeef;
+    gpr[GPR_RAX] = fake_svm_apic_read(offset);
+}
+
+/* A step whose exit is that of an access to the APIC. */
+#define ACCESS(what)                    \
+    {                                   \
+        .run = what, .length = MOV_SIZE \
+    }
+
+static bool page_shows(void)
+{
+    struct npt_leaf leaf;
+    bool there;
+
+    hv_host_preempt_disable();
+    there = npt_lookup(&partition->npt, APIC_DEFAULT_BASE, &leaf);
+    hv_host_preempt_enable();
+    return there && leaf.rights;
+}
+
+static void take_41_by_xavic(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    assert_true(page_shows());
+    take(0x41);
+}
+
+static void end_41_by_xavic(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    fake_svm_apic_write(APIC_EOI, 0);
+    assert_false(has(APIC_ISR, 0x41));
+}
+
+static void the_cpu_delivers_in_xapic_mode(void **state)
+{
+    (void)state;
+    assert_non_null(partition->apic_access);
+    send(0x41, false);
+    FAKE_SVM_GUEST(HOST(take_41_by_xavic), STOP(end_41_by_xavic));
+    run_to(HV_EXIT_IO);
+    assert_int_equal(vp->counters.apic.mmio, 0);
+}
+
+static void write_id(uint64_t gpr[16])
+{
+    write_apic(gpr, APIC_ID, 0x7f000000);
+}
+
+static void write_version(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    write_apic(gpr, APIC_VERSION, 0);
+}
+
+static void write_rrd(uint64_t gpr[16])
+{
+    write_apic(gpr, APIC_RRD, 5);
+}
+
+static void write_dfr(uint64_t gpr[16])
+{
+    write_apic(gpr, APIC_DFR, 0);
+}
+
+static void write_irr(uint64_t gpr[16])
+{
+    write_apic(gpr, APIC_IRR + 0x20, ~0u);
+}
+
+static void write_lvt(uint64_t gpr[16])
+{
+    write_apic(gpr, APIC_LVT_TIMER, 0x10061);
+}
+
+static void write_initial_count(uint64_t gpr[16])
+{
+    write_apic(gpr, APIC_TIMER_INIT, 100000000);
+}
+
+static void read_count(uint64_t gpr[16])
+{
+    read_apic(gpr, APIC_TIMER_CUR);
+}
+
+static void look_at_count(uint64_t gpr[16])
+{
+    assert_in_range(gpr[GPR_RAX], 1, 100000000);
+}
+
+/* Those that exit when they are over, and those that the core makes. */
+static void registers_of_xapic_mode(void **state)
+{
+    uint32_t version = (uint32_t)get_apic(APIC_VERSION);
+    struct hv_exit exit;
+
+    (void)state;
+    FAKE_SVM_GUEST(ACCESS(write_id), ACCESS(write_version), ACCESS(write_rrd), ACCESS(write_dfr), ACCESS(write_irr),
+                   ACCESS(write_lvt), ACCESS(write_initial_count), ACCESS(read_count), STOP(look_at_count));
+    exit = run_to(HV_EXIT_IO);
+    assert_int_equal(exit.vp.rip, CODE + 8 * MOV_SIZE);
+    assert_int_equal(get_apic(APIC_ID), 0);
+    assert_int_equal(get_apic(APIC_VERSION), version);
+    assert_int_equal(vp->vcpu->apic_page[APIC_RRD / 4], 0);
+    assert_int_equal(get_apic(APIC_DFR), BITS32(27, 0));
+    assert_int_equal(get_apic(APIC_IRR + 0x20), 0);
+    assert_int_equal(get_apic(APIC_LVT_TIMER), 0x10061);
+    assert_true(vp->lapic.timer_due_ns);
+    assert_int_equal(vp->counters.apic.mmio, 8);
+}
+
+/* The CPU lets reserved bits into the page: what is saved can be loaded all the same. */
+static void write_reserved_bits(uint64_t gpr[16])
+{
+    (void)gpr;
+    fake_svm_apic_write(APIC_ICR_HIGH, ~0u);
+    fake_svm_apic_write(APIC_TPR, ~0u);
+}
+
+static void a_saved_page(void **state)
+{
+    uint8_t page[HV_PAGE_SIZE];
+    uint32_t word_of_page, written;
+
+    (void)state;
+    FAKE_SVM_GUEST(STOP(write_reserved_bits));
+    run_to(HV_EXIT_IO);
+    assert_int_equal(hv_vp_get_apic(vp, page, sizeof(page), &written), HV_OK);
+    memcpy(&word_of_page, page + APIC_ICR_HIGH, sizeof(word_of_page));
+    assert_int_equal(word_of_page, 0xff000000);
+    assert_int_equal(hv_vp_set_apic(vp, page, sizeof(page)), HV_OK);
+    assert_int_equal(get(HV_REG_CR8), 15);
+}
+
+static void end_9a(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    take(0x9a);
+    write_apic(gpr, APIC_EOI, 0);
+}
+
+static void the_end_of_a_level_triggered_interrupt_in_xapic_mode(void **state)
+{
+    struct hv_exit exit;
+
+    (void)state;
+    send(0x9a, true);
+    FAKE_SVM_GUEST(ACCESS(end_9a));
+    exit = run_to(HV_EXIT_APIC_EOI);
+    assert_int_equal(exit.apic.vector, 0x9a);
+    assert_int_equal(exit.vp.rip, CODE + MOV_SIZE);
+    assert_false(has(APIC_ISR, 0x9a));
+}
+
+/* ------------------------------------------------------------------------ IPIs of xAPIC mode */
+
+static uint32_t ipi_destination;
+static uint64_t ipi;
+
+static void send_ipi(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    fake_svm_apic_write(APIC_ICR_HIGH, ipi_destination << 24);
+    write_apic(gpr, APIC_ICR_LOW, (uint32_t)ipi);
+}
+
+#define SHORT(which) FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_##which)
+
+/* Whoever it is for, VP 1 among them, hears of it once. */
+static void ipis(void **state)
+{
+    static const struct {
+        uint32_t destination;
+        uint64_t icr;
+        bool to_self, to_other;
+    } rows[] = {
+        {1, APIC_ICR_ASSERT | 0x51, false, true},
+        {0, APIC_ICR_ASSERT | 0x52, true, false},
+        {0xff, APIC_ICR_ASSERT | 0x53, true, true},
+        {2, APIC_ICR_ASSERT | APIC_ICR_LOGICAL | 0x54, false, true},
+        {3, APIC_ICR_ASSERT | APIC_ICR_LOGICAL | 0x55, true, true},
+        {0, APIC_ICR_ASSERT | SHORT(ALL) | 0x56, true, true},
+        {0, APIC_ICR_ASSERT | SHORT(OTHERS) | 0x57, false, true},
+        {77, APIC_ICR_ASSERT | 0x58, false, false},
+        {254, APIC_ICR_ASSERT | 0x59, false, false},
+        {1, APIC_ICR_ASSERT | FIELD_PUT(APIC_ICR_MODE, APIC_MODE_LOWEST) | 0x5a, false, true},
+        {1, APIC_ICR_ASSERT | APIC_ICR_LEVEL | 0x5b, false, true},
+    };
+    struct hv_vp *other = hv_vp_ref(partition, 1);
+
+    (void)state;
+    set_if(false);
+    set_apic(APIC_LDR, 1 << 24);
+    other->inbox.ldr = 2 << 24;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        uint8_t vector = (uint8_t)rows[i].icr;
+
+        ipi_destination = rows[i].destination;
+        ipi = rows[i].icr;
+        FAKE_SVM_GUEST(ACCESS(send_ipi), STOP(by_xavic));
+        run_to(HV_EXIT_IO);
+        if (has(APIC_IRR, vector) != rows[i].to_self ||
+            (other->inbox.vectors[vector / 64] >> vector % 64 & 1) != rows[i].to_other)
+            fail_msg("row %zu: %s by the sender, %s by the other", i, has(APIC_IRR, vector) ? "heard" : "not heard",
+                     other->inbox.vectors[vector / 64] >> vector % 64 & 1 ? "heard" : "not heard");
+    }
+    assert_int_equal(get_apic(APIC_ICR_LOW), rows[ARRAY_COUNT(rows) - 1].icr);
+    hv_vp_unref(other);
+}
+
+/* One by shorthand to itself is the CPU's. */
+static void an_ipi_to_itself_in_xapic_mode(void **state)
+{
+    (void)state;
+    ipi = APIC_ICR_ASSERT | SHORT(SELF) | 0x61;
+    FAKE_SVM_GUEST(STOP(send_ipi));
+    run_to(HV_EXIT_IO);
+    assert_true(has(APIC_IRR, 0x61));
+    assert_int_equal(vp->counters.apic.self_ipis, 0);
+}
+
+/* A wrong vector is an error, not an interrupt. */
+static void an_ipi_with_a_wrong_vector(void **state)
+{
+    (void)state;
+    ipi = APIC_ICR_ASSERT | SHORT(SELF) | 0xf;
+    FAKE_SVM_GUEST(ACCESS(send_ipi), STOP(by_xavic));
+    run_to(HV_EXIT_IO);
+    assert_int_equal(vp->lapic.esr_pending, APIC_ESR_SEND_ILLEGAL);
+    assert_false(has(APIC_IRR, 0xf));
+}
+
+/* --------------------------------------------------------- where AVIC is off in xAPIC mode */
+
+static void end_41_by_core(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_false(page_shows());
+    write_apic(gpr, APIC_EOI, 0);
+    assert_true(has(APIC_ISR, 0x41));
+}
+
+static void open_window_by_core(uint64_t gpr[16])
+{
+    open_window(gpr);
+    assert_false(page_shows());
+}
+
+static void take_51_by_xavic(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    assert_true(page_shows());
+    take(0x51);
+}
+
+static void a_window_in_xapic_mode(void **state)
+{
+    (void)state;
+    send(0x41, false);
+    FAKE_SVM_GUEST(STOP(take_41_by_xavic));
+    run_to(HV_EXIT_IO);
+    set_if(false);
+    send(0x51, false);
+    set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_INTERRUPT);
+    FAKE_SVM_GUEST(ACCESS(end_41_by_core), WINDOW(open_window_by_core));
+    run_to(HV_EXIT_WINDOW);
+    assert_false(has(APIC_ISR, 0x41));
+    FAKE_SVM_GUEST(STOP(take_51_by_xavic));
+    run_to(HV_EXIT_IO);
+}
+
+/* One that is open already. */
+static void a_window_that_is_open(void **state)
+{
+    (void)state;
+    set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_INTERRUPT);
+    FAKE_SVM_GUEST(WINDOW(open_window_by_core));
+    run_to(HV_EXIT_WINDOW);
+    FAKE_SVM_GUEST(STOP(by_xavic));
+    run_to(HV_EXIT_IO);
+}
+
+static void in_a_shadow(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    fake_vmcb()->rip++;
+}
+
+static void alone(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_true(fake_svm_entered()->rflags & RFLAGS_TF);
+    assert_false(page_shows());
+    fake_vmcb()->rip++;
+    fake_x86_here()->dr6 |= DR6_BS;
+}
+
+static void after_the_shadow(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_false(fake_svm_entered()->rflags & RFLAGS_TF);
+    assert_true(fake_svm_entered()->v_intr & V_IRQ);
+}
+
+/* The instruction behind STI runs alone, and then the window is open. */
+static void a_window_behind_a_shadow(void **state)
+{
+    (void)state;
+    FAKE_SVM_GUEST({.run = in_a_shadow,
+                    .code = EXIT_INTERCEPT_OF(INTERCEPT_IOIO),
+                    .info1 = FIELD_PUT(IO_INFO_PORT, 0x80ull) | BIT64(4),
+                    .length = 2,
+                    .shadow = true});
+    run_to(HV_EXIT_IO);
+    set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_INTERRUPT);
+    send(0x41, false);
+    FAKE_SVM_GUEST({.run = alone, .code = EXIT_EXCEPTION + VEC_DB}, WINDOW(after_the_shadow));
+    run_to(HV_EXIT_WINDOW);
+    FAKE_SVM_GUEST(STOP(take_41_by_xavic));
+    run_to(HV_EXIT_IO);
+}
+
+static void disable_by_svr(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    write_apic(gpr, APIC_SVR, 0xff);
+}
+
+static void read_svr(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_int_equal(fake_svm_entered()->event_inj, 0);
+    read_apic(gpr, APIC_SVR);
+}
+
+static void enable_by_svr(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_int_equal(gpr[GPR_RAX], 0xff);
+    write_apic(gpr, APIC_SVR, APIC_SVR_ENABLE | 0xff);
+}
+
+static void disabled_by_software_in_xapic_mode(void **state)
+{
+    (void)state;
+    send(0x41, false);
+    FAKE_SVM_GUEST(ACCESS(disable_by_svr), ACCESS(read_svr), ACCESS(enable_by_svr), STOP(take_41_by_xavic));
+    run_to(HV_EXIT_IO);
+}
+
+static void lower_tpr(uint64_t gpr[16])
+{
+    by_xavic(gpr);
+    assert_false(page_shows());
+    write_apic(gpr, APIC_TPR, 0x20);
+}
+
+/* The client waits for a priority; the APIC's interrupts do not wait with it. */
+static void a_threshold_in_xapic_mode(void **state)
+{
+    (void)state;
+    set(HV_REG_CR8, 5);
+    set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_INTERRUPT | FIELD_PUT(HV_NOTIFY_PRIORITY, 3ull));
+    FAKE_SVM_GUEST(ACCESS(lower_tpr), WINDOW(by_core));
+    run_to(HV_EXIT_WINDOW);
+    FAKE_SVM_GUEST(STOP(by_xavic));
+    run_to(HV_EXIT_IO);
+    assert_true(page_shows());
+}
+
+static void write_memory(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_false(page_shows());
+    write_apic(gpr, APIC_TPR, 0x20);
+}
+
+/* While VP 0 holds the page, VP 1, whose APIC is off, hears that it has no rights: it does not try again forever. */
+static void memory_of_others_is_held(void **state)
+{
+    struct hv_vp *first = vp, *other = hv_vp_ref(partition, 1);
+    struct hv_exit exit;
+
+    (void)state;
+    set_apic(APIC_SVR, 0xff);
     FAKE_SVM_GUEST(STOP(by_core));
     run_to(HV_EXIT_IO);
-    assert_int_equal(fake_svm_entered()->event_inj, EVENT_VALID | 0x41);
-    assert_true(has(APIC_ISR, 0x41));
+    vp = other;
+    set(HV_REG_INTERNAL_ACTIVITY_STATE, 0);
+    start_protected();
+    set(HV_REG_APIC_BASE, APIC_DEFAULT_BASE);
+    FAKE_SVM_GUEST(ACCESS(write_memory));
+    exit = run_to(HV_EXIT_MEMORY);
+    assert_int_equal(exit.memory.gpa, APIC_DEFAULT_BASE + APIC_TPR);
+    assert_false(exit.memory.unmapped);
+    vp = first;
+    hv_vp_unref(other);
 }
 
 int main(void)
@@ -362,7 +828,22 @@ int main(void)
         IRQ_TEST(a_window_for_the_client),
         IRQ_TEST(disabled_by_software),
         XAPIC_TEST(from_mode_to_mode),
-        XAPIC_TEST(xapic_mode),
+        AVIC_ONLY(x2apic_mode_without_x2avic),
+        NO_AVIC(no_avic),
+        XAPIC_TEST(the_cpu_delivers_in_xapic_mode),
+        AVIC_ONLY(the_cpu_delivers_in_xapic_mode),
+        XAPIC_TEST(registers_of_xapic_mode),
+        XAPIC_TEST(a_saved_page),
+        XAPIC_TEST(the_end_of_a_level_triggered_interrupt_in_xapic_mode),
+        XAPIC_TEST(ipis),
+        XAPIC_TEST(an_ipi_to_itself_in_xapic_mode),
+        XAPIC_TEST(an_ipi_with_a_wrong_vector),
+        XAPIC_TEST(a_window_in_xapic_mode),
+        XAPIC_TEST(a_window_that_is_open),
+        XAPIC_TEST(a_window_behind_a_shadow),
+        XAPIC_TEST(disabled_by_software_in_xapic_mode),
+        XAPIC_TEST(a_threshold_in_xapic_mode),
+        XAPIC_TEST(memory_of_others_is_held),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
