@@ -522,7 +522,7 @@ static void registers_of_xapic_mode(void **state)
     assert_int_equal(get_apic(APIC_ID), 0);
     assert_int_equal(get_apic(APIC_VERSION), version);
     assert_int_equal(vp->vcpu->apic_page[APIC_RRD / 4], 0);
-    assert_int_equal(get_apic(APIC_DFR), BITS32(27, 0));
+    assert_int_equal(vp->vcpu->apic_page[APIC_DFR / 4], BITS32(27, 0));
     assert_int_equal(get_apic(APIC_IRR + 0x20), 0);
     assert_int_equal(get_apic(APIC_LVT_TIMER), 0x10061);
     assert_true(vp->lapic.timer_due_ns);
