@@ -57,8 +57,8 @@ struct hv_partition {
     uint64_t tsc_base;           /* (m) tsc_now at set-up or reset: all VPs start with this TSC as 0 */
     /*
      * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
-     * for one there. To a VP whose APIC is off, moved or in x2APIC mode it is memory, shared with the others like it.
-     * NULL, HV_HPA_NONE: not used.
+     * for one there. To a VP whose APIC is off, moved or in x2APIC mode it is memory, shared with the others like it;
+     * on some CPUs not while a VP needs its accesses to exit. NULL, HV_HPA_NONE: not used.
      */
     void *apic_access;
     hv_hpa_t apic_access_pa;

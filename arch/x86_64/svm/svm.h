@@ -107,8 +107,7 @@ void svm_apic_fetch(struct vcpu *v);               /* VCPU_APIC */
 void svm_apic_sync(struct vcpu *v);
 void svm_apic_sync_eoi_exits(struct vcpu *v);                                             /* VCPU_EOI_EXIT */
 bool svm_apic_exit_on_msr(struct svm_vcpu *svm, uint32_t index, bool reads, bool writes); /* false: not its MSR */
-void svm_apic_before_entry(
-    struct svm_vcpu *svm); /* VCPU_CONTROLS and VCPU_APIC are synced; before the check for flushes */
+void svm_apic_before_entry(struct svm_vcpu *svm);                               /* before the check for flushes */
 void svm_apic_exit_no_acceleration(struct svm_vcpu *svm, struct hv_exit *exit); /* EXIT_AVIC_NOACCEL */
 void svm_apic_exit_incomplete_ipi(struct svm_vcpu *svm, struct hv_exit *exit);  /* EXIT_AVIC_INCOMPLETE_IPI */
 

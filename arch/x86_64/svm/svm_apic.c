@@ -22,7 +22,6 @@
 #include <arch/bits/apic.h>
 #include <arch/bits/cpuid.h>
 #include <arch/bits/msr.h>
-#include <hv/base/assert.h>
 
 static bool has_avic(void)
 {
@@ -140,8 +139,8 @@ static void describe_self(struct svm_vcpu *svm)
 
     if (svm->v.controls.apic_mode == VCPU_APIC_XAPIC)
         id = (uint32_t)FIELD_GET(APIC_ID_XAPIC, id);
-    HV_ASSERT(id < AVIC_MAX_INDEX);
-    svm->apic_ids[id] = AVIC_ID_VALID | svm->vmcb->avic_backing_page;
+    if (id < AVIC_MAX_INDEX) /* in the page, which the guest writes to */
+        svm->apic_ids[id] = AVIC_ID_VALID | svm->vmcb->avic_backing_page;
 }
 
 static void sync_avic(struct svm_vcpu *svm)
@@ -171,7 +170,10 @@ static bool needs_page_held(const struct svm_vcpu *svm)
            (!(svm->vmcb->v_intr & V_AVIC) || v->controls.tpr_threshold);
 }
 
-/* Translations of a page know whether AVIC takes their accesses, and those of a page that goes know nothing of that. */
+/*
+ * Inside the bracket around the use of the tables, whose pages stay. Translations know whether AVIC takes their
+ * accesses, and do not know that the page has gone: they are dropped.
+ */
 void svm_apic_before_entry(struct svm_vcpu *svm)
 {
     const struct vmcb *vmcb = svm->vmcb;
