@@ -388,6 +388,22 @@ static void who_has_the_page(void **state)
     assert_true(start());
 }
 
+/* As long as the core delivers: the page is as it is without AVIC. */
+static void the_core_delivers(void **state)
+{
+    (void)state;
+    map_access_page();
+    want(VCPU_APIC_XAPIC);
+    v->controls.core_delivers = true;
+    assert_int_equal(want(VCPU_APIC_XAPIC), 0);
+    assert_false(page_shows());
+    assert_int_equal(want(VCPU_APIC_X2APIC), 0);
+    assert_true(page_shows());
+    v->controls.core_delivers = false;
+    assert_int_equal(want(VCPU_APIC_XAPIC), V_AVIC);
+    assert_true(page_shows());
+}
+
 static void an_instruction_that_runs_alone_in_xapic_mode(void **state)
 {
     (void)state;
@@ -644,6 +660,7 @@ int main(void)
         APIC_TEST(requested_and_in_service),
         APIC_TEST(an_instruction_that_runs_alone),
         APIC_TEST(who_has_the_page),
+        APIC_TEST(the_core_delivers),
         APIC_TEST(an_instruction_that_runs_alone_in_xapic_mode),
         APIC_TEST(two_hold_the_page),
         APIC_TEST(registers_that_are_moved),

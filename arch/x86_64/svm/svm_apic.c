@@ -8,7 +8,8 @@
  * through.
  *
  * AVIC is off at times: an interrupt window is a virtual interrupt, which it ignores (V_IRQ); an APIC that is disabled
- * by software keeps what is in IRR, and AVIC would deliver it; so it would in front of an instruction that runs alone.
+ * by software keeps what is in IRR, and AVIC would deliver it; so it would in front of an instruction that runs alone;
+ * and the core may want to deliver by itself.
  * In x2APIC mode accesses to registers exit then, by the VP's own permission map. In xAPIC mode the page is in nested
  * tables that all VPs share, and a VP without AVIC would find memory there. So it holds the page (npt_hold) for as
  * long: without rights in the tables all VPs' accesses exit, and the core emulates them, which is right for those with
