@@ -5,6 +5,7 @@
 #include "hypercall.h"
 #include "irq.h"
 #include "partition.h"
+#include "time.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -153,7 +154,7 @@ static enum exit_outcome exit_rdtsc(struct hv_vp *vp, struct hv_exit *exit)
     exit->rdtsc.tsc_aux = v->msr[VCPU_MSR_TSC_AUX];
     exit->rdtsc.virtual_offset = v->tsc_offset;
     exit->rdtsc.tsc = vcpu_guest_tsc(v);
-    exit->rdtsc.reference_time = vp_reference_time(vp->partition);
+    exit->rdtsc.reference_time = time_vp_reference(vp);
     return EXIT_TO_CLIENT;
 }
 

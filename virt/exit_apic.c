@@ -7,16 +7,17 @@
 #include "gpa.h"
 #include "gva.h"
 #include "irq.h"
+#include "time.h"
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
 
 /* --------------------------------------------------------------------------------- registers */
 
 /* The clock is read only where a register depends on it. */
-static uint64_t now_for(uint32_t offset)
+static uint64_t now_for(const struct hv_vp *vp, uint32_t offset)
 {
     return offset == APIC_TIMER_CUR || offset == APIC_TIMER_INIT || offset == APIC_TIMER_DIV || offset == APIC_LVT_TIMER
-               ? hv_host_time_ns()
+               ? time_ns(vp->partition)
                : 0;
 }
 
@@ -32,7 +33,7 @@ static bool read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value)
     bool done;
 
     assist_settle(vp);
-    done = lapic_read(&vp->lapic, offset, now_for(offset), value, &effect);
+    done = lapic_read(&vp->lapic, offset, now_for(vp, offset), value, &effect);
     count_access(vp, offset);
     if (effect.bits)
         irq_apply(vp, &effect);
@@ -54,7 +55,7 @@ static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
     bool done;
 
     assist_settle(vp);
-    done = lapic_write(&vp->lapic, offset, value, now_for(offset), &effect);
+    done = lapic_write(&vp->lapic, offset, value, now_for(vp, offset), &effect);
     count_access(vp, offset);
     follow(vp, offset);
     irq_apply(vp, &effect);
@@ -220,7 +221,7 @@ enum exit_outcome exit_apic_write(struct hv_vp *vp, struct hv_exit *exit)
     assist_settle(vp);
     vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
     count_access(vp, exit->apic.offset);
-    lapic_written(&vp->lapic, exit->apic.offset, now_for(exit->apic.offset), &effect);
+    lapic_written(&vp->lapic, exit->apic.offset, now_for(vp, exit->apic.offset), &effect);
     follow(vp, exit->apic.offset);
     irq_apply(vp, &effect);
     return EXIT_HANDLED;

@@ -8,6 +8,7 @@
 #include "exit_apic.h"
 #include "partition.h"
 #include "synthetic.h"
+#include "time.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -184,10 +185,8 @@ static bool write_tsc_aux(struct hv_vp *vp, const struct msr *msr, uint32_t inde
 
 static void move_tsc(struct hv_vp *vp, uint64_t by)
 {
-    vp->vcpu->tsc_offset += by;
     vp->tsc_adjust += by;
-    vp->todo |= VP_TODO_TIMER; /* a deadline of the local APIC's is one of this TSC */
-    vcpu_changed(vp->vcpu, VCPU_TSC);
+    time_move_guest_tsc(vp, by);
 }
 
 static bool read_tsc(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
@@ -224,11 +223,6 @@ static bool write_tsc_adjust(struct hv_vp *vp, const struct msr *msr, uint32_t i
         return false;
     move_tsc(vp, value - vp->tsc_adjust);
     return true;
-}
-
-uint64_t vp_reference_time(struct hv_partition *p)
-{
-    return (hv_host_time_ns() - p->time_base_ns) / 100;
 }
 
 /* ------------------------------------------------------------------------------- MSRs of the VP */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rules of MSRs that hold for clients too, and the reference time. */
+/* Rules of MSRs that hold for clients too. */
 #ifndef VIRT_EXIT_MSR_H
 #define VIRT_EXIT_MSR_H
 
@@ -7,6 +7,5 @@
 
 bool pat_is_valid(uint64_t pat);
 bool mtrr_type_is_valid(uint64_t type);
-uint64_t vp_reference_time(struct hv_partition *p); /* 100 ns units */
 
 #endif

@@ -2,6 +2,7 @@
 /* The local APIC's registers as a page, for clients. */
 #include "assist.h"
 #include "irq_parts.h"
+#include "time.h"
 #include <hv/base/memory.h>
 
 static bool claim_apic(struct hv_vp *vp, enum hv_status *st)
@@ -36,7 +37,7 @@ enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uin
     vp_pin(vp);
     irq_take_requests(vp);
     assist_settle(vp);
-    lapic_get_page(&vp->lapic, hv_host_time_ns(), buffer);
+    lapic_get_page(&vp->lapic, time_ns(vp->partition), buffer);
     if (vp->nmi_pending)
         put_nmi(buffer);
     vp_unpin(vp);
@@ -56,7 +57,7 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
     vp_pin(vp);
     irq_take_requests(vp); /* what came before belongs to the state that is replaced */
     assist_settle(vp);
-    if (lapic_set_page(&vp->lapic, hv_host_time_ns(), buffer, &effect)) {
+    if (lapic_set_page(&vp->lapic, time_ns(vp->partition), buffer, &effect)) {
         vp->nmi_pending = 0;
         irq_registers_changed(vp);
     } else {

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The local APICs' timers: when they are due, who interrupts the guest then, and the interrupts that come of them. */
+/*
+ * Timers of VPs with local APICs, those of the APICs and synthetic ones: when they are due, who interrupts the guest
+ * then, and the interrupts that come of the former.
+ */
 #include "irq_parts.h"
+#include "stimer.h"
+#include "time.h"
 #include <hv/base/bits.h>
 
 #define NS_PER_S 1000000000ull
@@ -24,14 +29,11 @@ static uint64_t tsc_to_ns(uint64_t ticks)
     return seconds * NS_PER_S + ticks % hz * NS_PER_S / hz + 1;
 }
 
-/* Ticks of the TSC until the timer is due; UINT64_MAX: it is not running. */
-static uint64_t ticks_to_timer(const struct hv_vp *vp)
+static uint64_t ticks_to_lapic(const struct hv_vp *vp)
 {
     const struct lapic *l = &vp->lapic;
     uint64_t due, now;
 
-    if (!vp->has_apic)
-        return UINT64_MAX;
     if (l->timer_tsc) {
         now = vcpu_guest_tsc(vp->vcpu);
         return l->timer_tsc > now ? l->timer_tsc - now : 0;
@@ -39,22 +41,44 @@ static uint64_t ticks_to_timer(const struct hv_vp *vp)
     due = lapic_timer_due_ns(l);
     if (due == UINT64_MAX)
         return UINT64_MAX;
-    now = hv_host_time_ns();
+    now = time_ns(vp->partition);
     return due > now ? ns_to_tsc(due - now) : 0;
 }
 
-void irq_poll_timer(struct hv_vp *vp)
+#define NEVER_NS BIT64(58) /* nine years */
+
+static uint64_t ticks_to_stimer(const struct hv_vp *vp)
+{
+    uint64_t ns = stimer_wait_ns(vp);
+
+    if (!ns)
+        return 0;
+    return ns < NEVER_NS ? ns_to_tsc(ns) : UINT64_MAX;
+}
+
+/* Ticks of the TSC until a timer is due; UINT64_MAX: none is running. */
+static uint64_t ticks_to_timer(const struct hv_vp *vp)
+{
+    uint64_t ticks;
+
+    if (!vp->has_apic)
+        return UINT64_MAX;
+    ticks = ticks_to_lapic(vp);
+    return vp->stimers.active ? HV_MIN(ticks, ticks_to_stimer(vp)) : ticks;
+}
+
+static void poll_lapic(struct hv_vp *vp)
 {
     struct lapic_effect effect = {0};
     struct lapic *l = &vp->lapic;
     uint8_t vector;
     bool is_new;
 
-    if (!vp->has_apic || !(l->timer_tsc || l->timer_due_ns))
+    if (!(l->timer_tsc || l->timer_due_ns))
         return;
     vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, l->timer_lvt);
     is_new = !irq_is_requested(vp, vector);
-    if (lapic_timer_poll(l, l->timer_due_ns ? hv_host_time_ns() : 0, l->timer_tsc ? vcpu_guest_tsc(vp->vcpu) : 0,
+    if (lapic_timer_poll(l, l->timer_due_ns ? time_ns(vp->partition) : 0, l->timer_tsc ? vcpu_guest_tsc(vp->vcpu) : 0,
                          &effect)) {
         if (irq_hardware_delivers(vp)) {
             irq_set_eoi_exit(vp, vector);
@@ -63,6 +87,15 @@ void irq_poll_timer(struct hv_vp *vp)
         vp->todo |= VP_TODO_INTERRUPTS | VP_TODO_TIMER;
     }
     irq_apply(vp, &effect);
+}
+
+void irq_poll_timer(struct hv_vp *vp)
+{
+    if (!vp->has_apic)
+        return;
+    if (vp->stimers.active)
+        stimer_poll(vp);
+    poll_lapic(vp);
 }
 
 static void set_deadline(struct hv_vp *vp, uint64_t ticks)

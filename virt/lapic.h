@@ -14,7 +14,7 @@
 #include <arch/bits/msr.h>
 #include <hv/types.h>
 
-/* APIC timer and its clock: HV_INTERRUPT_HZ is 1 GHz, so that a tick is a nanosecond of hv_host_time_ns. */
+/* APIC timer and its clock: HV_INTERRUPT_HZ is 1 GHz, so that a tick is a nanosecond of time_ns. */
 struct lapic {
     volatile uint32_t *regs; /* the page */
     uint64_t base;           /* IA32_APIC_BASE */
@@ -132,7 +132,7 @@ int lapic_eoi(struct lapic *l, struct lapic_effect *effect);
 /* ----------------------------------------------------------------------------------- timer */
 
 /*
- * When the timer is due, in ns of hv_host_time_ns; UINT64_MAX: not running, masked (nothing would come of it), or in
+ * When the timer is due, in ns of time_ns; UINT64_MAX: not running, masked (nothing would come of it), or in
  * TSC-deadline mode, where timer_tsc counts, masked or not: a deadline that passes while masked must be polled too.
  */
 uint64_t lapic_timer_due_ns(const struct lapic *l);

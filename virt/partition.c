@@ -3,6 +3,7 @@
 #include "partition.h"
 #include "gpa.h"
 #include "overlay.h"
+#include "time.h"
 
 const struct hv_platform *hv_platform(void)
 {
@@ -20,16 +21,9 @@ enum hv_status hv_partition_create(struct hv_partition **out)
         return HV_E_NO_MEMORY;
     properties_init(&p->properties);
     p->apic_access_pa = HV_HPA_NONE;
+    time_init(p);
     *out = p;
     return HV_OK;
-}
-
-/* VPs that begin now, or are created later, have TSCs in step: a guest that finds them apart does not use them. */
-static void start_tsc(struct hv_partition *p)
-{
-    hv_host_preempt_disable();
-    p->tsc_base = tsc_now();
-    hv_host_preempt_enable();
 }
 
 static enum hv_status setup_locked(struct hv_partition *p)
@@ -49,14 +43,17 @@ static enum hv_status setup_locked(struct hv_partition *p)
     st = npt_init(&p->npt, backend()->npt_format());
     if (st != HV_OK)
         goto out_off;
-    st = gpa_map_apic(p);
+    st = time_start(p);
     if (st != HV_OK)
         goto out_npt;
-    p->time_base_ns = hv_host_time_ns();
-    start_tsc(p);
+    st = gpa_map_apic(p);
+    if (st != HV_OK)
+        goto out_time;
     p->is_set_up = true;
     return HV_OK;
 
+out_time:
+    time_end(p);
 out_npt:
     npt_destroy(&p->npt);
 out_off:
@@ -82,7 +79,7 @@ static enum hv_status reset_locked(struct hv_partition *p)
         return HV_E_STATE;
     if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
-    start_tsc(p);
+    time_reset(p);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i] && p->vps[i]->vcpu)
             vp_reset(p->vps[i]);
@@ -110,6 +107,7 @@ static void free_partition(struct hv_partition *p)
         npt_destroy(&p->npt);
         if (p->apic_access)
             hv_host_page_free(p->apic_access);
+        time_end(p);
         backend_off();
     }
     properties_free(&p->properties);

@@ -19,6 +19,18 @@
 /* IA32_MTRRCAP of every VP: 16 variable ranges (hv_mtrrs.base and mask), fixed ranges, write combining */
 #define HV_MTRR_CAP 0x510ull
 
+/* How the partition's time follows the host's: see time.h. */
+struct clock {
+    uint64_t is_suspended;
+    uint64_t host_zero;                 /* hv_host_time_ns and tsc_now, when the time was 0 or would have been */
+    uint64_t tsc_zero;                  /*   if it had never stood still */
+    uint64_t stopped_ns, stopped_ticks; /* what it is while suspended */
+    uint64_t is_apart;                  /* VPs' TSCs are not in step */
+    uint64_t tsc_shift;                 /* of all VPs, when they last were */
+    uint64_t reference_offset;          /* of the formula: reference time = (guest's TSC * scale >> 64) + offset */
+    uint64_t reference_base;            /* what the client has added to it */
+};
+
 /*
  * Fields marked
  *   (c) are constant after set-up,
@@ -35,15 +47,12 @@ struct hv_partition {
     volatile uint64_t npt_generation; /* (a) */
     /* (m) to set, (a) to read; an object stays until the partition goes, see shared.references */
     struct hv_vp *volatile vps[HV_MAX_VPS];
-    uint64_t time_base_ns;              /* (c) hv_host_time_ns at set-up: reference time 0 */
-    struct {                            /* see time.h */
-        uint64_t pauses_ns;             /* (a) how long the time has stood still, all in all */
-        uint64_t tsc_pauses;            /* (a) the same in ticks of the TSC */
-        uint64_t suspended_ns;          /* (m) hv_host_time_ns when it was suspended; 0: it runs */
-        uint64_t suspended_tsc;         /* (m) tsc_now then */
-        volatile uint32_t is_suspended; /* (a) what a run looks at */
-        uint64_t reference_base;        /* (m) added to the reference time, by the client */
-        bool is_tsc_apart;              /* (a) VPs' TSCs are not in step any more */
+    struct {                        /* see time.h */
+        struct hv_spin lock;        /* of whoever changes `clock` */
+        volatile uint32_t version;  /* (a) odd while that is going on */
+        struct clock clock;         /* (a) */
+        uint64_t scale;             /* (c) 100 ns for a tick of the TSC, 0.64 */
+        uint32_t tsc_page_sequence; /* under `lock` */
     } time;
     struct { /* the guest's interface to the hypervisor: (a), as VPs share it */
         volatile uint64_t guest_os_id, hypercall, reference_tsc;
@@ -54,7 +63,6 @@ struct hv_partition {
     struct doorbells *doorbells; /* (a) for readers in a walk bracket, (m) to change; NULL: none */
     struct ports *ports;         /* the same */
     struct hv_trigger *triggers; /* (m) */
-    uint64_t tsc_base;           /* (m) tsc_now at set-up or reset: all VPs start with this TSC as 0 */
     /*
      * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
      * for one there. To a VP whose APIC is off, moved or in x2APIC mode it is memory, shared with the others like it;
@@ -79,10 +87,15 @@ struct synic {
 struct stimers {
     struct stimer {
         uint64_t config, count;
-        uint64_t due;        /* in units of the reference time; 0: not running */
-        bool is_undelivered; /* its message waits for the slot */
-        uint64_t expiration; /* of that message */
+        uint64_t due;        /* periodic: when the period ends, in time_elapsed */
+        uint64_t not_before; /* the same: not to be late for periods that were missed all at once */
+        uint64_t expiration; /* of the message that is not delivered yet, in reference time */
+        bool is_counting;    /* enabled, and `count` or `due` is to come */
+        bool is_undelivered; /* there is that message */
+        bool is_blocked;     /* its slot was taken: stimer_retry */
     } timer[HV_STIMERS];
+    uint32_t active;  /* bit n: there is something to do for timer n, at its time */
+    uint32_t blocked; /* bit n: its message waits for stimer_retry */
 };
 
 /* What other CPUs may touch of a VP, in a cache line of its own. */
@@ -154,14 +167,15 @@ struct hv_vp {
     struct lapic lapic;        /* (o) without has_apic only its base counts */
     struct synic synic;
     struct stimers stimers;
-    uint64_t tsc_pauses_seen; /* (o) of partition.time.tsc_pauses: what is in the TSC offset already */
-    struct overlay assist;    /* (m) the VP assist page */
-    uint64_t assist_msr;      /* (o) */
-    void *assist_page;        /* (c) NULL: not offered */
-    bool assist_offered;      /* (o) see assist.h: the guest may end what is in service by the page */
-    bool overlays_stale;      /* (o) see overlay_apply */
-    uint64_t run_deadline;    /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
-    uint64_t tsc_adjust;      /* (o) */
+    uint64_t tsc_zero_seen; /* (o) of the partition's clock: what the TSC offset is made for */
+    uint64_t tsc_shift;     /* (a) how far the TSC is ahead of the partition's time, in ticks */
+    struct overlay assist;  /* (m) the VP assist page */
+    uint64_t assist_msr;    /* (o) */
+    void *assist_page;      /* (c) NULL: not offered */
+    bool assist_offered;    /* (o) see assist.h: the guest may end what is in service by the page */
+    bool overlays_stale;    /* (o) see overlay_apply */
+    uint64_t run_deadline;  /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
+    uint64_t tsc_adjust;    /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
     } mtrr;                                 /* (o) */

@@ -6,6 +6,7 @@
 #include "cpuid_policy.h"
 #include "partition.h"
 #include "synthetic.h"
+#include "time.h"
 #include <hv/base/assert.h>
 #include <hv/base/memory.h>
 
@@ -34,6 +35,7 @@ enum {
     INTERRUPT_CLOCK_FREQUENCY = 0x1008,
     APIC_REMOTE_READ_SUPPORT = 0x1009,
     PROCESSOR_FEATURES_BANKS = 0x100a,
+    REFERENCE_TIME = 0x100b,
     SYNTHETIC_PROCESSOR_FEATURES_BANKS = 0x100c,
     CPUID_RESULT_LIST2 = 0x100d,
     PROCESSOR_PERFMON_FEATURES = 0x100e,
@@ -159,7 +161,7 @@ static bool msr_action_is_valid(const void *item)
 
 /* ------------------------------------------------------------------------------- the properties */
 
-enum property_kind { SCALAR, LIST, FEATURE_BANKS, SYNTHETIC_BANKS };
+enum property_kind { SCALAR, LIST, FEATURE_BANKS, SYNTHETIC_BANKS, CLOCK };
 
 #define LATER  (1u << 0) /* may also be changed after set-up, while no VP runs */
 #define BOOL   (1u << 1) /* anything but 0 is 1 */
@@ -204,6 +206,7 @@ static const struct property properties[] = {
     {INTERRUPT_CLOCK_FREQUENCY,  VALUE(interrupt_hz, 0, is_interrupt_hz)},
     {APIC_REMOTE_READ_SUPPORT,   VALUE(apic_remote_read, BOOL, no_bits)}, /* no such IPIs: a read never completes */
     {PROCESSOR_FEATURES_BANKS,   FEATURE_BANKS, 0, sizeof(struct feature_banks), IN(features), NULL, NULL},
+    {REFERENCE_TIME,             CLOCK, LATER, sizeof(uint64_t), 0, any, NULL},
     {SYNTHETIC_PROCESSOR_FEATURES_BANKS, SYNTHETIC_BANKS, 0, SYNTHETIC_BANKS_SIZE, IN(synthetic_features), NULL, NULL},
     {CPUID_RESULT_LIST2,         ITEMS(cpuid_results2, 0, struct hv_cpuid_entry2, cpuid_entry2_is_valid)},
     {PROCESSOR_PERFMON_FEATURES, VALUE(perfmon_features, 0, no_bits)},
@@ -368,15 +371,16 @@ static enum hv_status stage(struct hv_partition *p, const struct property *prope
         return HV_E_INVALID;
     if (size < property->size)
         return HV_E_BUFFER_TOO_SMALL;
-    if (property->kind == SCALAR)
+    if (property->kind == SCALAR || property->kind == CLOCK)
         return stage_scalar(property, buffer, out);
     return stage_banks(&p->properties, property, buffer, out);
 }
 
 /* ------------------------------------------------------------------------------- taking effect */
 
-static void store(struct hv_properties *props, const struct property *property, struct staged *new)
+static void store(struct hv_partition *p, const struct property *property, struct staged *new)
 {
+    struct hv_properties *props = &p->properties;
     void *place = place_of(props, property);
     struct hv_property_list old;
 
@@ -397,6 +401,9 @@ static void store(struct hv_properties *props, const struct property *property, 
     case SYNTHETIC_BANKS:
         props->synthetic_features = new->value[0];
         break;
+    case CLOCK:
+        time_set_reference(p, new->value[0]);
+        break;
     }
 }
 
@@ -404,7 +411,7 @@ static enum hv_status apply(struct hv_partition *p, const struct property *prope
 {
     if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
-    store(&p->properties, property, new);
+    store(p, property, new);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i])
             p->vps[i]->properties_seen = false;
@@ -458,6 +465,13 @@ static enum hv_status get_banks(const struct hv_properties *props, const struct 
 
 static enum hv_status get_locked(struct hv_partition *p, const struct property *property, void *buffer)
 {
+    uint64_t reference;
+
+    if (property->kind == CLOCK) {
+        reference = time_reference(p);
+        memcpy(buffer, &reference, sizeof(reference));
+        return HV_OK;
+    }
     if (property->kind != SCALAR)
         return get_banks(&p->properties, property, buffer);
     memcpy(buffer, place_of(&p->properties, property), property->size);

@@ -9,6 +9,7 @@
 #include "irq.h"
 #include "regs.h"
 #include "synthetic.h"
+#include "time.h"
 #include "xsave.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -212,19 +213,35 @@ static bool set_xmm_control(struct hv_vp *vp, const struct reg *reg, uint32_t na
 
 /* -------------------------------------------------------------------------------- MSRs */
 
-/* Never fetched, so that nobody has pinned the caller: the TSC is that of a CPU. */
+/* Never fetched, so that nobody has pinned the caller: the CPU's TSC may be behind what the guest has seen elsewhere.
+ */
 static void get_tsc(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
 {
     (void)reg, (void)name;
-    reg_put_word(value, vcpu_guest_tsc(vp_pin(vp)));
+    vp_pin(vp);
+    reg_put_word(value, time_guest_tsc(vp));
     vp_unpin(vp);
 }
 
 static bool set_tsc(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
 {
     (void)reg, (void)name;
-    vcpu_set_guest_tsc(vp_pin(vp), value->u64);
+    vp_pin(vp);
+    time_set_guest_tsc(vp, value->u64);
     vp_unpin(vp);
+    return true;
+}
+
+static void get_tsc_offset(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
+{
+    (void)reg, (void)name;
+    reg_put_word(value, time_tsc_offset(vp));
+}
+
+static bool set_tsc_offset(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    (void)reg, (void)name;
+    time_move_guest_tsc(vp, value->u64 - time_tsc_offset(vp));
     return true;
 }
 
@@ -289,7 +306,7 @@ static void get_apic(struct hv_vp *vp, const struct reg *reg, uint32_t name, uni
 
     (void)reg;
     assist_settle(vp);
-    if (!lapic_read(&vp->lapic, apic_offset(name), hv_host_time_ns(), &word, &effect))
+    if (!lapic_read(&vp->lapic, apic_offset(name), time_ns(vp->partition), &word, &effect))
         word = 0;
     reg_put_word(value, word);
 }
@@ -301,7 +318,7 @@ static bool set_apic(struct hv_vp *vp, const struct reg *reg, uint32_t name, con
 
     (void)reg;
     assist_settle(vp);
-    if (!lapic_write(&vp->lapic, apic_offset(name), value->u64, hv_host_time_ns(), &effect))
+    if (!lapic_write(&vp->lapic, apic_offset(name), value->u64, time_ns(vp->partition), &effect))
         return false;
     effect.bits &= ~LAPIC_EFFECT_IPI;
     irq_apply(vp, &effect);
@@ -517,6 +534,7 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_FP_CONTROL]      = {get_fp_control,      set_fp_control,      NULL},
     [KIND_XMM_CONTROL]     = {get_xmm_control,     set_xmm_control,     NULL},
     [KIND_TSC]             = {get_tsc,             set_tsc,             NULL},
+    [KIND_TSC_OFFSET]      = {get_tsc_offset,      set_tsc_offset,      NULL},
     [KIND_PAT]             = {get_word,            set_word,            pat_is_valid},
     [KIND_APIC_ID]         = {get_apic_id,         set_apic_id,         NULL},
     [KIND_APIC_BASE]       = {get_word,            set_apic_base,       apic_base_is_valid},

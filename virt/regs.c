@@ -52,7 +52,7 @@ static const struct reg fp_regs[] = {
 #define IN_MSRS(index)    offsetof(struct vcpu, msr[VCPU_MSR_##index])
 
 static const struct reg msr_regs[] = {
-    MSR(TSC)                                  = {KIND_TSC,           IN_VCPU(tsc_offset),     VCPU_TSC},
+    MSR(TSC)                                  = {KIND_TSC,           0,                       0},
     MSR(EFER)                                 = {KIND_EFER,          IN_VCPU(efer),           VCPU_EFER},
     MSR(KERNEL_GS_BASE)                       = {KIND_CANONICAL,     IN_MSRS(KERNEL_GS_BASE), VCPU_MSRS},
     MSR(APIC_BASE)                            = {KIND_APIC_BASE,     0,                       0},
@@ -71,7 +71,7 @@ static const struct reg msr_regs[] = {
     MSRS(MTRR_PHYS_MASK0, MTRR_PHYS_MASKF)    = {KIND_MTRR_MASK,     0,                       0},
     MSRS(MTRR_FIX64K_00000, MTRR_FIX4K_F8000) = {KIND_MTRR_FIXED,    0,                       0},
     MSR(TSC_AUX)                              = {KIND_LOW32,         IN_MSRS(TSC_AUX),        0},
-    MSR(TSC_VIRTUAL_OFFSET)                   = {KIND_PLAIN,         IN_VCPU(tsc_offset),     VCPU_TSC},
+    MSR(TSC_VIRTUAL_OFFSET)                   = {KIND_TSC_OFFSET,    0,                       0},
     MSR(XSS)                                  = {KIND_XSS,           IN_VCPU(xss),            REG_NEEDS_XSAVE},
     MSR(TSC_ADJUST)                           = {KIND_TSC_ADJUST,    0,                       0},
 };

@@ -34,6 +34,7 @@ enum reg_kind_index {
     KIND_FP_CONTROL,
     KIND_XMM_CONTROL,
     KIND_TSC,
+    KIND_TSC_OFFSET,
     KIND_PAT,
     KIND_APIC_ID,
     KIND_APIC_BASE,

@@ -9,6 +9,7 @@
 #include "overlay.h"
 #include "partition.h"
 #include "synic.h"
+#include "time.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -443,6 +444,7 @@ enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
         return HV_E_VP_BUSY;
     vp->triple_fault_valid = vp->finding_valid = false;
     exit->instruction_length = 0; /* not every exit has one */
+    time_enter(vp);
     run(vp, exit);
     vp->counters.to_client[exit->reason]++;
     vp_release(vp);

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Synthetic timers (TLFS 12.2): four for each VP, by the partition's reference time. Owner only. */
+/* Synthetic timers (TLFS 12.2): four for each VP, by the partition's reference time. Owner only, pinned. */
 #ifndef VIRT_STIMER_H
 #define VIRT_STIMER_H
 
 #include "synthetic.h"
-#include "tlfs.h"
 
 /* struct stimers is in partition.h */
 
 synthetic_read_fn stimer_read;
 synthetic_write_fn stimer_write;
 
-void stimer_reset(struct hv_vp *vp);
+void stimer_reset(struct hv_vp *vp); /* need not be pinned */
 
-/* When the next one is due, in time_ns of the partition; UINT64_MAX: none. Lazy ones only count while the VP runs. */
-uint64_t stimer_due_ns(const struct hv_vp *vp);
+/* ns until there is something to do for one of them; UINT64_MAX: nothing. */
+uint64_t stimer_wait_ns(const struct hv_vp *vp);
 
-/* Fires what is due; messages whose slot is taken wait for stimer_retry. Pinned. */
+/* Fires what is due; messages whose slot is taken wait for stimer_retry. */
 void stimer_poll(struct hv_vp *vp);
 
-/* The slot of this SINT may be free again. */
+/* The slot of this SINT may be free again, or the guest has made the SynIC take messages. */
 void stimer_retry(struct hv_vp *vp, uint32_t sint);
 
 #endif

@@ -9,6 +9,7 @@
  */
 #include "synic.h"
 #include "irq.h"
+#include "stimer.h"
 #include <hv/base/memory.h>
 
 #define ALL_SINTS  BITS32(HV_SYNIC_SINTS - 1, 0)
@@ -140,6 +141,12 @@ enum hv_status hv_vp_signal_event(struct hv_vp *vp, uint32_t sint, uint32_t flag
 
 /* ------------------------------------------------------------------------ who waits for a slot */
 
+static void retry_timers(struct hv_vp *vp, uint32_t sints)
+{
+    for (; sints; sints &= sints - 1)
+        stimer_retry(vp, (uint32_t)__builtin_ctz(sints));
+}
+
 /* Those that still wait find that out themselves, and say so again. */
 static void look_again(struct hv_vp *vp, uint32_t sints)
 {
@@ -148,6 +155,8 @@ static void look_again(struct hv_vp *vp, uint32_t sints)
 
     s->waiting &= ~sints;
     hv_spin_unlock(&s->lock, flags);
+    if (vp->stimers.blocked)
+        retry_timers(vp, sints);
     if (vp->notifications & HV_NOTIFY_SINT)
         vp->todo |= VP_TODO_SINTS;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of synthetic MSRs: see synthetic.h. */
+#include "stimer.h"
 #include "synthetic.h"
 #include "synic.h"
 #include "synthetic_vp.h"
+#include "time.h"
 
 struct synthetic_msr {
     uint32_t first, last;
@@ -20,8 +22,8 @@ static const struct synthetic_msr msrs[] = {
     {ONE(MSR_HV_HYPERCALL),      HV_SYNTH_HYPERCALL_REGS,    synthetic_read_hypercall, synthetic_write_hypercall},
     {ONE(MSR_HV_VP_INDEX),       HV_SYNTH_VP_INDEX,          synthetic_read_index,     NULL},
     {ONE(MSR_HV_VP_RUNTIME),     HV_SYNTH_VP_RUNTIME,        synthetic_read_runtime,   synthetic_write_runtime},
-    {ONE(MSR_HV_TIME_REF_COUNT), HV_SYNTH_REFERENCE_COUNTER, NULL,                     NULL},
-    {ONE(MSR_HV_REFERENCE_TSC),  HV_SYNTH_REFERENCE_TSC,     NULL,                     NULL},
+    {ONE(MSR_HV_TIME_REF_COUNT), HV_SYNTH_REFERENCE_COUNTER, time_read_count,          NULL},
+    {ONE(MSR_HV_REFERENCE_TSC),  HV_SYNTH_REFERENCE_TSC,     time_read_tsc_page,       time_write_tsc_page},
     {MSR_HV_TSC_FREQUENCY, MSR_HV_APIC_FREQUENCY,
                                  HV_SYNTH_FREQUENCY_REGS,    synthetic_read_frequency, NULL},
     {ONE(MSR_HV_EOI),            HV_SYNTH_APIC_REGS,         NULL,                     synthetic_write_apic},
@@ -32,9 +34,9 @@ static const struct synthetic_msr msrs[] = {
     {MSR_HV_SINT0, MSR_HV_SINT15,
                                  HV_SYNTH_SYNIC,             synic_read,               synic_write},
     {MSR_HV_STIMER0_CONFIG, MSR_HV_STIMER3_COUNT,
-                                 HV_SYNTH_TIMERS,            NULL,                     NULL},
+                                 HV_SYNTH_TIMERS,            stimer_read,              stimer_write},
     {ONE(SYNTHETIC_REFERENCE_TSC_SEQUENCE),
-                                 HV_SYNTH_REFERENCE_TSC,     NULL,                     NULL},
+                                 HV_SYNTH_REFERENCE_TSC,     time_read_tsc_sequence,   time_write_tsc_sequence},
 };
 /* clang-format on */
 
@@ -64,9 +66,4 @@ bool synthetic_write(struct hv_vp *vp, uint32_t index, enum synthetic_access by,
     const struct synthetic_msr *msr = find(vp->partition, index);
 
     return msr && msr->write && msr->write(vp, index, by, value);
-}
-
-bool synthetic_page_is_valid(const struct hv_partition *p, uint64_t value)
-{
-    return !(value & HV_PAGE_ADDRESS) >> p->properties.physical_address_width;
 }

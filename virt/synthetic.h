@@ -32,7 +32,10 @@ void synthetic_reset(struct hv_vp *vp); /* with the VP; the hypercall page and t
 #define SYNTHETIC_REFERENCE_TSC_SEQUENCE (MSR_HV_LAST + 1)
 
 /* Could a page be where this value of an MSR with HV_PAGE_ADDRESS says, by the width of guest-physical addresses? */
-bool synthetic_page_is_valid(const struct hv_partition *p, uint64_t value);
+static inline bool synthetic_page_is_valid(const struct hv_partition *p, uint64_t value)
+{
+    return !((value & HV_PAGE_ADDRESS) >> p->properties.physical_address_width);
+}
 
 /* ----- synthetic_features.c */
 

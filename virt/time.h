@@ -1,37 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A partition's time. It begins with 0 at set-up, runs at the rate of the guests' TSC, and stands still while it is
- * suspended; the reference time that guests and clients read, synthetic timers and the local APICs' timers go by it.
- * The reference TSC page has the same formula, so that nobody finds the two apart.
+ * A partition's time. It begins with 0 at set-up, and stands still while it is suspended. Two clocks show it, by the
+ * host's two: nanoseconds, which the local APICs' timers go by, and ticks, which guests' TSCs and the reference time
+ * go by; so that the latter is just what guests find by the formula of the reference TSC page (TLFS 12.6), as long as
+ * their TSCs are in step.
  */
 #ifndef VIRT_TIME_H
 #define VIRT_TIME_H
 
-#include "partition.h"
+#include "synthetic.h"
 
-/* ns of the partition's time. Pinned or in thread context; any interrupt state. */
+/* ns of the partition's time. Any context. */
 uint64_t time_ns(const struct hv_partition *p);
 
-/* Its 100 ns units, with what the client has set as ReferenceTime added. */
+/*
+ * The reference time, in 100 ns, with what the client has added by setting it; time_elapsed: without. Those of a VP are
+ * by its own TSC, which may be ahead of the partition's by as much as CPUs' TSCs are hard to compare. Pinned or in
+ * thread context.
+ */
 uint64_t time_reference(const struct hv_partition *p);
-void time_set_reference(struct hv_partition *p, uint64_t reference); /* all VPs claimed */
+uint64_t time_elapsed(const struct hv_partition *p);
+uint64_t time_vp_reference(struct hv_vp *vp); /* owner */
 
-/* When hv_host_time_ns will be what time_ns is to be; 0 stays 0, and UINT64_MAX. While it is not suspended. */
-uint64_t time_to_host(const struct hv_partition *p, uint64_t ns);
+void time_set_reference(struct hv_partition *p,
+                        uint64_t reference); /* all VPs claimed, or not set up. Thread context */
 
-void time_start(struct hv_partition *p); /* set-up, pinned */
-void time_reset(struct hv_partition *p); /* all VPs claimed, pinned */
+/* The partition's life. init: with it. start: at set-up; HV_E_NO_MEMORY. Thread context, under partition.mutex. */
+void time_init(struct hv_partition *p);
+enum hv_status time_start(struct hv_partition *p);
+void time_reset(struct hv_partition *p); /* all VPs claimed: from 0 again, suspended */
+void time_end(struct hv_partition *p);   /* overlays are gone */
+
+/* A VP's TSC begins in step. Claimed; time_vps_changed when the VP is there, or is not there any more. */
+void time_vp_reset(struct hv_vp *vp);
+void time_vps_changed(struct hv_partition *p);
 
 /* Owner, thread context, before a run: time that is suspended goes on; the VP's TSC takes in what was left out. */
-void time_enter(struct hv_vp *vp);
+void time_enter_slow(struct hv_vp *vp);
 
-/* The guest's TSC as it reads now, also while suspended. Owner, pinned. */
-uint64_t time_guest_tsc(struct hv_vp *vp);
+static inline void time_enter(struct hv_vp *vp)
+{
+    const struct clock *c = &vp->partition->time.clock;
 
-/* The reference TSC page's formula: reference = (TSC * scale >> 64) + offset. False: TSCs of VPs are not in step. */
-bool time_tsc_formula(const struct hv_partition *p, uint64_t *scale, int64_t *offset);
+    if (__atomic_load_n(&c->is_suspended, __ATOMIC_ACQUIRE) ||
+        __atomic_load_n(&c->tsc_zero, __ATOMIC_RELAXED) != vp->tsc_zero_seen)
+        time_enter_slow(vp);
+}
 
-/* Owner: the guest or the client has moved this VP's TSC away from the others': the TSC page holds no more. */
-void time_tsc_moved(struct hv_vp *vp);
+/*
+ * The guest's TSC as it reads now, also while suspended; setting it; and moving it. Owner; pinned, as the guest may
+ * have seen more of it on another CPU. Its offset from the machine's needs no pin.
+ */
+uint64_t time_guest_tsc(const struct hv_vp *vp);
+void time_set_guest_tsc(struct hv_vp *vp, uint64_t tsc);
+void time_move_guest_tsc(struct hv_vp *vp, uint64_t by);
+uint64_t time_tsc_offset(const struct hv_vp *vp);
+
+/* MSR_HV_TIME_REF_COUNT, MSR_HV_REFERENCE_TSC, SYNTHETIC_REFERENCE_TSC_SEQUENCE */
+synthetic_read_fn time_read_count, time_read_tsc_page, time_read_tsc_sequence;
+synthetic_write_fn time_write_tsc_page, time_write_tsc_sequence;
 
 #endif

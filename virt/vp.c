@@ -4,8 +4,10 @@
 #include "overlay.h"
 #include "partition.h"
 #include "run.h"
+#include "stimer.h"
 #include "synic.h"
 #include "synthetic.h"
+#include "time.h"
 #include "walk.h"
 #include <arch/bits/msr.h>
 #include <hv/base/lines.h>
@@ -58,7 +60,7 @@ void hv_vp_unref(struct hv_vp *vp)
 void vp_reset(struct hv_vp *vp)
 {
     vcpu_reset(vp->vcpu);
-    vp->vcpu->tsc_offset = 0 - vp->partition->tsc_base;
+    time_vp_reset(vp);
     vp->notifications = vp->run_deadline = 0;
     memset(vp->pending_event, 0, sizeof(vp->pending_event));
     vp->tsc_adjust = 0;
@@ -71,6 +73,7 @@ void vp_reset(struct hv_vp *vp)
     irq_reset(vp);
     synic_reset(vp);
     synthetic_reset(vp);
+    stimer_reset(vp);
     overlay_apply_locked(vp);
 }
 
@@ -119,6 +122,7 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
     vp->run_ticks = 0;
     vp_reset(vp);
     __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
+    time_vps_changed(p);
     return HV_OK;
 }
 
@@ -158,6 +162,7 @@ static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
     vcpu_destroy(vp->vcpu);
     vp->vcpu = NULL;
     vp_release(vp);
+    time_vps_changed(p);
     return HV_OK;
 }
 

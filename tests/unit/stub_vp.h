@@ -104,6 +104,12 @@ uint64_t cpu_tsc(void)
     return STUB_TSC;
 }
 
+uint64_t tsc_now(void)
+{
+    fake_require(fake_preempt_depth() > 0, "tsc_now: not pinned");
+    return STUB_TSC;
+}
+
 uint64_t vcpu_guest_tsc(const struct vcpu *v)
 {
     fake_require(fake_preempt_depth() > 0, "vcpu_guest_tsc: not pinned");

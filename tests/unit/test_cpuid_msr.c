@@ -1242,15 +1242,6 @@ static void memory_types_are_checked(void **state)
     }
 }
 
-static void reference_time_counts_100_ns(void **state)
-{
-    (void)state;
-    stub_partition.time_base_ns = hv_host_time_ns();
-    assert_int_equal(vp_reference_time(&stub_partition), 0);
-    fake_advance_time(12345);
-    assert_int_equal(vp_reference_time(&stub_partition), 123);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1298,7 +1289,6 @@ int main(void)
         STUB_TEST(the_bitmap_chooses_accesses),
         STUB_TEST(the_action_list_comes_first),
         STUB_TEST(memory_types_are_checked),
-        STUB_TEST(reference_time_counts_100_ns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -225,7 +225,10 @@ static void vps_begin_in_step(void **state)
     fake_set_tsc(100000000);
     assert_int_equal(hv_partition_reset(partition), HV_OK);
     assert_in_step(0);
-    fake_set_tsc(200000000);
+    fake_set_tsc(150000000);
+    assert_in_step(0); /* until a VP runs, or the client says so */
+    assert_int_equal(hv_partition_resume_time(partition), HV_OK);
+    fake_set_tsc(250000000);
     assert_int_equal(hv_vp_delete(partition, 1), HV_OK);
     assert_int_equal(hv_vp_create(partition, 1), HV_OK);
     assert_in_step(100000000);

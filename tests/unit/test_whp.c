@@ -242,6 +242,31 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
     return called(__func__, buffer, size, 0, 0);
 }
 
+enum hv_status hv_vp_get_synic_timers(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
+{
+    assert_is_held(vp);
+    *written = core.written;
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_set_synic_timers(struct hv_vp *vp, const void *buffer, uint32_t size)
+{
+    assert_is_held(vp);
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_partition_suspend_time(struct hv_partition *p)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, 0, 0, 0);
+}
+
+enum hv_status hv_partition_resume_time(struct hv_partition *p)
+{
+    assert_is_ours(p);
+    return called(__func__, NULL, 0, 0, 0);
+}
+
 enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_interrupt *interrupt)
 {
     assert_is_ours(p);
@@ -351,6 +376,12 @@ GOOD_CALL(good_get_apic, WHvGetVirtualProcessorInterruptControllerState2(p, vp, 
 GOOD_CALL(good_set_apic, WHvSetVirtualProcessorInterruptControllerState2(p, vp, page, sizeof(page)))
 GOOD_CALL(good_get_apic1, WHvGetVirtualProcessorInterruptControllerState(p, vp, page, sizeof(page), &written))
 GOOD_CALL(good_set_apic1, WHvSetVirtualProcessorInterruptControllerState(p, vp, page, sizeof(page)))
+GOOD_CALL(good_get_timers,
+          WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicTimerState, page, sizeof(page), &written))
+GOOD_CALL(good_set_timers,
+          WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicTimerState, page, sizeof(page)))
+GOOD_CALL(good_suspend, WHvSuspendPartitionTime(p))
+GOOD_CALL(good_resume, WHvResumePartitionTime(p))
 GOOD_CALL(good_interrupt, WHvRequestInterrupt(p, &(WHV_INTERRUPT_CONTROL){.Destination = vp, .Vector = 0x30}, 16))
 GOOD_CALL(good_cpuid, WHvGetVirtualProcessorCpuidOutput(p, vp, 1, 0, &cpuid))
 
@@ -389,6 +420,10 @@ static const struct good {
     {"hv_vp_set_apic", good_set_apic, true, true},
     {"hv_vp_get_apic", good_get_apic1, true, true},
     {"hv_vp_set_apic", good_set_apic1, true, true},
+    {"hv_vp_get_synic_timers", good_get_timers, true, true},
+    {"hv_vp_set_synic_timers", good_set_timers, true, true},
+    {"hv_partition_suspend_time", good_suspend, false, true},
+    {"hv_partition_resume_time", good_resume, false, true},
     {"hv_partition_interrupt", good_interrupt, false, true},
     {"hv_vp_cpuid", good_cpuid, true, true},
 };

@@ -184,7 +184,7 @@ static const struct state_kind {
     {WHvVirtualProcessorStateTypeInterruptControllerState2, hv_vp_get_apic, hv_vp_set_apic},
     {WHvVirtualProcessorStateTypeSynicMessagePage, hv_vp_get_synic_messages, hv_vp_set_synic_messages},
     {WHvVirtualProcessorStateTypeSynicEventFlagPage, hv_vp_get_synic_flags, hv_vp_set_synic_flags},
-    {WHvVirtualProcessorStateTypeSynicTimerState, get_nothing, set_nothing},
+    {WHvVirtualProcessorStateTypeSynicTimerState, hv_vp_get_synic_timers, hv_vp_set_synic_timers},
     {WHvVirtualProcessorStateTypeNestedState, get_nothing, set_nothing},
 };
 
