@@ -14,6 +14,7 @@ void hypercall_fill_page(void *page);
 void hypercall_take_flush(struct hv_vp *vp);
 
 /* Signals the connection by a notification port, if one has it. Any context in a walk bracket; false: nobody has it. */
-bool port_signal(struct hv_vp *vp, uint32_t connection_id);
+bool port_signal(const struct hv_vp *vp, uint32_t connection_id);
+bool port_is_connected(const struct hv_vp *vp, uint32_t connection_id); /* the same without a signal */
 
 #endif

@@ -79,10 +79,16 @@ uint32_t hypercall_post_message(struct hv_vp *vp, const struct hypercall *call)
 /* A port here has one flag, number 0. */
 uint32_t hypercall_signal_event(struct hv_vp *vp, const struct hypercall *call)
 {
+    uint32_t connection = (uint32_t)FIELD_GET(EVENT_CONNECTION, call->words[0]);
+    bool is_flag = FIELD_GET(EVENT_FLAG, call->words[0]) == 0, is_known;
+    uint64_t flags;
+
     if (call->words[0] & EVENT_RESERVED)
         return HV_STATUS_INVALID_PARAMETER;
-    if (FIELD_GET(EVENT_FLAG, call->words[0]))
-        return HYPERCALL_NOBODY | HV_STATUS_INVALID_PARAMETER;
-    (void)vp;
-    return HYPERCALL_NOBODY | HV_STATUS_INVALID_CONNECTION_ID;
+    flags = vp_walk_begin(vp);
+    is_known = is_flag ? port_signal(vp, connection) : port_is_connected(vp, connection);
+    vp_walk_end(vp, flags);
+    if (is_known)
+        return is_flag ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_PARAMETER;
+    return HYPERCALL_NOBODY | (is_flag ? HV_STATUS_INVALID_CONNECTION_ID : HV_STATUS_INVALID_PARAMETER);
 }

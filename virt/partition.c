@@ -3,7 +3,9 @@
 #include "partition.h"
 #include "gpa.h"
 #include "overlay.h"
+#include "port.h"
 #include "time.h"
+#include "trigger.h"
 
 const struct hv_platform *hv_platform(void)
 {
@@ -99,6 +101,8 @@ enum hv_status hv_partition_reset(struct hv_partition *p)
 
 static void free_partition(struct hv_partition *p)
 {
+    trigger_free_all(p);
+    port_free_all(p);
     overlay_forget(p);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i])

@@ -338,7 +338,9 @@ struct hv_port;
  */
 enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_parameters *parameters, void *event,
                               struct hv_port **out);
-void hv_port_delete(struct hv_port *port); /* when it returns, the event is not signalled any more */
+/* When it returns, the event is not signalled any more. HV_E_NO_MEMORY: a doorbell's page could not be given back, and
+ * the port is there still. */
+enum hv_status hv_port_delete(struct hv_port *port);
 
 /* --------------------------------------------------------------------------------------- time */
 

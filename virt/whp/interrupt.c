@@ -1,29 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Interrupts: messages to the local APICs, and the local APICs' state. */
 #include "call.h"
+#include "event.h"
 #include <hv/base/bits.h>
 
 /* ------------------------------------------------------------------------- messages */
-
-_Static_assert(sizeof(WHV_INTERRUPT_CONTROL) == 16, "WHV_INTERRUPT_CONTROL");
-
-/* There are no virtual trust levels but 0. Which types and vectors can be sent is the local APIC's to say. */
-static bool is_control_valid(const WHV_INTERRUPT_CONTROL *c)
-{
-    return c->DestinationMode <= WHvX64InterruptDestinationModeLogical &&
-           c->TriggerMode <= WHvX64InterruptTriggerModeLevel && !c->TargetVtl && !c->Reserved;
-}
-
-static struct hv_interrupt to_interrupt(const WHV_INTERRUPT_CONTROL *c)
-{
-    return (struct hv_interrupt){
-        .type = (uint8_t)c->Type,
-        .is_logical = c->DestinationMode == WHvX64InterruptDestinationModeLogical,
-        .is_level = c->TriggerMode == WHvX64InterruptTriggerModeLevel,
-        .destination = c->Destination,
-        .vector = c->Vector,
-    };
-}
 
 HRESULT WHVAPI WHvRequestInterrupt(WHV_PARTITION_HANDLE Partition, const WHV_INTERRUPT_CONTROL *Interrupt,
                                    UINT32 InterruptControlSize)
@@ -36,9 +17,8 @@ HRESULT WHVAPI WHvRequestInterrupt(WHV_PARTITION_HANDLE Partition, const WHV_INT
     if (!Interrupt || InterruptControlSize != sizeof(control))
         return E_INVALIDARG;
     __builtin_memcpy(&control, Interrupt, sizeof(control));
-    if (!is_control_valid(&control))
+    if (!whp_interrupt(&control, &interrupt))
         return E_INVALIDARG;
-    interrupt = to_interrupt(&control);
     in = partition_enter(Partition);
     if (!in)
         return E_INVALIDARG;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Partitions: their life, properties and counters. */
-#include "call.h"
+#include "owned.h"
 
 /* --------------------------------------------------------------------------- life */
 
@@ -60,10 +60,12 @@ static HRESULT delete_partition(struct whp_slot *slot)
 {
     enum hv_status st = hv_partition_delete(slot->object);
 
-    if (st == HV_OK)
+    if (st == HV_OK) {
+        whp_owned_forget_all(slot);
         whp_slot_closed(&whp_partitions, slot);
-    else
+    } else {
         whp_slot_reopen(slot);
+    }
     return whp_result(st);
 }
 
