@@ -6,20 +6,17 @@
 #ifndef VIRT_DOORBELL_H
 #define VIRT_DOORBELL_H
 
-#include "exit.h"
+#include "partition.h"
 
-/* Are there any on ports, or on this page? One read; says nothing about what matches. */
+/* Are there any on ports? One read. */
 bool doorbell_has_ports(const struct hv_partition *p);
+
+/* Is there one at just this address, whatever it matches? Owner, pinned. */
+bool doorbell_is_at(struct hv_vp *vp, hv_gpa_t gpa);
 
 /* Owner, pinned. True: it matched, and the event was signalled. */
 bool doorbell_ring(struct hv_vp *vp, bool is_port, uint64_t address, uint32_t size, uint64_t value);
 
-/*
- * A write that exited, to a page where doorbells are: emulated as far as that is possible without the client.
- * EXIT_TO_CLIENT: not a doorbell's.
- */
-enum exit_outcome doorbell_memory(struct hv_vp *vp, struct hv_exit *exit);
-
-void doorbell_free_all(struct hv_partition *p); /* the partition's end */
+void doorbell_free_all(struct hv_partition *p); /* the partition's end, after overlay_forget */
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Port I/O: every port is the client's. */
+/* Port I/O: every port is the client's, but for doorbells. */
 #include "exit.h"
+#include "exit_doorbell.h"
 #include "gva.h"
 #include "partition.h"
 
@@ -12,6 +13,8 @@ enum exit_outcome exit_io(struct hv_vp *vp, struct hv_exit *exit)
 {
     struct vcpu *v = vp->vcpu;
 
+    if (exit_doorbell_port(vp, exit) == EXIT_HANDLED)
+        return EXIT_HANDLED;
     exit->instruction.count = 0;
     vcpu_need(v, VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES));
     exit->io.ds = v->seg[SEG_DS];

@@ -395,8 +395,7 @@ static enum match match(const struct vcpu *v, const struct hv_exit *exit, uint8_
     return forms ? match_forms(forms, &exit->instruction, code_size, length) : match_decoded(exit, code_size, length);
 }
 
-/* What of the instruction is in the page of its first byte. */
-static void fetch_from_page(struct hv_vp *vp, struct hv_instruction *out)
+void exit_length_fetch(struct hv_vp *vp, struct hv_instruction *out)
 {
     uint64_t flags = vp_walk_begin(vp);
     const uint8_t *code = known_or_learnt_code(vp);
@@ -418,7 +417,7 @@ static enum match find(struct hv_vp *vp, struct hv_exit *exit, uint8_t *length)
 {
     enum match result;
 
-    fetch_from_page(vp, &exit->instruction);
+    exit_length_fetch(vp, &exit->instruction);
     result = match(vp->vcpu, exit, length);
     if (result != MATCH_MORE)
         return result;

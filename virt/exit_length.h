@@ -45,4 +45,8 @@ void exit_length_try(struct hv_vp *vp, struct hv_exit *exit);
  */
 bool exit_length_find(struct hv_vp *vp, struct hv_exit *exit);
 
+/* Owner, pinned: what of the instruction at CS:RIP is in the page of its first byte; nothing when it can not be read.
+ */
+void exit_length_fetch(struct hv_vp *vp, struct hv_instruction *out);
+
 #endif

@@ -2,6 +2,7 @@
 /* Accesses to guest-physical memory that the second-level tables did not allow. */
 #include "exit.h"
 #include "exit_apic.h"
+#include "exit_doorbell.h"
 #include "gpa.h"
 #include "gva.h"
 #include "partition.h"
@@ -24,6 +25,8 @@ enum exit_outcome exit_memory(struct hv_vp *vp, struct hv_exit *exit)
         return exit_apic_memory(vp, exit);
     rights = gpa_rights(vp, exit->memory.gpa);
     if (rights >= 0 && (unsigned)rights & right_of[exit->memory.access])
+        return EXIT_HANDLED;
+    if (rights < 0 && exit->memory.access == HV_ACCESS_WRITE && exit_doorbell_memory(vp, exit) == EXIT_HANDLED)
         return EXIT_HANDLED;
     exit->memory.unmapped = rights < 0;
     gva_need_instruction(vp, &exit->instruction);

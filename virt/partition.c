@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Partitions: from their creation to their end. */
 #include "partition.h"
+#include "doorbell.h"
 #include "gpa.h"
 #include "overlay.h"
 #include "port.h"
@@ -104,6 +105,7 @@ static void free_partition(struct hv_partition *p)
     trigger_free_all(p);
     port_free_all(p);
     overlay_forget(p);
+    doorbell_free_all(p);
     for (uint32_t i = 0; i < HV_MAX_VPS; i++)
         if (p->vps[i])
             vp_free(p->vps[i]);

@@ -268,10 +268,13 @@ enum hv_status hv_vp_set_synic_timers(struct hv_vp *vp, const void *buffer, uint
 
 /* ------------------------------------------------------------------------------------- events */
 
-/* A write by the guest that signals an event instead of leaving the run; what was written is lost. */
+/*
+ * A write by the guest that signals an event instead of leaving the run; what was written is lost. In memory: of an
+ * instruction that only stores (MOV and its kin, SETcc, STOS, MOVS), in one page; to ports: of OUT, not OUTS.
+ */
 struct hv_doorbell {
     uint64_t address; /* guest-physical, or a port */
-    uint64_t value;   /* with match_value; else 0 */
+    uint64_t value;   /* with match_value, where more than `length` can hold never matches; else 0 */
     uint32_t length;  /* with match_length: 1, 2, 4 or (memory only) 8 bytes; else 0 */
     bool match_value; /* only with match_length */
     bool match_length;
@@ -280,12 +283,14 @@ struct hv_doorbell {
 
 /*
  * `event` is a HANDLE of the host's. While there are doorbells on a page, what is mapped there is out of the guest's
- * reach: its accesses exit, but for writes that match. How many there are makes no difference to a write.
- * HV_E_INVALID: see the fields; it crosses a page; no such event. HV_E_CONFLICT: a write could match this one and one
- * that is there. HV_E_STATE: not set up. HV_E_NO_MEMORY.
+ * reach: its accesses exit, but for writes that match; nor do hv_vp_read_gpa and hv_vp_write_gpa reach it. How many
+ * there are makes no difference to a write. HV_E_INVALID: see the fields; it crosses a page, or is where local APICs
+ * have their registers; no such event. HV_E_CONFLICT: one is at this address already, unless both match values,
+ * different ones of the same length. HV_E_STATE: not set up. HV_E_NO_MEMORY.
  */
 enum hv_status hv_partition_register_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event);
-/* The one registered with just these fields. HV_E_NOT_FOUND, HV_E_STATE, HV_E_NO_MEMORY. */
+/* The one registered with just these fields; when it returns, its event is not signalled any more. HV_E_NOT_FOUND,
+ * HV_E_STATE. */
 enum hv_status hv_partition_unregister_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell);
 
 /* What a trigger does; numbers of WHV_TRIGGER_TYPE. */

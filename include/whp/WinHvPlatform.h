@@ -393,8 +393,12 @@ HRESULT WHVAPI WHvSignalVirtualProcessorSynicEvent(WHV_PARTITION_HANDLE Partitio
 
 /*
  * From now on guest stores that match MatchData signal the event instead of exiting, and their value is dropped. A
- * match does not cross a page; the page leaves its mapping while a doorbell is registered on it.
- * Errors: ERROR_HV_INVALID_PARAMETER when it overlaps a registered doorbell.
+ * match does not cross a page; the page leaves its mapping, for the guest as for WHvReadGpaRange and WHvWriteGpaRange,
+ * while a doorbell is registered on it. Other accesses to it, and stores of instructions that read as well, are
+ * WHvRunVpExitReasonMemoryAccess.
+ * Errors: ERROR_HV_INVALID_PARAMETER when there is a doorbell at GuestAddress already, unless both match values,
+ * different ones of the same Length. E_INVALIDARG for a Length other than 1, 2, 4, 8 or, without MatchOnLength, 0; for
+ * MatchOnValue without MatchOnLength, a Value without MatchOnValue; where the virtual local APICs are.
  * Context: thread. WHP: WHvRegisterPartitionDoorbellEvent.
  */
 HRESULT WHVAPI WHvRegisterPartitionDoorbellEvent(WHV_PARTITION_HANDLE Partition,

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Doorbells: registering them, and ringing. Each address has a bell; doorbells by value have one more each. And so has
+ * every page of memory with doorbells, whose bell carries the hole that the page is for the guest.
+ */
+#include "doorbell.h"
+#include "doorbell_table.h"
+#include "gpa.h"
+#include "overlay.h"
+#include "walk.h"
+
+struct page_bell {
+    struct bell bell;
+    struct overlay hole;
+};
+
+static struct page_bell *page_of(struct bell *bell)
+{
+    return (struct page_bell *)((char *)bell - offsetof(struct page_bell, bell));
+}
+
+static enum bell_kind address_kind(bool is_port)
+{
+    return is_port ? BELL_PORT : BELL_MEMORY;
+}
+
+static enum bell_kind value_kind(bool is_port)
+{
+    return is_port ? BELL_PORT_VALUE : BELL_MEMORY_VALUE;
+}
+
+/* --------------------------------------------------------------------------------------- rules */
+
+#define PORTS 0x10000u
+
+static bool is_length(uint32_t length, bool is_port)
+{
+    return length == 1 || length == 2 || length == 4 || (length == 8 && !is_port);
+}
+
+/* Fields that say nothing are 0. */
+static bool is_match(const struct hv_doorbell *d)
+{
+    if (!d->match_value && d->value)
+        return false;
+    if (!d->match_length)
+        return !d->match_value && !d->length;
+    return is_length(d->length, d->is_port);
+}
+
+static bool is_place(const struct hv_partition *p, const struct hv_doorbell *d)
+{
+    uint32_t length = d->match_length ? d->length : 1;
+
+    if (d->is_port)
+        return d->address < PORTS && length <= PORTS - d->address;
+    return gpa_is_guest_range(p, d->address & ~HV_PAGE_MASK, HV_PAGE_SIZE) &&
+           length <= HV_PAGE_SIZE - (d->address & HV_PAGE_MASK);
+}
+
+/* At one address there are several only by different values of the same length. */
+static bool is_conflict(const struct doorbells *ds, const struct hv_doorbell *d)
+{
+    const struct bell *there = bell_find(ds, address_kind(d->is_port), d->address, 0);
+
+    if (!there)
+        return false;
+    return there->event || !d->match_value || there->length != d->length ||
+           bell_find(ds, value_kind(d->is_port), d->address, d->value);
+}
+
+/* ---------------------------------------------------------------------------------- registering */
+
+/* What registering one takes; NULL: is not needed. */
+struct parts {
+    struct bell *address, *value;
+    struct page_bell *page;
+};
+
+static void free_bell(struct bell *bell)
+{
+    if (!bell)
+        return;
+    if (bell->event)
+        hv_host_event_put(bell->event);
+    if (bell->kind == BELL_PAGE)
+        hv_host_free(page_of(bell), sizeof(struct page_bell));
+    else
+        hv_host_free(bell, sizeof(*bell));
+}
+
+static void free_parts(const struct parts *parts)
+{
+    free_bell(parts->address);
+    free_bell(parts->value);
+    free_bell(parts->page ? &parts->page->bell : NULL);
+}
+
+static bool make_bell(struct bell **out, enum bell_kind kind, uint64_t address)
+{
+    *out = hv_host_alloc(sizeof(**out));
+    if (!*out)
+        return false;
+    (*out)->kind = (uint8_t)kind;
+    (*out)->address = address;
+    return true;
+}
+
+static bool make_page(struct page_bell **out, hv_gpa_t gpa)
+{
+    *out = hv_host_alloc(sizeof(**out));
+    if (!*out)
+        return false;
+    (*out)->bell.kind = BELL_PAGE;
+    (*out)->bell.address = gpa;
+    return true;
+}
+
+/* HV_E_NO_MEMORY: what was made is to be freed. */
+static enum hv_status make_parts(struct parts *parts, const struct doorbells *ds, const struct hv_doorbell *d)
+{
+    hv_gpa_t page = d->address & ~HV_PAGE_MASK;
+    enum bell_kind kind = address_kind(d->is_port);
+
+    if (!bell_find(ds, kind, d->address, 0) && !make_bell(&parts->address, kind, d->address))
+        return HV_E_NO_MEMORY;
+    if (d->match_value && !make_bell(&parts->value, value_kind(d->is_port), d->address))
+        return HV_E_NO_MEMORY;
+    if (!d->is_port && !bell_find(ds, BELL_PAGE, page, 0) && !make_page(&parts->page, page))
+        return HV_E_NO_MEMORY;
+    return HV_OK;
+}
+
+/* All that can fail has been done. */
+static void insert_parts(struct hv_partition *p, const struct parts *parts, const struct hv_doorbell *d,
+                         struct hv_host_event *event)
+{
+    struct doorbells *ds = p->doorbells;
+
+    if (parts->page)
+        bell_insert(p, ds, &parts->page->bell);
+    if (!d->is_port)
+        bell_find(ds, BELL_PAGE, d->address & ~HV_PAGE_MASK, 0)->count++;
+    if (parts->value) {
+        parts->value->value = d->value;
+        parts->value->event = event;
+        bell_insert(p, ds, parts->value);
+    }
+    if (parts->address) {
+        parts->address->length = (uint8_t)d->length;
+        parts->address->event = d->match_value ? NULL : event;
+        bell_insert(p, ds, parts->address);
+    }
+    if (d->match_value)
+        bell_find(ds, address_kind(d->is_port), d->address, 0)->count++;
+    if (d->is_port)
+        __atomic_fetch_add(&ds->ports, 1, __ATOMIC_RELAXED);
+}
+
+static enum hv_status have_table(struct hv_partition *p)
+{
+    struct doorbells *ds;
+
+    if (p->doorbells)
+        return HV_OK;
+    ds = hv_host_alloc(sizeof(*ds));
+    if (!ds)
+        return HV_E_NO_MEMORY;
+    if (bell_table_create(ds) != HV_OK) {
+        hv_host_free(ds, sizeof(*ds));
+        return HV_E_NO_MEMORY;
+    }
+    __atomic_store_n(&p->doorbells, ds, __ATOMIC_RELEASE);
+    return HV_OK;
+}
+
+static enum hv_status add(struct hv_partition *p, const struct hv_doorbell *d, struct hv_host_event *event)
+{
+    struct parts parts = {0};
+    enum hv_status st = have_table(p);
+
+    if (st != HV_OK)
+        return st;
+    if (is_conflict(p->doorbells, d))
+        return HV_E_CONFLICT;
+    st = make_parts(&parts, p->doorbells, d);
+    if (st == HV_OK && parts.page)
+        st = overlay_place(p, &parts.page->hole, parts.page->bell.address, NULL, 0);
+    if (st == HV_OK)
+        insert_parts(p, &parts, d, event);
+    else
+        free_parts(&parts);
+    return st;
+}
+
+static enum hv_status register_locked(struct hv_partition *p, const struct hv_doorbell *d, void *handle)
+{
+    struct hv_host_event *event;
+    enum hv_status st;
+
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    if (!is_match(d) || !is_place(p, d))
+        return HV_E_INVALID;
+    event = hv_host_event_get(handle);
+    if (!event)
+        return HV_E_INVALID;
+    st = add(p, d, event);
+    if (st != HV_OK)
+        hv_host_event_put(event);
+    return st;
+}
+
+enum hv_status hv_partition_register_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = register_locked(p, doorbell, event);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+/* -------------------------------------------------------------------------------- unregistering */
+
+/* The bell that has the event. NULL: not registered with just these fields. */
+static struct bell *find_exact(const struct doorbells *ds, const struct hv_doorbell *d)
+{
+    struct bell *there = ds ? bell_find(ds, address_kind(d->is_port), d->address, 0) : NULL;
+
+    if (!there || there->length != d->length || !there->event != d->match_value)
+        return NULL;
+    return d->match_value ? bell_find(ds, value_kind(d->is_port), d->address, d->value) : there;
+}
+
+/* Takes a doorbell out of what it shares with others. Returns the bell if it was the last one, which is gone with it.
+ */
+static struct bell *take_out(struct doorbells *ds, struct bell *bell)
+{
+    if (--bell->count)
+        return NULL;
+    bell_remove(ds, bell);
+    return bell;
+}
+
+static void remove_parts(struct hv_partition *p, const struct hv_doorbell *d, struct bell *bell)
+{
+    struct doorbells *ds = p->doorbells;
+    struct bell *address = NULL, *page = NULL;
+
+    bell_remove(ds, bell);
+    if (d->match_value)
+        address = take_out(ds, bell_find(ds, address_kind(d->is_port), d->address, 0));
+    if (d->is_port)
+        __atomic_fetch_sub(&ds->ports, 1, __ATOMIC_RELAXED);
+    else
+        page = take_out(ds, bell_find(ds, BELL_PAGE, d->address & ~HV_PAGE_MASK, 0));
+    if (page)
+        overlay_remove(p, &page_of(page)->hole);
+    partition_flush(p); /* who has found them has signalled */
+    free_bell(bell);
+    free_bell(address);
+    free_bell(page);
+}
+
+static enum hv_status unregister_locked(struct hv_partition *p, const struct hv_doorbell *d)
+{
+    struct bell *bell;
+
+    if (!p->is_set_up)
+        return HV_E_STATE;
+    bell = is_match(d) ? find_exact(p->doorbells, d) : NULL;
+    if (!bell)
+        return HV_E_NOT_FOUND;
+    remove_parts(p, d, bell);
+    return HV_OK;
+}
+
+enum hv_status hv_partition_unregister_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = unregister_locked(p, doorbell);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
+void doorbell_free_all(struct hv_partition *p)
+{
+    struct doorbells *ds = p->doorbells;
+
+    if (!ds)
+        return;
+    bell_table_destroy(ds, free_bell);
+    hv_host_free(ds, sizeof(*ds));
+    p->doorbells = NULL;
+}
+
+/* -------------------------------------------------------------------------------------- ringing */
+
+bool doorbell_has_ports(const struct hv_partition *p)
+{
+    const struct doorbells *ds = __atomic_load_n(&p->doorbells, __ATOMIC_ACQUIRE);
+
+    return ds && __atomic_load_n(&ds->ports, __ATOMIC_RELAXED);
+}
+
+bool doorbell_is_at(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    const struct doorbells *ds = __atomic_load_n(&vp->partition->doorbells, __ATOMIC_ACQUIRE);
+    uint64_t flags;
+    bool found;
+
+    if (!ds)
+        return false;
+    flags = vp_walk_begin(vp);
+    found = bell_find(ds, BELL_MEMORY, gpa, 0);
+    vp_walk_end(vp, flags);
+    return found;
+}
+
+/* In a walk bracket: the bell that a write rings, or NULL. */
+static const struct bell *find_match(const struct doorbells *ds, bool is_port, uint64_t address, uint32_t size,
+                                     uint64_t value)
+{
+    const struct bell *bell = bell_find(ds, address_kind(is_port), address, 0);
+
+    if (!bell || (bell->length && bell->length != size))
+        return NULL;
+    return bell->event ? bell : bell_find(ds, value_kind(is_port), address, value);
+}
+
+bool doorbell_ring(struct hv_vp *vp, bool is_port, uint64_t address, uint32_t size, uint64_t value)
+{
+    const struct doorbells *ds = __atomic_load_n(&vp->partition->doorbells, __ATOMIC_ACQUIRE);
+    const struct bell *bell;
+    uint64_t flags;
+
+    if (!ds)
+        return false;
+    flags = vp_walk_begin(vp);
+    bell = find_match(ds, is_port, address, size, value);
+    if (bell)
+        hv_host_event_signal(bell->event);
+    vp_walk_end(vp, flags);
+    return bell;
+}

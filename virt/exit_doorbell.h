@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes that ring doorbells (doorbell.h), for the handlers of memory and port exits. Pinned, the VP's owner. */
+#ifndef VIRT_EXIT_DOORBELL_H
+#define VIRT_EXIT_DOORBELL_H
+
+#include "exit.h"
+
+/*
+ * EXIT_HANDLED: the access rang one, and the instruction is done; or a part of it, and the guest goes on with it.
+ * EXIT_TO_CLIENT: it has to be handled as if there were no doorbells; nothing has changed.
+ */
+exit_handler exit_doorbell_memory; /* a write to a page that is not mapped */
+exit_handler exit_doorbell_port;
+
+#endif
