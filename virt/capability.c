@@ -32,6 +32,7 @@ enum {
 #define FEATURE_LOCAL_APIC    BIT64(1)
 #define FEATURE_XSAVE         BIT64(2)
 #define FEATURE_DIRTY_PAGES   BIT64(3)
+#define FEATURE_REMOTE_READ   BIT64(5)
 
 /* WHV_CAPABILITY: 24 bytes, as words for the values and in halves for what comes first in the feature banks */
 union value {
@@ -53,7 +54,7 @@ static void get_vendor(union value *out)
 
 static void get_partition_features(union value *out)
 {
-    out->word[0] = FEATURE_PARTIAL_UNMAP | FEATURE_LOCAL_APIC | FEATURE_XSAVE |
+    out->word[0] = FEATURE_PARTIAL_UNMAP | FEATURE_LOCAL_APIC | FEATURE_XSAVE | FEATURE_REMOTE_READ |
                    (backend()->npt_format()->dirty ? FEATURE_DIRTY_PAGES : 0);
 }
 

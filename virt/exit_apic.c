@@ -49,17 +49,45 @@ static void follow(struct hv_vp *vp, uint32_t offset)
     vp->vcpu->valid |= VCPU_CR8;
 }
 
+/* Writes that the client may want to hear of, after they were done. */
+static uint64_t trap_bit(uint32_t offset)
+{
+    switch (offset) {
+    case APIC_LDR:
+        return HV_EXTENDED_APIC_LDR;
+    case APIC_DFR:
+        return HV_EXTENDED_APIC_DFR;
+    case APIC_SVR:
+        return HV_EXTENDED_APIC_SVR;
+    case APIC_LVT_LINT0:
+        return HV_EXTENDED_APIC_LINT0;
+    case APIC_LVT_LINT1:
+        return HV_EXTENDED_APIC_LINT1;
+    default:
+        return 0;
+    }
+}
+
+static void written(struct hv_vp *vp, uint32_t offset, uint64_t value, const struct lapic_effect *effect)
+{
+    count_access(vp, offset);
+    follow(vp, offset);
+    irq_apply(vp, effect);
+    if (trap_bit(offset) & vp->partition->properties.extended_exits)
+        irq_trap(vp, HV_EXIT_APIC_WRITE_TRAP, (uint16_t)offset, (uint32_t)value);
+}
+
 static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
 {
     struct lapic_effect effect = {0};
-    bool done;
 
     assist_settle(vp);
-    done = lapic_write(&vp->lapic, offset, value, now_for(vp, offset), &effect);
-    count_access(vp, offset);
-    follow(vp, offset);
-    irq_apply(vp, &effect);
-    return done;
+    if (!lapic_write(&vp->lapic, offset, value, now_for(vp, offset), &effect)) {
+        irq_apply(vp, &effect);
+        return false;
+    }
+    written(vp, offset, value, &effect);
+    return true;
 }
 
 /* ------------------------------------------------------------------------------- x2APIC mode */
@@ -154,12 +182,15 @@ static void write_page(struct hv_vp *vp, uint32_t offset, uint32_t size, const v
     (void)write_register(vp, offset, value);
 }
 
+/* One thing at a time for the client to hear of: the REP that has done it goes on after that. */
 static bool emulate_memory(void *context, hv_gpa_t gpa, bool is_write, uint32_t size, void *data)
 {
     struct hv_vp *vp = context;
 
     if (!is_register_page(vp, gpa))
         return (is_write ? gpa_write(vp, gpa, data, size) : gpa_read(vp, gpa, data, size)) == HV_OK;
+    if (vp->todo & (VP_TODO_EOI | VP_TODO_TRAP))
+        return false;
     vp->counters.apic.mmio++;
     if (is_write)
         write_page(vp, gpa & HV_PAGE_MASK, size, data);
@@ -200,6 +231,11 @@ enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
         exit_emulate_end(vp, &state);
         exit_retire_instruction(vp);
         return EXIT_HANDLED;
+    case HV_EMULATE_MEMORY_FAILED:
+        if (!(vp->todo & (VP_TODO_EOI | VP_TODO_TRAP)))
+            return EXIT_TO_CLIENT;
+        exit_emulate_end(vp, &state);
+        return EXIT_HANDLED;
     case HV_EMULATE_AGAIN:
         exit_emulate_end(vp, &state);
         return EXIT_HANDLED;
@@ -217,24 +253,23 @@ enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)
 enum exit_outcome exit_apic_write(struct hv_vp *vp, struct hv_exit *exit)
 {
     struct lapic_effect effect = {0};
+    uint32_t offset = exit->apic.offset, value = lapic_get(&vp->lapic, offset);
 
     assist_settle(vp);
     vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
-    count_access(vp, exit->apic.offset);
-    lapic_written(&vp->lapic, exit->apic.offset, now_for(vp, exit->apic.offset), &effect);
-    follow(vp, exit->apic.offset);
-    irq_apply(vp, &effect);
+    lapic_written(&vp->lapic, offset, now_for(vp, offset), &effect);
+    written(vp, offset, value, &effect);
     return EXIT_HANDLED;
 }
 
 /* More EOIs may exit than those of level-triggered interrupts. */
 enum exit_outcome exit_apic_eoi_done(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const struct lapic_effect effect = {.bits = LAPIC_EFFECT_EOI, .vector = exit->apic.vector};
+    struct lapic_effect effect = {0};
 
     vp->counters.apic.mmio += !lapic_is_x2apic(&vp->lapic);
     vp->counters.apic.eoi++;
-    if (lapic_is_level(&vp->lapic, exit->apic.vector) && !(lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED))
-        irq_apply(vp, &effect);
+    lapic_ended(&vp->lapic, exit->apic.vector, &effect);
+    irq_apply(vp, &effect);
     return EXIT_HANDLED;
 }

@@ -68,26 +68,27 @@ static enum exit_outcome notify(struct hv_vp *vp, uint64_t bits)
 }
 
 /*
- * A window may be open for several: an event of the client's or the local APIC's interrupt that waits, which the loop
- * takes now, and the client that wants to hear of it, after that.
+ * A window may be open for several: an event of the client's that waits, which the loop takes now; the client, who
+ * wants to hear of it; and the local APIC, which chooses anew at the next entry.
  */
 static enum exit_outcome interrupt_window(struct hv_vp *vp)
 {
-    bool is_wanted = vp->wanted.interrupt_window;
-
     vp->wanted.interrupt_window = false;
-    if (!is_wanted && !(vp->pending_event[0] & HV_PENDING_EVENT_VALID))
-        return notify(vp, HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY);
     vp->todo |= VP_TODO_INTERRUPTS;
+    if (vp->notifications & HV_NOTIFY_INTERRUPT && !run_window_is_blocked(vp) &&
+        !(vp->pending_event[0] & HV_PENDING_EVENT_VALID))
+        return notify(vp, HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY);
     run_apply_windows(vp);
     return EXIT_HANDLED;
 }
 
 static enum exit_outcome nmi_window(struct hv_vp *vp)
 {
-    if (!vp->wanted.nmi_window)
-        return notify(vp, HV_NOTIFY_NMI);
+    vp->wanted.nmi_window = false;
     vp->todo |= VP_TODO_INTERRUPTS;
+    if (vp->notifications & HV_NOTIFY_NMI)
+        return notify(vp, HV_NOTIFY_NMI);
+    run_apply_windows(vp);
     return EXIT_HANDLED;
 }
 

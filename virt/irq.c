@@ -23,16 +23,34 @@ void irq_set_eoi_exit(struct hv_vp *vp, uint8_t vector)
     vcpu_changed(v, VCPU_EOI_EXIT);
 }
 
+/* What hardware that delivers by itself does not say. */
+static void tell_of_new(struct hv_vp *vp, uint8_t vector, bool is_new)
+{
+    if (!irq_hardware_delivers(vp))
+        return;
+    irq_set_eoi_exit(vp, vector);
+    vp->counters.events.interrupts += is_new;
+}
+
 void irq_accept(struct hv_vp *vp, uint8_t vector, bool is_level)
 {
     bool is_new = !irq_is_requested(vp, vector);
     struct lapic_effect effect = {0};
 
     lapic_accept(&vp->lapic, vector, is_level, &effect);
-    if (irq_hardware_delivers(vp)) {
-        irq_set_eoi_exit(vp, vector);
-        vp->counters.events.interrupts += is_new && effect.bits & LAPIC_EFFECT_PRIORITY;
-    }
+    tell_of_new(vp, vector, is_new && effect.bits & LAPIC_EFFECT_PRIORITY);
+    irq_apply(vp, &effect);
+}
+
+void irq_accept_input(struct hv_vp *vp, unsigned input)
+{
+    uint32_t lvt = lapic_get(&vp->lapic, input ? APIC_LVT_LINT1 : APIC_LVT_LINT0);
+    uint8_t vector = (uint8_t)FIELD_GET(APIC_LVT_VECTOR, lvt);
+    bool is_new = !irq_is_requested(vp, vector);
+    struct lapic_effect effect = {0};
+
+    if (lapic_accept_input(&vp->lapic, input, &effect))
+        tell_of_new(vp, vector, is_new);
     irq_apply(vp, &effect);
 }
 
@@ -75,11 +93,13 @@ void irq_take_nmis(struct hv_vp *vp, uint32_t count)
 
 void irq_take_requests(struct hv_vp *vp)
 {
-    const uint32_t mine = VP_REQUEST_INTERRUPT | VP_REQUEST_NMI;
+    const uint32_t mine = VP_REQUEST_INTERRUPT | VP_REQUEST_NMI | VP_REQUEST_SIGNAL;
     uint32_t requests = __atomic_fetch_and(&vp->shared.requests, ~mine, __ATOMIC_ACQUIRE);
 
     if (requests & VP_REQUEST_INTERRUPT)
         take_vectors(vp);
+    if (requests & VP_REQUEST_SIGNAL)
+        irq_take_signals(vp);
     if (requests & VP_REQUEST_NMI)
         irq_take_nmis(vp, __atomic_exchange_n(&vp->inbox.nmis, 0, __ATOMIC_RELAXED));
 }
@@ -91,6 +111,7 @@ static void clear_inbox(struct hv_vp *vp)
     for (unsigned i = 0; i < ARRAY_COUNT(vp->inbox.vectors); i++)
         __atomic_store_n(&vp->inbox.vectors[i], 0, __ATOMIC_RELAXED);
     __atomic_store_n(&vp->inbox.nmis, 0, __ATOMIC_RELAXED);
+    irq_clear_signals(vp);
 }
 
 static void forget_events(struct hv_vp *vp)
@@ -143,7 +164,7 @@ void irq_take_restart(struct hv_vp *vp)
 /* -------------------------------------------------------------------------------- the next event */
 
 /* Debug traps come before NMIs and interrupts (SDM 3A 6.9), and an entry that injects one of those forgets them. */
-static bool can_take_nmi(struct vcpu *v)
+bool irq_can_take_nmi(struct vcpu *v)
 {
     if (v->event & HV_PENDING_INT_VALID)
         return false;
@@ -151,7 +172,7 @@ static bool can_take_nmi(struct vcpu *v)
     return !v->nmi_masked && !v->interrupt_shadow && !(v->pending_debug & VCPU_DEBUG_TRAPS);
 }
 
-static bool can_take_interrupt(struct vcpu *v)
+bool irq_can_take_interrupt(struct vcpu *v)
 {
     if (v->event & HV_PENDING_INT_VALID)
         return false;
@@ -166,7 +187,7 @@ static void choose_nmi(struct hv_vp *vp)
     vp->wanted.nmi_window = false;
     if (!vp->nmi_pending)
         return;
-    if (!can_take_nmi(v)) {
+    if (!irq_can_take_nmi(v)) {
         vp->wanted.nmi_window = true;
         return;
     }
@@ -174,6 +195,27 @@ static void choose_nmi(struct hv_vp *vp)
                FIELD_PUT(HV_PENDING_INT_VECTOR, VEC_NMI);
     vp_count_event(vp);
     vp->wanted.nmi_window = --vp->nmi_pending; /* the next one after this one's IRET */
+}
+
+static void inject_external(struct hv_vp *vp, int vector)
+{
+    vp->vcpu->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
+                      FIELD_PUT(HV_PENDING_INT_VECTOR, (uint64_t)vector);
+    vp_count_event(vp);
+}
+
+/* External interrupts pass the APIC by: neither the task priority nor what is in service holds them back. */
+static void choose_ext_int(struct hv_vp *vp)
+{
+    int vector = irq_next_ext_int(vp);
+
+    if (vector < 0)
+        return;
+    if (irq_can_take_interrupt(vp->vcpu)) {
+        irq_drop_ext_ints(vp, vector);
+        inject_external(vp, vector);
+    }
+    vp->wanted.interrupt_window = irq_next_ext_int(vp) >= 0;
 }
 
 /* What the hardware needs to know: the highest vectors requested and in service. It does the rest. */
@@ -208,63 +250,143 @@ static void choose_interrupt(struct hv_vp *vp)
     struct vcpu *v = vp->vcpu;
     int next = lapic_next(&vp->lapic);
 
-    vp->wanted.interrupt_window = false;
-    vp->wanted.tpr_threshold = 0;
     if (next < 0) {
         if (lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_ENABLE)
             vp->wanted.tpr_threshold = threshold_of(&vp->lapic);
         assist_offer(vp);
         return;
     }
-    if (!can_take_interrupt(v)) {
+    if (!irq_can_take_interrupt(v)) {
         vp->wanted.interrupt_window = true;
         return;
     }
     lapic_deliver(&vp->lapic, (uint8_t)next, vp->auto_eoi[next / 64] >> next % 64 & 1);
-    v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
-               FIELD_PUT(HV_PENDING_INT_VECTOR, (uint64_t)next);
-    vp_count_event(vp);
+    inject_external(vp, next);
     assist_offer(vp);
+}
+
+static bool has_auto_eoi(const struct hv_vp *vp)
+{
+    return vp->auto_eoi[0] | vp->auto_eoi[1] | vp->auto_eoi[2] | vp->auto_eoi[3];
+}
+
+/*
+ * The core delivers, whatever the hardware could, where there are vectors whose delivery is their end, of which no
+ * hardware knows, and while the client waits for a task priority to fall: hardware that delivers does not tell of that.
+ */
+static void set_deliverer(struct hv_vp *vp)
+{
+    struct vcpu *v = vp->vcpu;
+
+    assist_settle(vp);
+    v->controls.core_delivers = has_auto_eoi(vp) || run_window_is_blocked(vp);
+    vp->lapic.delivers =
+        !v->controls.core_delivers && backend()->apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY;
+    vcpu_changed(v, VCPU_CONTROLS);
+}
+
+/* The trigger modes of what is pending and in service */
+static void set_eoi_exits(struct hv_vp *vp)
+{
+    struct vcpu *v = vp->vcpu;
+
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t tmr = lapic_get(&vp->lapic, APIC_TMR + 16 * i);
+
+        v->eoi_exit[i / 2] = i % 2 ? v->eoi_exit[i / 2] | (uint64_t)tmr << 32 : tmr;
+    }
+    vcpu_changed(v, VCPU_EOI_EXIT);
+}
+
+/* Both keep what is requested and in service in the page. */
+static void choose_deliverer(struct hv_vp *vp)
+{
+    if (vp->vcpu->controls.core_delivers == (has_auto_eoi(vp) || run_window_is_blocked(vp)))
+        return;
+    set_deliverer(vp);
+    set_eoi_exits(vp);
 }
 
 /* Neither a disabled APIC nor hardware that delivers has a window to wait for, or a threshold, which entries check. */
 static void choose(struct hv_vp *vp)
 {
+    vp->wanted.interrupt_window = false;
+    vp->wanted.tpr_threshold = 0;
     choose_nmi(vp);
-    if (vp->has_apic && lapic_is_enabled(&vp->lapic) && !irq_hardware_delivers(vp)) {
-        choose_interrupt(vp);
-    } else {
-        vp->wanted.interrupt_window = false;
-        vp->wanted.tpr_threshold = 0;
+    if (vp->has_apic) {
+        choose_deliverer(vp);
+        choose_ext_int(vp);
         if (irq_hardware_delivers(vp))
             tell_hardware(vp);
+        else if (lapic_is_enabled(&vp->lapic))
+            choose_interrupt(vp);
     }
     run_apply_windows(vp);
 }
 
 /* ----------------------------------------------------------------------------- before an entry */
 
-static void describe_eoi(struct hv_vp *vp, struct hv_exit *exit)
+void irq_trap(struct hv_vp *vp, enum hv_exit_reason reason, uint16_t offset, uint64_t value)
 {
-    exit->reason = HV_EXIT_APIC_EOI;
+    vp->trap.reason = reason;
+    vp->trap.offset = offset;
+    vp->trap.value = value;
+    vp->todo |= VP_TODO_TRAP;
+}
+
+/* An SMI has come to this VP: as if it had sent it to itself. */
+static void describe_smi(struct hv_vp *vp, struct hv_exit *exit)
+{
+    vp->smi_pending = false;
+    exit->reason = HV_EXIT_APIC_SMI_TRAP;
+    exit->icr = FIELD_PUT(APIC_ICR_MODE, APIC_MODE_SMI) | FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_SELF);
+}
+
+static void describe_trap(struct hv_vp *vp, struct hv_exit *exit)
+{
+    exit->reason = vp->trap.reason;
+    if (exit->reason == HV_EXIT_APIC_WRITE_TRAP) {
+        exit->apic_write.offset = vp->trap.offset;
+        exit->apic_write.value = vp->trap.value;
+    } else {
+        exit->icr = vp->trap.value;
+    }
+    vp->trap.reason = HV_EXIT_NONE;
+}
+
+bool irq_tell(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (vp->todo & VP_TODO_EOI) {
+        vp->todo &= ~VP_TODO_EOI;
+        exit->reason = HV_EXIT_APIC_EOI;
+        exit->apic.vector = vp->apic_eoi;
+    } else if (vp->todo & VP_TODO_TRAP) {
+        if (vp->trap.reason != HV_EXIT_NONE)
+            describe_trap(vp, exit);
+        else
+            describe_smi(vp, exit);
+        if (!vp->smi_pending)
+            vp->todo &= ~VP_TODO_TRAP;
+    } else {
+        return false;
+    }
     exit->instruction_length = 0;
-    exit->apic.vector = vp->apic_eoi;
+    return true;
 }
 
 bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit)
 {
     if (vp->todo & VP_TODO_INTERRUPTS)
         assist_settle(vp); /* adds to what is to be looked at */
-    if (vp->todo & VP_TODO_EOI) {
-        vp->todo &= ~VP_TODO_EOI;
-        describe_eoi(vp, exit);
+    if (irq_tell(vp, exit))
         return false;
-    }
     if (vp->todo & VP_TODO_TIMER) {
         irq_set_timer(vp); /* may find it due, and make an interrupt of it */
         vp->todo &= ~VP_TODO_TIMER;
     }
     if (vp->todo & VP_TODO_INTERRUPTS) {
+        if (vp->has_apic && vp->notifications && run_tell_window(vp, exit))
+            return false;
         vp->todo &= ~VP_TODO_INTERRUPTS;
         choose(vp);
     }
@@ -300,7 +422,9 @@ bool irq_wakes(struct hv_vp *vp)
             return true;
     }
     assist_settle(vp);
-    if (!vp->has_apic || !lapic_is_enabled(&vp->lapic) || lapic_next(&vp->lapic) < 0)
+    if (!vp->has_apic)
+        return false;
+    if (irq_next_ext_int(vp) < 0 && (!lapic_is_enabled(&vp->lapic) || lapic_next(&vp->lapic) < 0))
         return false;
     vcpu_need(v, VCPU_RFLAGS);
     return v->rflags & RFLAGS_IF;
@@ -326,6 +450,8 @@ void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect)
         vp->apic_eoi = effect->vector;
         vp->todo |= VP_TODO_EOI;
     }
+    if (effect->bits & LAPIC_EFFECT_ENDED)
+        synic_eoi(vp, effect->vector);
     if (effect->bits & LAPIC_EFFECT_TIMER)
         vp->todo |= VP_TODO_TIMER;
     if (effect->bits & LAPIC_EFFECT_PRIORITY)
@@ -353,23 +479,6 @@ static hv_hpa_t access_page(const struct hv_vp *vp)
     return is_moved ? HV_HPA_NONE : vp->partition->apic_access_pa;
 }
 
-static bool has_auto_eoi(const struct hv_vp *vp)
-{
-    return vp->auto_eoi[0] | vp->auto_eoi[1] | vp->auto_eoi[2] | vp->auto_eoi[3];
-}
-
-/* No hardware knows of vectors whose delivery is their end. Both keep what is requested and in service in the page. */
-static void choose_deliverer(struct hv_vp *vp)
-{
-    struct vcpu *v = vp->vcpu;
-
-    assist_settle(vp);
-    v->controls.core_delivers = has_auto_eoi(vp);
-    vp->lapic.delivers =
-        !v->controls.core_delivers && backend()->apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY;
-    vcpu_changed(v, VCPU_CONTROLS);
-}
-
 void irq_mode_changed(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
@@ -381,7 +490,7 @@ void irq_mode_changed(struct hv_vp *vp)
     v->apic_access_pa = access_page(vp);
     v->apic_gpa = vp->lapic.base & APIC_BASE_ADDR;
     vcpu_changed(v, VCPU_CONTROLS);
-    choose_deliverer(vp);
+    set_deliverer(vp);
     irq_registers_changed(vp);
 }
 
@@ -389,7 +498,7 @@ void irq_auto_eoi_changed(struct hv_vp *vp)
 {
     if (!vp->has_apic)
         return;
-    choose_deliverer(vp);
+    set_deliverer(vp);
     irq_registers_changed(vp);
 }
 
@@ -397,12 +506,7 @@ void irq_registers_changed(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
 
-    for (unsigned i = 0; i < 8; i++) { /* the trigger modes of what is pending and in service */
-        uint32_t tmr = lapic_get(&vp->lapic, APIC_TMR + 16 * i);
-
-        v->eoi_exit[i / 2] = i % 2 ? v->eoi_exit[i / 2] | (uint64_t)tmr << 32 : tmr;
-    }
-    vcpu_changed(v, VCPU_EOI_EXIT);
+    set_eoi_exits(vp);
     v->cr8 = lapic_get(&vp->lapic, APIC_TPR) >> 4 & 0xf;
     vcpu_changed(v, VCPU_CR8);
     publish_address(vp);
@@ -415,11 +519,14 @@ void irq_reset(struct hv_vp *vp)
 
     memset(&vp->inbox, 0, sizeof(vp->inbox));
     memset(vp->auto_eoi, 0, sizeof(vp->auto_eoi));
+    vp->trap.reason = HV_EXIT_NONE;
+    vp->smi_pending = false;
     vp->todo = VP_TODO_INTERRUPTS;
     *l = (struct lapic){
         .regs = vp->vcpu->apic_page,
         .id = vp->index,
         .x2apic_allowed = vp->partition->properties.local_apic_mode == HV_LOCAL_APIC_X2APIC,
+        .remote_read = vp->partition->properties.apic_remote_read,
     };
     lapic_reset(l, false);
     forget_events(vp);

@@ -55,6 +55,23 @@ void irq_post_vector(struct hv_vp *vp, uint8_t vector);
  */
 void irq_auto_eoi_changed(struct hv_vp *vp);
 
+/* Owner: the client has to hear of this before the guest goes on. There is at most one at a time. */
+void irq_trap(struct hv_vp *vp, enum hv_exit_reason reason, uint16_t offset, uint64_t value);
+
+/* Owner, pinned: something that the client has to hear of, whether the VP runs or not. True: it is in the exit. */
+bool irq_tell(struct hv_vp *vp, struct hv_exit *exit);
+
+/*
+ * Owner, pinned: ExtInts (WHvRequestInterrupt) that wait, as the register PendingEvent shows them: the vector of the
+ * next one, -1 for none. And dropping one, or all (-1).
+ */
+int irq_next_ext_int(const struct hv_vp *vp);
+void irq_drop_ext_ints(struct hv_vp *vp, int vector);
+
+/* Owner, pinned: could the next entry inject one? */
+bool irq_can_take_nmi(struct vcpu *v);
+bool irq_can_take_interrupt(struct vcpu *v);
+
 /* Owner: registers were changed as a whole. */
 void irq_registers_changed(struct hv_vp *vp);
 

@@ -143,6 +143,46 @@ void lapic_deliver(struct lapic *l, uint8_t vector, bool is_end)
     lapic_update_ppr(l);
 }
 
+/* ----------------------------------------------------------------------------- the inputs */
+
+static const uint16_t inputs[] = {APIC_LVT_LINT0, APIC_LVT_LINT1};
+
+static void set_remote_irr(struct lapic *l, unsigned n, bool value)
+{
+    uint32_t lvt = lapic_get(l, inputs[n]) & ~(uint32_t)APIC_LVT_REMOTE_IRR;
+
+    l->remote_irr = (uint8_t)(value ? l->remote_irr | BIT32(n) : l->remote_irr & ~BIT32(n));
+    lapic_put(l, inputs[n], lvt | (value ? (uint32_t)APIC_LVT_REMOTE_IRR : 0));
+}
+
+bool lapic_accept_input(struct lapic *l, unsigned n, struct lapic_effect *effect)
+{
+    uint32_t lvt = lapic_get(l, inputs[n]);
+    bool is_level = lvt & APIC_LVT_LEVEL;
+
+    if (!lapic_request(l, (uint8_t)FIELD_GET(APIC_LVT_VECTOR, lvt), is_level, effect))
+        return false;
+    if (is_level)
+        set_remote_irr(l, n, true);
+    return true;
+}
+
+/* Status that software can not write is not lost when it writes the rest. */
+static void keep_remote_irr(struct lapic *l)
+{
+    for (unsigned n = 0; n < ARRAY_COUNT(inputs); n++)
+        if (l->remote_irr & BIT32(n))
+            set_remote_irr(l, n, true);
+}
+
+void lapic_load_inputs(struct lapic *l, uint32_t lint0, uint32_t lint1)
+{
+    set_remote_irr(l, 0, lint0 & APIC_LVT_REMOTE_IRR);
+    set_remote_irr(l, 1, lint1 & APIC_LVT_REMOTE_IRR);
+}
+
+/* ---------------------------------------------------------------------------------- EOI */
+
 int lapic_eoi(struct lapic *l, struct lapic_effect *effect)
 {
     int vector = lapic_highest_isr(l);
@@ -152,11 +192,22 @@ int lapic_eoi(struct lapic *l, struct lapic_effect *effect)
     clear_vector(l, APIC_ISR, (uint8_t)vector);
     lapic_update_ppr(l);
     effect->bits |= LAPIC_EFFECT_PRIORITY;
-    if (lapic_is_level(l, (uint8_t)vector) && !(lapic_get(l, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED)) {
-        effect->bits |= LAPIC_EFFECT_EOI;
-        effect->vector = (uint8_t)vector;
-    }
+    lapic_ended(l, (uint8_t)vector, effect);
     return vector;
+}
+
+void lapic_ended(struct lapic *l, uint8_t vector, struct lapic_effect *effect)
+{
+    effect->bits |= LAPIC_EFFECT_ENDED;
+    effect->vector = vector;
+    if (lapic_is_level(l, vector) && !(lapic_get(l, APIC_SVR) & APIC_SVR_EOI_SUPPRESSED))
+        effect->bits |= LAPIC_EFFECT_EOI;
+    for (unsigned n = 0; n < 2; n++) {
+        uint32_t lvt = lapic_get(l, inputs[n]);
+
+        if (l->remote_irr & BIT32(n) && FIELD_GET(APIC_LVT_VECTOR, lvt) == vector && !test_vector(l, APIC_IRR, vector))
+            set_remote_irr(l, n, false);
+    }
 }
 
 /* ------------------------------------------------------------------- what writes lead to */
@@ -213,17 +264,20 @@ static void lvt_written(struct lapic *l, uint32_t offset, uint64_t now_ns, struc
 {
     if (!is_software_enabled(l))
         lapic_put(l, offset, lapic_get(l, offset) | (uint32_t)APIC_LVT_MASKED);
+    keep_remote_irr(l);
     if (offset == APIC_LVT_TIMER)
         lapic_timer_lvt_written(l, now_ns, effect);
 }
 
 /* Modes that no message has (SDM 3A 10.6.1), and INIT's de-assertion, which no APIC of this version sends. */
-static bool is_sent(uint32_t icr)
+static bool is_sent(const struct lapic *l, uint32_t icr)
 {
     uint64_t mode = FIELD_GET(APIC_ICR_MODE, icr);
 
     if (mode == APIC_MODE_INIT)
         return !(icr & APIC_ICR_LEVEL) || icr & APIC_ICR_ASSERT;
+    if (mode == APIC_MODE_REMOTE)
+        return l->remote_read && !lapic_is_x2apic(l);
     return mode <= APIC_MODE_SMI || mode == APIC_MODE_NMI || mode == APIC_MODE_STARTUP;
 }
 
@@ -233,7 +287,7 @@ static void send(struct lapic *l, uint32_t icr, uint32_t destination, struct lap
         record_error(l, APIC_ESR_SEND_ILLEGAL, effect);
         return;
     }
-    if (!is_sent(icr))
+    if (!is_sent(l, icr))
         return;
     effect->bits |= LAPIC_EFFECT_IPI;
     effect->icr = icr | FIELD_PUT(APIC_ICR_DEST_X2APIC, destination);
@@ -352,6 +406,16 @@ bool lapic_read(struct lapic *l, uint32_t offset, uint64_t now_ns, uint64_t *val
     return true;
 }
 
+bool lapic_peek(const struct lapic *l, uint32_t offset, uint64_t now_ns, uint32_t *value)
+{
+    const struct lapic_reg *reg = lapic_reg(offset);
+
+    if (!lapic_is_enabled(l) || !(reg->access & (lapic_is_x2apic(l) ? REG_X2_READ : REG_READ)))
+        return false;
+    *value = reg->read ? reg->read(l, now_ns) : lapic_get(l, offset);
+    return true;
+}
+
 static bool is_write_of_x2apic_allowed(const struct lapic_reg *reg, uint32_t offset, uint64_t value)
 {
     uint64_t allowed = reg->bits | reg->ignored | (offset == APIC_ICR_LOW ? APIC_ICR_DEST_X2APIC : 0);
@@ -416,6 +480,7 @@ static void reset_registers(struct lapic *l)
     for (size_t i = 0; i < ARRAY_COUNT(lvts); i++)
         lapic_put(l, lvts[i], APIC_LVT_MASKED);
     l->esr_pending = 0;
+    l->remote_irr = 0;
     lapic_timer_reset(l);
 }
 

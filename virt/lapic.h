@@ -20,7 +20,9 @@ struct lapic {
     uint64_t base;           /* IA32_APIC_BASE */
     uint32_t id;             /* of the VP; what the ID register shows depends on the mode */
     bool x2apic_allowed;     /* by the partition's LocalApicEmulationMode */
+    bool remote_read;        /* guests may read other APICs' registers, in xAPIC mode */
     bool delivers;        /* the hardware moves IRR to ISR and does EOIs by itself: the owner leaves these two to it */
+    uint8_t remote_irr;   /* bit n: a level-triggered interrupt of LINTn's has been accepted and has not ended */
     uint32_t esr_pending; /* errors since the last write of ESR; while there are some, further ones do not interrupt */
     /* The timer by its registers as last taken in: the hardware may have put newer values into the page already. */
     uint32_t timer_lvt;
@@ -71,7 +73,7 @@ bool lapic_set_base(struct lapic *l, uint64_t value, uint64_t physical_mask);
 
 /*
  * What a call leads to, beyond the registers: for the caller to do. Functions add to it, the caller clears it. vector
- * and icr belong to some of the bits; no single call sets two bits that want the vector.
+ * and icr belong to some of the bits; no single call sets two bits that want different vectors.
  */
 #define LAPIC_EFFECT_IPI      (1u << 0) /* send icr */
 #define LAPIC_EFFECT_EOI      (1u << 1) /* vector was level-triggered: tell the IOAPIC (unless EOIs are suppressed) */
@@ -80,6 +82,7 @@ bool lapic_set_base(struct lapic *l, uint64_t value, uint64_t physical_mask);
 #define LAPIC_EFFECT_ERROR    (1u << 4) /* an error was recorded and LVT error asks for an interrupt: accept vector */
 #define LAPIC_EFFECT_ADDRESS  (1u << 5) /* what lapic_address() gives has changed */
 #define LAPIC_EFFECT_NMI      (1u << 6) /* a saved page says that an NMI is pending */
+#define LAPIC_EFFECT_ENDED    (1u << 7) /* the interrupt `vector` has ended, whatever its trigger mode */
 
 struct lapic_effect {
     uint32_t bits;
@@ -125,6 +128,18 @@ bool lapic_is_level(const struct lapic *l, uint8_t vector);
 
 /* Its delivery: IRR to ISR, or, for one that ends with that, out of IRR. */
 void lapic_deliver(struct lapic *l, uint8_t vector, bool is_end);
+
+/*
+ * An interrupt by the input LINTn, 0 or 1, whose LVT entry has the mode Fixed and is not masked: by the entry's vector
+ * and trigger mode. True: it was accepted. Level-triggered ones set the entry's remote IRR until they end.
+ */
+bool lapic_accept_input(struct lapic *l, unsigned n, struct lapic_effect *effect);
+
+/* What the end of an interrupt leads to, when its ISR bit is clear already. */
+void lapic_ended(struct lapic *l, uint8_t vector, struct lapic_effect *effect);
+
+/* A register's value as another APIC reads it: without any effect. False: there is nothing to read. */
+bool lapic_peek(const struct lapic *l, uint32_t offset, uint64_t now_ns, uint32_t *value);
 
 /* EOI: the highest in service ends. Returns its vector or -1; the effect as of a write to EOI. */
 int lapic_eoi(struct lapic *l, struct lapic_effect *effect);

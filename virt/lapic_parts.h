@@ -31,6 +31,9 @@ bool lapic_request(struct lapic *l, uint8_t vector, bool is_level, struct lapic_
 
 void lapic_update_ppr(struct lapic *l);
 
+/* The remote IRRs of a saved state's LVT entries. */
+void lapic_load_inputs(struct lapic *l, uint32_t lint0, uint32_t lint1);
+
 /* Stopped, as after power-up, by the registers in the page. */
 void lapic_timer_reset(struct lapic *l);
 

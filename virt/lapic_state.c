@@ -110,6 +110,8 @@ static uint32_t savable(const struct lapic *l, uint32_t offset)
         return ESR_BITS;
     if (offset == APIC_EOI || (offset == APIC_ICR_HIGH && lapic_is_x2apic(l)))
         return UINT32_MAX;
+    if (offset == APIC_ICR_LOW && !lapic_is_x2apic(l))
+        return reg->bits | reg->ignored | (uint32_t)APIC_ICR_REMOTE;
     return reg->access & (lapic_is_x2apic(l) ? REG_X2_WRITE : REG_WRITE) ? reg->bits | reg->ignored : UINT32_MAX;
 }
 
@@ -142,10 +144,18 @@ static void load_register(struct lapic *l, uint32_t offset, uint32_t value)
 
     if (is_vectors(offset))
         lapic_put(l, offset, offset == APIC_IRR ? value & ~LAPIC_PAGE_NMI : value);
-    else if (offset == APIC_ESR)
+    else if (offset == APIC_ESR || (offset == APIC_RRD && !lapic_is_x2apic(l)))
         lapic_put(l, offset, value);
     else if (reg->access & (lapic_is_x2apic(l) ? REG_X2_WRITE : REG_WRITE))
         lapic_put(l, offset, value & reg->bits);
+}
+
+/* A remote read that was under way has failed: nobody answers it any more. */
+static void load_remote_read(struct lapic *l, uint32_t icr)
+{
+    if (FIELD_GET(APIC_ICR_REMOTE, icr) == APIC_REMOTE_VALID)
+        lapic_put(l, APIC_ICR_LOW,
+                  lapic_get(l, APIC_ICR_LOW) | (uint32_t)FIELD_PUT(APIC_ICR_REMOTE, APIC_REMOTE_VALID));
 }
 
 /* What the loaded registers imply. Nothing of it comes from a write: no EOI, no IPI, no masks by SVR. */
@@ -156,7 +166,9 @@ static void complete_load(struct lapic *l, const struct saved *saved, uint64_t n
         lapic_put(l, APIC_ICR_LOW + 4, saved_get(saved, APIC_ICR_HIGH));
     } else {
         lapic_put(l, APIC_DFR, lapic_get(l, APIC_DFR) | BITS32(27, 0));
+        load_remote_read(l, saved_get(saved, APIC_ICR_LOW));
     }
+    lapic_load_inputs(l, saved_get(saved, APIC_LVT_LINT0), saved_get(saved, APIC_LVT_LINT1));
     l->esr_pending = 0;
     lapic_update_ppr(l);
     lapic_timer_resume(l, saved_get(saved, APIC_TIMER_CUR), now_ns);

@@ -121,19 +121,29 @@ struct hv_vp_shared {
 #define VP_REQUEST_INIT      (1u << 3)
 #define VP_REQUEST_SIPI      (1u << 4)
 #define VP_REQUEST_FLUSH     (1u << 5) /* drop the guest's translations before the next entry */
-#define VP_REQUEST_LINT      (1u << 7) /* inbox.lints */
+#define VP_REQUEST_SIGNAL    (1u << 7) /* inbox.signals */
 #define VP_REQUEST_RESTART   (VP_REQUEST_INIT | VP_REQUEST_SIPI)
 #define VP_DYING             (1u << 31)
 
 /* Interrupts from other CPUs, until the owner takes them in; and what others have to know to send them. */
 struct hv_vp_inbox {
-    volatile uint64_t vectors[4]; /* (a) bit n of word n / 64: vector n */
-    volatile uint64_t level[4];   /* (a) their trigger mode, written before the vector's bit */
-    volatile uint32_t nmis;       /* (a) how many have come, with VP_REQUEST_NMI */
-    volatile uint32_t sipi;       /* (a) the startup vector */
+    volatile uint64_t vectors[4];     /* (a) bit n of word n / 64: vector n */
+    volatile uint64_t level[4];       /* (a) their trigger mode, written before the vector's bit */
+    volatile uint32_t nmis;           /* (a) how many have come, with VP_REQUEST_NMI */
+    volatile uint32_t sipi;           /* (a) the startup vector */
+    volatile uint32_t signals;        /* (a) VP_SIGNAL_* */
+    volatile uint64_t ext_ints[2][4]; /* (a) vectors of the ExtInts that came through LINT0 and LINT1 */
+    volatile uint64_t readers;        /* (a) bit n: VP n wants to read a register, see irq_remote.c */
+    volatile uint64_t read, answer;   /* (a) of this one's remote read */
     /* (a) of the local APIC's registers, written by the owner: see struct lapic_address */
     volatile uint32_t ldr, dfr, mode; /* mode: VP_APIC_* */
 } __attribute__((aligned(64)));
+
+#define VP_SIGNAL_LINT(n) (1u << (n)) /* LINT0, LINT1 are asserted, with a vector in ext_ints */
+#define VP_SIGNAL_EXT_INT (1u << 2)   /* the PIC, which is connected to LINT0, has one; ext_ints[0] */
+#define VP_SIGNAL_SMI     (1u << 3)
+#define VP_SIGNAL_READ    (1u << 4) /* readers */
+#define VP_SIGNAL_ANSWER  (1u << 5) /* answer */
 
 #define VP_APIC_ENABLED (1u << 0)
 #define VP_APIC_X2APIC  (1u << 1)
@@ -143,7 +153,7 @@ struct hv_vp_inbox {
 #define VP_TODO_TIMER      (1u << 1) /* when the timer is due */
 #define VP_TODO_EOI        (1u << 2) /* the client has to hear of an EOI: apic_eoi */
 #define VP_TODO_SINTS      (1u << 3) /* which of the SINTs that the client waits for are free */
-#define VP_TODO_TRAP       (1u << 4) /* the client has to hear of a write to its APIC: trap */
+#define VP_TODO_TRAP       (1u << 4) /* the client has to hear of a write to its APIC, or of an SMI: trap, smi_pending */
 
 struct hv_vp {
     struct hv_vp_shared shared;
@@ -159,7 +169,15 @@ struct hv_vp {
     uint8_t nmi_pending;            /* (o) how many wait: see limit_of_nmis */
     uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
     uint64_t auto_eoi[4];           /* (o) see irq_auto_eoi_changed */
-    struct {                        /* (o) what the local APIC needs to hear of: see run_apply_windows */
+    uint64_t ext_ints[4];           /* (o) ExtInts that wait for RFLAGS.IF: bit n of word n / 64 is vector n */
+    uint32_t read_tag;              /* (o) of the last remote read */
+    bool smi_pending;               /* (o) */
+    struct {                        /* (o) */
+        enum hv_exit_reason reason; /* HV_EXIT_NONE: no trap */
+        uint16_t offset;
+        uint64_t value; /* written, or the ICR */
+    } trap;
+    struct { /* (o) what the local APIC needs to hear of: see run_apply_windows */
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;

@@ -204,7 +204,7 @@ static const struct property properties[] = {
     {PROCESSOR_XSAVE_FEATURES,   VALUE(xsave_features, 0, xsave_features_are_offered)},
     {PROCESSOR_CLOCK_FREQUENCY,  VALUE(processor_hz, 0, is_processor_hz)},
     {INTERRUPT_CLOCK_FREQUENCY,  VALUE(interrupt_hz, 0, is_interrupt_hz)},
-    {APIC_REMOTE_READ_SUPPORT,   VALUE(apic_remote_read, BOOL, no_bits)}, /* no such IPIs: a read never completes */
+    {APIC_REMOTE_READ_SUPPORT,   VALUE(apic_remote_read, BOOL, any)},
     {PROCESSOR_FEATURES_BANKS,   FEATURE_BANKS, 0, sizeof(struct feature_banks), IN(features), NULL, NULL},
     {REFERENCE_TIME,             CLOCK, LATER, sizeof(uint64_t), 0, any, NULL},
     {SYNTHETIC_PROCESSOR_FEATURES_BANKS, SYNTHETIC_BANKS, 0, SYNTHETIC_BANKS_SIZE, IN(synthetic_features), NULL, NULL},

@@ -15,9 +15,16 @@
 #define HV_EXTENDED_MSR                (1ull << 1)
 #define HV_EXTENDED_EXCEPTION          (1ull << 2)
 #define HV_EXTENDED_RDTSC              (1ull << 3)
+#define HV_EXTENDED_SMI                (1ull << 4) /* those of local APICs: see HV_EXIT_APIC_*_TRAP */
 #define HV_EXTENDED_HYPERCALL          (1ull << 5)
+#define HV_EXTENDED_INIT_SIPI          (1ull << 6)
+#define HV_EXTENDED_APIC_LINT0         (1ull << 7)
+#define HV_EXTENDED_APIC_LINT1         (1ull << 8)
+#define HV_EXTENDED_APIC_SVR           (1ull << 9)
 #define HV_EXTENDED_UNKNOWN_CONNECTION (1ull << 10) /* post message, signal event */
-#define HV_EXTENDED_OFFERED            (BITS64(3, 0) | HV_EXTENDED_HYPERCALL | HV_EXTENDED_UNKNOWN_CONNECTION)
+#define HV_EXTENDED_APIC_LDR           (1ull << 12)
+#define HV_EXTENDED_APIC_DFR           (1ull << 13)
+#define HV_EXTENDED_OFFERED            (BITS64(10, 0) | BITS64(13, 12))
 
 /* The vectors of ExceptionExitBitmap. Not the NMI, and not the machine check: those are the host's. */
 #define HV_EXCEPTIONS_OFFERED (BITS64(1, 0) | BITS64(8, 3) | BITS64(14, 10) | BITS64(17, 16) | BIT64(19))
@@ -94,8 +101,8 @@ struct hv_properties {
     uint64_t xsave_features;
     uint64_t perfmon_features;
     uint64_t synthetic_features; /* HV_SYNTH_*, of tlfs.h */
-    uint8_t clflush_shift;    /* a cache line has 1 << this bytes */
-    uint32_t local_apic_mode; /* HV_LOCAL_APIC_* */
+    uint8_t clflush_shift;       /* a cache line has 1 << this bytes */
+    uint32_t local_apic_mode;    /* HV_LOCAL_APIC_* */
     uint64_t processor_hz, interrupt_hz;
     uint32_t physical_address_width;
     uint32_t unimplemented_msr_action;

@@ -406,11 +406,17 @@ static bool set_interrupt_state(struct hv_vp *vp, const struct reg *reg, uint32_
     return true;
 }
 
+/* An ExtInt that came by WHvRequestInterrupt shows here, so that a client that saves the VP's state finds it. */
 static void get_event(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
 {
+    int ext_int = irq_next_ext_int(vp);
+
     (void)reg, (void)name;
     value->u128.low = vp->pending_event[0];
     value->u128.high = vp->pending_event[1];
+    if (!(value->u128.low & HV_PENDING_EVENT_VALID) && ext_int >= 0)
+        value->u128.low = HV_PENDING_EVENT_VALID | FIELD_PUT(HV_PENDING_EVENT_TYPE, HV_EVENT_TYPE_EXT_INT) |
+                          FIELD_PUT(HV_PENDING_EVENT_EXT_VECTOR, (uint64_t)ext_int);
 }
 
 static bool event_is_valid(uint64_t value)
@@ -427,6 +433,10 @@ static bool set_event(struct hv_vp *vp, const struct reg *reg, uint32_t name, co
     bool valid = (value->u128.low & HV_PENDING_EVENT_VALID) != 0;
 
     (void)reg, (void)name;
+    if (!valid)
+        irq_drop_ext_ints(vp, -1);
+    else if (FIELD_GET(HV_PENDING_EVENT_TYPE, value->u128.low) == HV_EVENT_TYPE_EXT_INT)
+        irq_drop_ext_ints(vp, (int)FIELD_GET(HV_PENDING_EVENT_EXT_VECTOR, value->u128.low)); /* the same one */
     vp->pending_event[0] = valid ? value->u128.low : 0;
     vp->pending_event[1] = valid ? value->u128.high : 0;
     return true;

@@ -74,18 +74,16 @@ static void sleep_until_request(struct hv_vp *vp)
 /* Which of the notifications that the client has asked for could be given now? */
 static uint64_t open_windows(const struct hv_vp *vp)
 {
-    uint64_t priority = FIELD_GET(HV_NOTIFY_PRIORITY, vp->notifications);
     struct vcpu *v = vp->vcpu;
 
-    vcpu_need(v, VCPU_RFLAGS | VCPU_CR8 | VCPU_INTR);
-    if (vp->notifications & HV_NOTIFY_NMI && !v->nmi_masked)
+    if (vp->notifications & HV_NOTIFY_NMI && irq_can_take_nmi(v))
         return HV_NOTIFY_NMI;
-    if (vp->notifications & HV_NOTIFY_INTERRUPT && v->rflags & RFLAGS_IF && (!priority || v->cr8 < priority))
+    if (vp->notifications & HV_NOTIFY_INTERRUPT && irq_can_take_interrupt(v) && !run_window_is_blocked(vp))
         return HV_NOTIFY_INTERRUPT | HV_NOTIFY_PRIORITY;
     return 0;
 }
 
-static bool notify_window(struct hv_vp *vp, struct hv_exit *exit)
+bool run_tell_window(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t open = open_windows(vp);
 
@@ -101,20 +99,19 @@ static bool notify_window(struct hv_vp *vp, struct hv_exit *exit)
 
 /*
  * A halted VP is not entered, and no window's exit would come: a client that waits for one, to wake the VP by an event,
- * hears of it here. The VP stays halted.
+ * hears of it here. So it does of what came to the VP in the meantime. It stays suspended.
  */
-static bool notify_halted(struct hv_vp *vp, struct hv_exit *exit)
+static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit)
 {
-    bool notified;
+    bool tells;
 
-    if (vp->activity != HV_ACTIVITY_HALT_SUSPEND || !vp->notifications)
-        return false;
     vp_pin(vp);
-    notified = notify_window(vp, exit) || synic_notify(vp, exit);
-    if (notified)
+    tells = irq_tell(vp, exit) ||
+            (vp->activity == HV_ACTIVITY_HALT_SUSPEND && (run_tell_window(vp, exit) || synic_notify(vp, exit)));
+    if (tells)
         exit_fill_context(vp, exit);
     vp_unpin(vp);
-    return notified;
+    return tells;
 }
 
 /* Until the VP may run. False: the client has to hear of something first. */
@@ -131,7 +128,7 @@ static bool settle(struct hv_vp *vp, struct hv_exit *exit)
             look_at_requests(vp);
         if (!vp->activity)
             return true;
-        if (notify_halted(vp, exit))
+        if ((vp->todo || vp->notifications) && tell_suspended(vp, exit))
             return false;
         sleep_until_request(vp);
     }
@@ -193,6 +190,22 @@ static bool is_ext_int_pending(const struct hv_vp *vp)
            FIELD_GET(HV_PENDING_EVENT_TYPE, vp->pending_event[0]) == HV_EVENT_TYPE_EXT_INT;
 }
 
+/* With a local APIC the task priority is in its page, always valid. */
+static uint64_t task_priority(const struct hv_vp *vp)
+{
+    if (vp->has_apic)
+        return lapic_get(&vp->lapic, APIC_TPR) >> 4;
+    vcpu_need(vp->vcpu, VCPU_CR8);
+    return vp->vcpu->cr8;
+}
+
+bool run_window_is_blocked(const struct hv_vp *vp)
+{
+    uint64_t priority = FIELD_GET(HV_NOTIFY_PRIORITY, vp->notifications);
+
+    return vp->notifications & HV_NOTIFY_INTERRUPT && priority && task_priority(vp) >= priority;
+}
+
 /* The windows that the client and the local APIC want to hear of, in terms of exits. */
 void run_apply_windows(struct hv_vp *vp)
 {
@@ -202,7 +215,7 @@ void run_apply_windows(struct hv_vp *vp)
     struct vcpu_controls new = v->controls;
 
     vcpu_need(v, VCPU_CR8);
-    blocked = wanted && priority != 0 && v->cr8 >= priority;
+    blocked = run_window_is_blocked(vp);
     new.interrupt_window = (wanted && !blocked) || vp->wanted.interrupt_window || is_ext_int_pending(vp);
     /* entries refuse one above CR8; for whom CR8 has fallen below already, the next interrupt is chosen anew */
     new.tpr_threshold = (uint8_t)HV_MAX(blocked ? priority : 0, HV_MIN(vp->wanted.tpr_threshold, v->cr8));
@@ -261,6 +274,8 @@ void run_prepare(struct hv_vp *vp)
         run_apply_windows(vp);
     if (vp->notifications & HV_NOTIFY_SINT)
         vp->todo |= VP_TODO_SINTS;
+    if (vp->has_apic && (vp->notifications || c->core_delivers)) /* the client has changed its mind */
+        vp->todo |= VP_TODO_INTERRUPTS;
     /* each CPU counts for itself; and a client may have moved the guest's TSC */
     if (vp->has_apic && (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc))
         vp->todo |= VP_TODO_TIMER;

@@ -204,7 +204,12 @@ enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, st
 
 /* --------------------------------------------------------------------------- interrupts */
 
-/* As WHV_INTERRUPT_CONTROL: type by the numbers of WHV_INTERRUPT_TYPE, which are the architecture's delivery modes. */
+/*
+ * As WHV_INTERRUPT_CONTROL: type by the numbers of WHV_INTERRUPT_TYPE, which are the architecture's delivery modes, and
+ * for the inputs LINT0 and LINT1 the two below. What they do, and which else can be sent: see WHvRequestInterrupt.
+ */
+#define HV_INTERRUPT_LOCAL_INT0 8u
+#define HV_INTERRUPT_LOCAL_INT1 9u
 struct hv_interrupt {
     uint8_t type;
     bool is_logical, is_level;

@@ -314,18 +314,38 @@ HRESULT WHVAPI WHvGetVirtualProcessorCpuidOutput(WHV_PARTITION_HANDLE Partition,
 /*
  * Sends an interrupt message through the emulated local APICs; wakes a virtual processor that halts.
  * InterruptControlSize is sizeof(WHV_INTERRUPT_CONTROL). Needs LocalApicEmulationMode XApic or X2Apic. Virtual
- * processors may run.
- * Errors: ERROR_HV_OPERATION_DENIED without local APIC emulation, E_INVALIDARG for the type or for a Fixed vector
- *         below 16.
+ * processors may run. A Destination above 255 is one of x2APIC's 32 bits, 0xFF and 0xFFFFFFFF are everybody. TriggerMode
+ * counts for Fixed and LowestPriority; the end of a level-triggered interrupt is an X64ApicEoi exit.
+ *   Fixed, LowestPriority  the vector, 16 to 255; LowestPriority goes to one of those addressed, in turn.
+ *   Nmi, Init, Sipi        as the architecture has them; Sipi with the startup vector, up to 255. They are delivered
+ *                          also where the guest's own exit (X64ApicInitSipiExitTrap).
+ *   LocalInt1              asserts the input LINT1 once: what comes of it the entry LINT1 of the guest's LVT says. Fixed:
+ *                          the entry's vector and trigger mode (level: it counts as asserted until the EOI, which exits;
+ *                          who still asserts it then sends it again); NMI, INIT; SMI: as the type Smi; ExtINT: as the
+ *                          type ExtInt; masked: nothing. While the APIC is off by IA32_APIC_BASE: an NMI.
+ * BareWHP's own, by the architecture's numbers of delivery modes (WHvxInterruptType...):
+ *   LocalInt0  8  the same for LINT0. While the APIC is off: an ExtInt.
+ *   ExtInt     7  an interrupt of a PIC, which is connected to LINT0: taken by those whose entry LINT0 has the mode
+ *                 ExtINT and is not masked, or whose APIC is off. Vector, 0 to 255, goes in as soon as RFLAGS.IF and the
+ *                 shadow allow, whatever the task priority is, and without an EOI. Until then it waits (equal vectors
+ *                 once, the lowest first) and shows in the register PendingEvent, unless an event of the client's is
+ *                 there, which goes first; setting that register to no event drops those that wait.
+ *   Smi        2  only with X64ApicSmiExitTrap: those addressed exit with X64ApicSmiTrap, whose ApicIcr is that of an SMI
+ *                 to oneself (delivery mode SMI, shorthand self).
+ * The destinations of inputs (LocalInt0, LocalInt1, ExtInt) may have their APIC off, if addressed physically. Remote
+ * reads, the delivery mode 3, are the guest's only (property ApicRemoteReadSupport; xAPIC mode).
+ * Errors: ERROR_HV_OPERATION_DENIED without local APIC emulation, E_INVALIDARG for another type, for Smi without the
+ *         trap, and for a vector that the type does not have. That nobody is addressed is no error.
  * Context: any. WHP: WHvRequestInterrupt.
  */
 HRESULT WHVAPI WHvRequestInterrupt(WHV_PARTITION_HANDLE Partition, const WHV_INTERRUPT_CONTROL *Interrupt,
                                    UINT32 InterruptControlSize);
 
 /*
- * Lists the virtual processors that an APIC destination addresses. TargetVps has room for VpCount indexes, at
- * least ProcessorCount.
- * Errors: ERROR_HV_OPERATION_DENIED without local APIC emulation.
+ * Lists the virtual processors that an APIC destination addresses now, the lowest index first. TargetVps has room for
+ * VpCount indexes, at least ProcessorCount. A Destination above 255 is one of x2APIC's 32 bits.
+ * Errors: ERROR_HV_OPERATION_DENIED without local APIC emulation, E_INVALIDARG for less room, for a destination above 32
+ *         bits, and for a mode that is none.
  * Context: any. WHP: WHvGetInterruptTargetVpSet.
  */
 HRESULT WHVAPI WHvGetInterruptTargetVpSet(WHV_PARTITION_HANDLE Partition, UINT64 Destination,

@@ -1619,6 +1619,11 @@ typedef enum WHV_INTERRUPT_TYPE {
     WHvX64InterruptTypeLocalInt1      = 9,
 } WHV_INTERRUPT_TYPE;
 
+/* BareWHP's own: further delivery modes, see WHvRequestInterrupt. */
+#define WHvxInterruptTypeSmi       ((WHV_INTERRUPT_TYPE)2)
+#define WHvxInterruptTypeExtInt    ((WHV_INTERRUPT_TYPE)7)
+#define WHvxInterruptTypeLocalInt0 ((WHV_INTERRUPT_TYPE)8)
+
 typedef enum WHV_INTERRUPT_DESTINATION_MODE {
     WHvX64InterruptDestinationModePhysical = 0,
     WHvX64InterruptDestinationModeLogical  = 1,

@@ -141,6 +141,7 @@ CALL(set_apic)     { return WHvSetVirtualProcessorInterruptControllerState(p, vp
 CALL(get_apic2)    { return WHvGetVirtualProcessorInterruptControllerState2(p, vp, buffer, sizeof(buffer), &written); }
 CALL(set_apic2)    { return WHvSetVirtualProcessorInterruptControllerState2(p, vp, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
 CALL(interrupt)    { (void)vp; return WHvRequestInterrupt(p, &interrupt, sizeof(interrupt)); }
+CALL(targets)      { UINT32 vps[4], n; (void)vp; return WHvGetInterruptTargetVpSet(p, 0, WHvX64InterruptDestinationModePhysical, vps, 4, &n); }
 CALL(cpuid)        { return WHvGetVirtualProcessorCpuidOutput(p, vp, 0, 0, (WHV_CPUID_OUTPUT *)buffer); }
 CALL(read_gpa)     { return WHvReadGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
 CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
@@ -195,6 +196,7 @@ static const struct {
     {"WHvGetVirtualProcessorInterruptControllerState2", 0, call_get_apic2, MISSING, MISSING, DENIED},
     {"WHvSetVirtualProcessorInterruptControllerState2", 0, call_set_apic2, MISSING, MISSING, DENIED},
     {"WHvRequestInterrupt",               0, call_interrupt,    DENIED,      ALLOWED,  DENIED},
+    {"WHvGetInterruptTargetVpSet",        0, call_targets,      DENIED,      ALLOWED,  DENIED},
     {"WHvGetVirtualProcessorCpuidOutput", 0, call_cpuid,        MISSING,     MISSING,  BUSY},
     {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
     {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},

@@ -6,13 +6,15 @@
 #include <whp/WinHvDiagnostics.h>
 #include <whp/WinHvEmulation.h>
 
-#define RWX      ((WHV_MAP_GPA_RANGE_FLAGS)VM_RWX)
-#define FLAGS(n) ((WHV_MAP_GPA_RANGE_FLAGS)(n))
-#define CODE(n)  ((WHV_PARTITION_PROPERTY_CODE)(n))
-#define TYPE(n)  ((WHV_VIRTUAL_PROCESSOR_STATE_TYPE)(n))
-#define NAME(n)  ((WHV_REGISTER_NAME)(n))
-#define NOWHERE  0x7fffff0000ull /* a guest-physical address without memory */
-#define BEYOND   (1ull << 52)
+#define RWX                 ((WHV_MAP_GPA_RANGE_FLAGS)VM_RWX)
+#define FLAGS(n)            ((WHV_MAP_GPA_RANGE_FLAGS)(n))
+#define CODE(n)             ((WHV_PARTITION_PROPERTY_CODE)(n))
+#define TYPE(n)             ((WHV_VIRTUAL_PROCESSOR_STATE_TYPE)(n))
+#define NAME(n)             ((WHV_REGISTER_NAME)(n))
+#define DESTINATION_MODE(n) ((WHV_INTERRUPT_DESTINATION_MODE)(n))
+#define PHYSICAL            WHvX64InterruptDestinationModePhysical
+#define NOWHERE             0x7fffff0000ull /* a guest-physical address without memory */
+#define BEYOND              (1ull << 52)
 
 static uint8_t b[PAGE_SIZE] __attribute__((aligned(64))); /* whatever a call may fill */
 static WHV_RUN_VP_EXIT_CONTEXT exit_context;
@@ -20,6 +22,7 @@ static WHV_REGISTER_VALUE values[4];
 static UINT32 count;
 static UINT64 gpa;
 static UINT64 *const words = (UINT64 *)b;
+static UINT32 targets[8];
 static WHV_TRANSLATE_GVA_RESULT translation;
 
 static const WHV_REGISTER_NAME good_name = WHvX64RegisterRax;
@@ -154,6 +157,10 @@ static WHV_EMULATOR_STATUS emulator_status;
     X(int5, "WHvRequestInterrupt: VTL", E_INVALIDARG, WHvRequestInterrupt(p, &bad_vtl, sizeof(bad_vtl))) \
     X(int6, "WHvRequestInterrupt: reserved bits", E_INVALIDARG, WHvRequestInterrupt(p, &bad_reserved, sizeof(bad_reserved))) \
     X(int7, "WHvRequestInterrupt: no local APICs", ERROR_HV_OPERATION_DENIED, WHvRequestInterrupt(p, &good_interrupt, sizeof(good_interrupt))) \
+    X(int8, "WHvGetInterruptTargetVpSet: no list", E_INVALIDARG, WHvGetInterruptTargetVpSet(p, 0, PHYSICAL, NULL, 8, &count)) \
+    X(int9, "WHvGetInterruptTargetVpSet: no count", E_INVALIDARG, WHvGetInterruptTargetVpSet(p, 0, PHYSICAL, targets, 8, NULL)) \
+    X(int10, "WHvGetInterruptTargetVpSet: destination mode", E_INVALIDARG, WHvGetInterruptTargetVpSet(p, 0, DESTINATION_MODE(2), targets, 8, &count)) \
+    X(int11, "WHvGetInterruptTargetVpSet: no local APICs", ERROR_HV_OPERATION_DENIED, WHvGetInterruptTargetVpSet(p, 0, PHYSICAL, targets, 8, &count)) \
     X(cpuid1, "WHvGetVirtualProcessorCpuidOutput: no output", E_POINTER, WHvGetVirtualProcessorCpuidOutput(p, 0, 0, 0, NULL)) \
     X(read1, "WHvReadGpaRange: no buffer", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, NULL, 8)) \
     X(read2, "WHvReadGpaRange: size 0", E_INVALIDARG, WHvReadGpaRange(p, 0, VM_DATA, write_back, b, 0)) \

@@ -53,6 +53,17 @@ void irq_mode_changed(struct hv_vp *vp)
     fake_require(false, "irq_mode_changed: no local APIC");
 }
 
+int irq_next_ext_int(const struct hv_vp *vp)
+{
+    (void)vp;
+    return -1;
+}
+
+void irq_drop_ext_ints(struct hv_vp *vp, int vector)
+{
+    (void)vp, (void)vector;
+}
+
 void irq_registers_changed(struct hv_vp *vp)
 {
     (void)vp;

@@ -44,7 +44,7 @@ static const struct {
     bool has_bad;
     uint64_t bad;
 } scalars[] = {
-    {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x42f,      true,  0x10},
+    {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x37ff,     true,  0x800},
     {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x01,       true,  1ull << 14},
     {WHvPartitionPropertyCodeExtendedVmExits,          8, true,  0,          0x42f,      true,  1ull << 63},
     {WHvPartitionPropertyCodeExceptionExitBitmap,      8, true,  0,          0xb7dfb,    false, 0},
@@ -68,7 +68,7 @@ static const struct {
     {WHvPartitionPropertyCodeLocalApicEmulationMode,   4, false, 0,          WHvX64LocalApicEmulationModeX2Apic, true, ~0u},
     {WHvPartitionPropertyCodeProcessorClockFrequency,  8, false, 2400000000, 2400000000, true,  2400000001},
     {WHvPartitionPropertyCodeInterruptClockFrequency,  8, false, 1000000000, 1000000000, true,  1},
-    {WHvPartitionPropertyCodeApicRemoteReadSupport,    4, false, 0,          0,          true,  1},
+    {WHvPartitionPropertyCodeApicRemoteReadSupport,    4, false, 0,          1,          false, 0},
     {WHvPartitionPropertyCodeProcessorPerfmonFeatures, 8, false, 0,          0,          true,  1},
     {WHvPartitionPropertyCodeUnimplementedMsrAction,   4, false, 0,          2,          true,  3},
     {WHvPartitionPropertyCodePhysicalAddressWidth,     4, false, 46,         36,         true,  47},
@@ -369,7 +369,7 @@ static void a_change_is_seen_by_all_vps(void **state)
     stub_partition.is_set_up = true;
     for (size_t i = 0; i < 2; i++)
         stub_vps[i].properties_seen = true;
-    assert_int_equal(stub_set_u64(WHvPartitionPropertyCodeExtendedVmExits, 0x40), HV_E_INVALID);
+    assert_int_equal(stub_set_u64(WHvPartitionPropertyCodeExtendedVmExits, 0x400), HV_E_INVALID);
     assert_true(stub_vps[0].properties_seen && stub_vps[1].properties_seen);
     assert_int_equal(stub_set_u64(WHvPartitionPropertyCodeExtendedVmExits, 1), HV_OK);
     assert_false(stub_vps[0].properties_seen || stub_vps[1].properties_seen);
@@ -497,10 +497,10 @@ static void capabilities_say_what_there_is(void **state)
     (void)state;
     features_host(host);
     assert_int_equal(capability(WHvCapabilityCodeHypervisorPresent), 1);
-    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x7);
+    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x27);
     stub_format.dirty = 1;
-    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0xf);
-    assert_int_equal(capability(WHvCapabilityCodeExtendedVmExits), 0x42f);
+    assert_int_equal(capability(WHvCapabilityCodeFeatures), 0x2f);
+    assert_int_equal(capability(WHvCapabilityCodeExtendedVmExits), 0x37ff);
     assert_int_equal(capability(WHvCapabilityCodeExceptionExitBitmap), 0xb7dfb);
     assert_int_equal(capability(WHvCapabilityCodeX64MsrExitBitmap), 0x3f);
     assert_int_equal(capability(WHvCapabilityCodeProcessorVendor), WHvProcessorVendorIntel);

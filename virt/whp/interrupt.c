@@ -27,6 +27,25 @@ HRESULT WHVAPI WHvRequestInterrupt(WHV_PARTITION_HANDLE Partition, const WHV_INT
     return hr;
 }
 
+HRESULT WHVAPI WHvGetInterruptTargetVpSet(WHV_PARTITION_HANDLE Partition, UINT64 Destination,
+                                          WHV_INTERRUPT_DESTINATION_MODE DestinationMode, UINT32 *TargetVps,
+                                          UINT32 VpCount, UINT32 *TargetVpCount)
+{
+    struct whp_slot *in;
+    enum hv_status st;
+
+    if (!TargetVps || !TargetVpCount || (unsigned)DestinationMode > WHvX64InterruptDestinationModeLogical)
+        return E_INVALIDARG;
+    in = partition_enter(Partition);
+    if (!in)
+        return E_INVALIDARG;
+    st = hv_partition_interrupt_targets(in->object, Destination,
+                                        DestinationMode == WHvX64InterruptDestinationModeLogical, TargetVps, VpCount,
+                                        TargetVpCount);
+    partition_leave(in);
+    return st == HV_E_BUFFER_TOO_SMALL ? E_INVALIDARG : whp_result_of(WHP_INTERRUPT_CONTROLLER, st);
+}
+
 /* ---------------------------------------------------------------------------- state */
 
 HRESULT WHVAPI WHvGetVirtualProcessorInterruptControllerState2(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,

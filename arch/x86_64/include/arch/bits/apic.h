@@ -55,6 +55,7 @@
 #define APIC_ICR_PENDING     BIT64(12)
 #define APIC_ICR_ASSERT      BIT64(14)
 #define APIC_ICR_LEVEL       BIT64(15)
+#define APIC_ICR_REMOTE      BITS64(17, 16) /* status of a remote read (APM 2 16.5): APIC_REMOTE_* */
 #define APIC_ICR_SHORTHAND   BITS64(19, 18)
 #define APIC_ICR_DEST_XAPIC  BITS64(63, 56)
 #define APIC_ICR_DEST_X2APIC BITS64(63, 32)
@@ -63,10 +64,15 @@
 #define APIC_MODE_FIXED   0u
 #define APIC_MODE_LOWEST  1u
 #define APIC_MODE_SMI     2u
+#define APIC_MODE_REMOTE  3u /* of the ICR in xAPIC mode */
 #define APIC_MODE_NMI     4u
 #define APIC_MODE_INIT    5u
 #define APIC_MODE_STARTUP 6u
 #define APIC_MODE_EXTINT  7u
+
+#define APIC_REMOTE_INVALID 0u
+#define APIC_REMOTE_PENDING 1u
+#define APIC_REMOTE_VALID   2u
 
 #define APIC_SHORTHAND_NONE   0u
 #define APIC_SHORTHAND_SELF   1u
