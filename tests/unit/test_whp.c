@@ -274,6 +274,14 @@ enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_in
     return called(__func__, interrupt, 0, 0, 0);
 }
 
+enum hv_status hv_partition_interrupt_targets(struct hv_partition *p, uint64_t destination, bool is_logical,
+                                              uint32_t *vps, uint32_t room, uint32_t *count)
+{
+    assert_is_ours(p);
+    *count = 0;
+    return called(__func__, vps, destination, is_logical, room);
+}
+
 enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
 {
     assert_is_held(vp);
@@ -382,6 +390,8 @@ GOOD_CALL(good_set_timers,
           WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicTimerState, page, sizeof(page)))
 GOOD_CALL(good_suspend, WHvSuspendPartitionTime(p))
 GOOD_CALL(good_resume, WHvResumePartitionTime(p))
+GOOD_CALL(good_targets,
+          WHvGetInterruptTargetVpSet(p, 1, WHvX64InterruptDestinationModeLogical, (UINT32 *)page, 4, &written))
 GOOD_CALL(good_interrupt, WHvRequestInterrupt(p, &(WHV_INTERRUPT_CONTROL){.Destination = vp, .Vector = 0x30}, 16))
 GOOD_CALL(good_cpuid, WHvGetVirtualProcessorCpuidOutput(p, vp, 1, 0, &cpuid))
 
@@ -425,6 +435,7 @@ static const struct good {
     {"hv_partition_suspend_time", good_suspend, false, true},
     {"hv_partition_resume_time", good_resume, false, true},
     {"hv_partition_interrupt", good_interrupt, false, true},
+    {"hv_partition_interrupt_targets", good_targets, false, true},
     {"hv_vp_cpuid", good_cpuid, true, true},
 };
 
@@ -540,7 +551,9 @@ static HRESULT expected_result(const char *function, enum hv_status st)
 
     if ((setup || reset) && st == HV_E_STATE)
         return INVALID_STATE;
-    if ((state || !strcmp(function, "hv_partition_interrupt")) && st == HV_E_STATE)
+    if (!strcmp(function, "hv_partition_interrupt_targets") && st == HV_E_BUFFER_TOO_SMALL)
+        return E_INVALIDARG;
+    if ((state || !strncmp(function, "hv_partition_interrupt", 22)) && st == HV_E_STATE)
         return DENIED;
     if (setup && st == HV_E_UNSUPPORTED)
         return WHV_E_UNSUPPORTED_PROCESSOR_CONFIG;
@@ -1233,6 +1246,27 @@ static void apic_state(void **state)
     assert_int_equal(core.calls, 0);
 }
 
+static void interrupt_targets(void **state)
+{
+    const WHV_INTERRUPT_DESTINATION_MODE physical = WHvX64InterruptDestinationModePhysical;
+    UINT32 count, vps[4];
+
+    (void)state;
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 0x123456789, physical, vps, 4, &count), S_OK);
+    assert_ptr_equal(core.memory, vps);
+    assert_int_equal(core.args[0], 0x123456789);
+    assert_int_equal(core.args[1], false);
+    assert_int_equal(core.args[2], 4);
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, WHvX64InterruptDestinationModeLogical, vps, 4, &count), S_OK);
+    assert_int_equal(core.args[1], true);
+    core.calls = 0;
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, physical, NULL, 4, &count), E_INVALIDARG);
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, physical, vps, 4, NULL), E_INVALIDARG);
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, (WHV_INTERRUPT_DESTINATION_MODE)2, vps, 4, &count),
+                     E_INVALIDARG);
+    assert_int_equal(core.calls, 0);
+}
+
 /* Bit by bit, as the structure lies in memory. */
 static HRESULT request(uint64_t word, uint32_t destination, uint32_t vector)
 {
@@ -1649,6 +1683,7 @@ int main(void)
         WHP_TEST(xsave),
         WHP_TEST(state_types),
         WHP_TEST(apic_state),
+        WHP_TEST(interrupt_targets),
         WHP_TEST(interrupts),
         WHP_TEST(interrupt_arguments),
         WHP_TEST(exits_without_more),
