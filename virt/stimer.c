@@ -11,7 +11,7 @@
 /* A guest that has a timer fire more often than this would do nothing but exit: 10 us. */
 #define MIN_PERIOD 100u
 
-/* So many periods that were missed are made up for, each in half the time; before those they are left out. */
+/* So many periods that were missed are made up for; those before them are left out. */
 #define CATCH_UP 4u
 
 #define MIN_VECTOR 16u
@@ -87,26 +87,28 @@ uint64_t stimer_wait_ns(const struct hv_vp *vp)
 
 /* -------------------------------------------------------------------------------------- firing */
 
-static bool post(struct hv_vp *vp, const struct stimer *t)
+static bool post(struct hv_vp *vp, const struct stimer *t, const struct now *now)
 {
     struct hv_message message = {.type = HV_MESSAGE_TIMER_EXPIRED, .payload_size = sizeof(struct hv_timer_message)};
-    struct hv_timer_message payload = {.timer = (uint32_t)(t - vp->stimers.timer), .expiration = t->expiration};
+    const struct hv_timer_message payload = {
+        .timer = (uint32_t)(t - vp->stimers.timer), .expiration = t->expiration, .delivery = now->reference};
 
-    payload.delivery = time_reference(vp->partition);
     memcpy(message.payload, &payload, sizeof(payload));
     return synic_post(vp, (uint32_t)FIELD_GET(HV_STIMER_SINT, t->config), &message,
                       offsetof(struct hv_message, payload) + sizeof(payload)) == HV_OK;
 }
 
-static void deliver(struct hv_vp *vp, struct stimer *t)
+/* The next one of periods that were missed comes in half the time; lazy timers have left them out. */
+static void deliver(struct hv_vp *vp, struct stimer *t, const struct now *now)
 {
     if (t->config & HV_STIMER_DIRECT) {
         irq_post_vector(vp, (uint8_t)FIELD_GET(HV_STIMER_APIC_VECTOR, t->config));
         t->is_undelivered = false;
     } else {
-        t->is_undelivered = !post(vp, t);
+        t->is_undelivered = !post(vp, t, now);
     }
     t->is_blocked = t->is_undelivered;
+    t->not_before = t->config & HV_STIMER_LAZY ? 0 : later(now->elapsed, period(t) / 2);
 }
 
 /* The period that has ended last of those that count; lazy timers leave out the ones before. */
@@ -133,7 +135,6 @@ static bool end_period(struct stimer *t, const struct now *now)
     fires = !is_too_late(t, now->elapsed);
     t->expiration = t->due + (now->reference - now->elapsed);
     t->due = later(t->due, period(t));
-    t->not_before = later(now->elapsed, period(t) / 2);
     return fires;
 }
 
@@ -152,7 +153,7 @@ static void poll_one(struct hv_vp *vp, struct stimer *t, const struct now *now)
     if (!is_active(t))
         return;
     if (t->is_undelivered || (!units_left(t, now) && expire(t, now)))
-        deliver(vp, t);
+        deliver(vp, t, now);
     update_active(vp, t);
 }
 
@@ -169,12 +170,14 @@ void stimer_poll(struct hv_vp *vp)
 
 void stimer_retry(struct hv_vp *vp, uint32_t sint)
 {
+    struct now now = look_at_clock(vp);
+
     for (unsigned i = 0; i < HV_STIMERS; i++) {
         struct stimer *t = &vp->stimers.timer[i];
 
         if (!t->is_blocked || FIELD_GET(HV_STIMER_SINT, t->config) != sint)
             continue;
-        deliver(vp, t);
+        deliver(vp, t, &now);
         update_active(vp, t);
     }
 }
