@@ -5,6 +5,7 @@
 #include "gpa.h"
 #include "overlay.h"
 #include "port.h"
+#include "synthetic.h"
 #include "time.h"
 #include "trigger.h"
 
@@ -49,12 +50,17 @@ static enum hv_status setup_locked(struct hv_partition *p)
     st = time_start(p);
     if (st != HV_OK)
         goto out_npt;
-    st = gpa_map_apic(p);
+    st = synthetic_create(p);
     if (st != HV_OK)
         goto out_time;
+    st = gpa_map_apic(p);
+    if (st != HV_OK)
+        goto out_synthetic;
     p->is_set_up = true;
     return HV_OK;
 
+out_synthetic:
+    synthetic_destroy(p);
 out_time:
     time_end(p);
 out_npt:
@@ -113,6 +119,7 @@ static void free_partition(struct hv_partition *p)
         npt_destroy(&p->npt);
         if (p->apic_access)
             hv_host_page_free(p->apic_access);
+        synthetic_destroy(p);
         time_end(p);
         backend_off();
     }

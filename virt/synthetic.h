@@ -23,6 +23,10 @@ bool synthetic_has_msr(const struct hv_partition *p, uint32_t index);
 
 /* synthetic_vp.c: identity, hypercall page, assist page, runtime, APIC and frequency MSRs; their state in struct hv_vp.
  */
+enum hv_status synthetic_create(struct hv_partition *p); /* set-up: the hypercall page. HV_E_NO_MEMORY */
+void synthetic_destroy(struct hv_partition *p);          /* the overlays are gone; also when it was never created */
+enum hv_status synthetic_create_vp(struct hv_vp *vp);    /* its assist page, if it has none yet. HV_E_NO_MEMORY */
+void synthetic_destroy_vp(struct hv_vp *vp);             /* like synthetic_destroy */
 void synthetic_reset(struct hv_vp *vp); /* with the VP; the hypercall page and the guest's OS ID go with VP 0 */
 
 /*
@@ -31,10 +35,10 @@ void synthetic_reset(struct hv_vp *vp); /* with the VP; the hypercall page and t
  */
 #define SYNTHETIC_REFERENCE_TSC_SEQUENCE (MSR_HV_LAST + 1)
 
-/* Could a page be where this value of an MSR with HV_PAGE_ADDRESS says, by the width of guest-physical addresses? */
+/* Of an MSR with HV_PAGE_ENABLE: can a page be where it says, by the width of guest-physical addresses? */
 static inline bool synthetic_page_is_valid(const struct hv_partition *p, uint64_t value)
 {
-    return !((value & HV_PAGE_ADDRESS) >> p->properties.physical_address_width);
+    return !(value & HV_PAGE_ENABLE) || !((value & HV_PAGE_ADDRESS) >> p->properties.physical_address_width);
 }
 
 /* ----- synthetic_features.c */

@@ -80,7 +80,8 @@ struct synthetic_bit {
 };
 
 static const struct synthetic_bit privileges[] = {
-    {HV_SYNTH_SIGNAL_EVENTS, PRIVILEGE_POST | PRIVILEGE_SIGNAL},
+    {HV_SYNTH_SYNIC, PRIVILEGE_POST},
+    {HV_SYNTH_SIGNAL_EVENTS, PRIVILEGE_SIGNAL},
 };
 
 static const struct synthetic_bit features[] = {

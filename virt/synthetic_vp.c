@@ -3,6 +3,7 @@
 #include "synthetic_vp.h"
 #include "assist.h"
 #include "exit_apic.h"
+#include "hypercall.h"
 
 /* ------------------------------------------------------------------ OS ID, hypercall page (TLFS 3.13) */
 
@@ -159,6 +160,38 @@ bool synthetic_write_assist(struct hv_vp *vp, uint32_t index, enum synthetic_acc
 }
 
 /* --------------------------------------------------------------------------------------- life */
+
+enum hv_status synthetic_create(struct hv_partition *p)
+{
+    if (!(p->properties.synthetic_features & HV_SYNTH_HYPERCALL_REGS))
+        return HV_OK;
+    p->guest.hypercall_page = hv_host_page_alloc();
+    if (!p->guest.hypercall_page)
+        return HV_E_NO_MEMORY;
+    hypercall_fill_page(p->guest.hypercall_page);
+    return HV_OK;
+}
+
+void synthetic_destroy(struct hv_partition *p)
+{
+    if (p->guest.hypercall_page)
+        hv_host_page_free(p->guest.hypercall_page);
+    p->guest.hypercall_page = NULL;
+}
+
+enum hv_status synthetic_create_vp(struct hv_vp *vp)
+{
+    if (vp->assist_page || !(vp->partition->properties.synthetic_features & HV_SYNTH_APIC_REGS))
+        return HV_OK;
+    vp->assist_page = hv_host_page_alloc();
+    return vp->assist_page ? HV_OK : HV_E_NO_MEMORY;
+}
+
+void synthetic_destroy_vp(struct hv_vp *vp)
+{
+    if (vp->assist_page)
+        hv_host_page_free(vp->assist_page);
+}
 
 void synthetic_reset(struct hv_vp *vp)
 {

@@ -112,7 +112,7 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
         vcpu_destroy(vcpu);
         return HV_E_NO_MEMORY;
     }
-    if (synic_create(vp) != HV_OK) {
+    if (synic_create(vp) != HV_OK || synthetic_create_vp(vp) != HV_OK) {
         vcpu_destroy(vcpu);
         return HV_E_NO_MEMORY;
     }
@@ -181,6 +181,7 @@ void vp_free(struct hv_vp *vp)
     if (vp->vcpu)
         vcpu_destroy(vp->vcpu);
     synic_destroy(vp);
+    synthetic_destroy_vp(vp);
     hv_lines_free(vp, sizeof(*vp));
 }
 
