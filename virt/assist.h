@@ -3,10 +3,11 @@
  * EOI assist (TLFS 10.3.5): a bit in the VP assist page tells the guest's handler that this interrupt needs no EOI. The
  * handler takes the bit away, and that is its EOI; the core learns of it when it looks next.
  *
- * The bit is offered with an edge-triggered interrupt that is the only one in service, while no other is requested: then
- * nobody waits for its end. Whenever the registers are looked at, or another interrupt is to be chosen, the bit is taken
- * back first: what the guest has ended by then has ended, and what it has not needs an ordinary EOI. So no register ever
- * shows, and no interrupt waits for, one that the guest has ended.
+ * The bit is offered with an edge-triggered interrupt that is the only one in service, while no other is requested:
+ * then nobody waits for its end. Whenever the registers are looked at, or another interrupt is to be chosen, the bit is
+ * taken back first: what the guest has ended by then has ended, and what it has not needs an ordinary EOI. So no
+ * interrupt waits for one that the guest has ended, and nobody sees it in service: but a guest that the hardware lets
+ * read the registers in the page by itself, until the core looks next.
  *
  * For the VP's owner. Where the hardware delivers interrupts it does EOIs without exits, and nothing is offered.
  */

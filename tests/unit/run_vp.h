@@ -19,14 +19,23 @@
 #define CODE            0x1000ull
 #define COUNT           0x1fff /* property codes */
 #define LOCAL_APIC_MODE 0x1005
+#define SYNTHETIC       0x100c
 
 static struct hv_partition *partition;
 static struct hv_vp *vp; /* VP 0 */
 static uint8_t *ram;
+static uint64_t synthetic_features; /* of partitions to be created */
 
 static void set_property(uint32_t code, uint64_t value)
 {
     assert_int_equal(hv_partition_set_property(partition, code, &value, sizeof(value)), HV_OK);
+}
+
+static void set_synthetic_features(void)
+{
+    const uint64_t banks[] = {1, synthetic_features}; /* one bank */
+
+    assert_int_equal(hv_partition_set_property(partition, SYNTHETIC, banks, sizeof(banks)), HV_OK);
 }
 
 static void set(uint32_t name, uint64_t low)
@@ -76,6 +85,7 @@ static bool run_vp_create(uint64_t apic_mode, uint32_t count)
         return false;
     set_property(COUNT, 2);
     set_property(LOCAL_APIC_MODE, apic_mode);
+    set_synthetic_features();
     ram = fake_ram_alloc(RAM_SIZE, RAM_PA);
     if (hv_partition_setup(partition) != HV_OK || hv_partition_map(partition, ram, 0, RAM_SIZE, NPT_RIGHTS) != HV_OK)
         return false;
