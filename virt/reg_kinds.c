@@ -450,7 +450,7 @@ static bool notifications_are_valid(uint64_t value)
 /* What there is no SynIC for would never come. */
 static bool set_notifications(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
 {
-    if (value->u64 & HV_NOTIFY_SINT && !(vp->partition->properties.synthetic_features & HV_SYNTH_SYNIC))
+    if (value->u64 & HV_NOTIFY_SINT && !vp->synic.messages)
         return false;
     return set_word(vp, reg, name, value);
 }
