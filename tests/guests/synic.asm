@@ -1,8 +1,8 @@
 ; SPDX-License-Identifier: MIT
-; Guests of the synthetic interrupt controller's storms (tests/kernel/synic.c): messages come to SINT 2 of VP 0, events to SINT 3, both
-; with an interrupt. Words at VM_DATA:
+; Guests of the synthetic interrupt controller's storms (tests/kernel/synic_storm.c): events come to SINT 3 of VP 0, messages to all others,
+; both with interrupts. Words at VM_DATA, of 8 bytes:
 ;   +0 events    +8 messages    +16 what was out of order    +24 how many of both together the host wants
-;   +32 EOMs that a slot asked for   +40 next number of each sender, 8 bytes each
+;   +32 EOMs that a slot asked for   +40 next number of each lane
 %include "guest.inc"
 
 %define EVENTS   VM_DATA
@@ -11,18 +11,23 @@
 %define WANTED   VM_DATA + 24
 %define EOMS     VM_DATA + 32
 %define NEXT     VM_DATA + 40
-%define SLOT     0x60000 + 256 * 2
+%define SLOTS    0x60000
+%define SLOTS_END 0x61000
 %define FLAGS    0x61000 + 256 * 3
 %define MSR_EOM  0x40000084
 %define MSR_EOI  0x80b
 
-; Takes all that is there. A message's payload: its sender, and its number of that sender's.
+; Takes all that is there. A message's payload: its lane, and its number in that.
 %macro synic_take_messages 0
-%%next:
-    cmp dword [SLOT], 0
-    je %%none
-    mov rcx, [SLOT + 16]
-    mov rax, [SLOT + 24]
+%%again:
+    mov edx, SLOTS
+    xor r8d, r8d                    ; were there some?
+%%slot:
+    cmp dword [rdx], 0
+    je %%next
+    inc r8d
+    mov ecx, [rdx + 16]
+    mov rax, [rdx + 24]
     cmp rax, [NEXT + rcx * 8]
     je %%right
     inc qword [WRONG]
@@ -30,17 +35,23 @@
     inc rax
     mov [NEXT + rcx * 8], rax
     inc qword [MESSAGES]
-    mov dword [SLOT], 0
+    mov dword [rdx], 0
     mfence
-    test byte [SLOT + 5], 1
+    test byte [rdx + 5], 1
     jz %%next
     inc qword [EOMS]
+    push rdx
     mov ecx, MSR_EOM
     xor eax, eax
     xor edx, edx
     wrmsr
-    jmp %%next
-%%none:
+    pop rdx
+%%next:
+    add edx, 256
+    cmp edx, SLOTS_END
+    jb %%slot
+    test r8d, r8d
+    jnz %%again
 %endmacro
 
 %macro synic_end 0
@@ -55,10 +66,12 @@
     push rax
     push rcx
     push rdx
+    push r8
     synic_take_messages
 %if %1
     synic_end
 %endif
+    pop r8
     pop rdx
     pop rcx
     pop rax
@@ -130,3 +143,17 @@ GUEST synic_poll, 64
     jmp %%more
 %endmacro
 GUEST synic_sender, 64
+
+; Asks the host for more when it has taken all that was there.
+%macro synic_ask 0
+%%more:
+    sti
+    nop
+    out 0xf7, al
+    mov rax, [MESSAGES]
+    cmp rax, [WANTED]
+    jb %%more
+    out 0xf4, al
+    hlt
+%endmacro
+GUEST synic_ask, 64

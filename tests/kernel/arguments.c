@@ -142,6 +142,8 @@ CALL(get_apic2)    { return WHvGetVirtualProcessorInterruptControllerState2(p, v
 CALL(set_apic2)    { return WHvSetVirtualProcessorInterruptControllerState2(p, vp, memset(buffer, 0, sizeof(buffer)), sizeof(buffer)); }
 CALL(interrupt)    { (void)vp; return WHvRequestInterrupt(p, &interrupt, sizeof(interrupt)); }
 CALL(targets)      { UINT32 vps[4], n; (void)vp; return WHvGetInterruptTargetVpSet(p, 0, WHvX64InterruptDestinationModePhysical, vps, 4, &n); }
+CALL(post)         { return WHvPostVirtualProcessorSynicMessage(p, vp, 2, "message", 7); }
+CALL(signal)       { return WHvSignalVirtualProcessorSynicEvent(p, (WHV_SYNIC_EVENT_PARAMETERS){.VpIndex = vp}, NULL); }
 CALL(cpuid)        { return WHvGetVirtualProcessorCpuidOutput(p, vp, 0, 0, (WHV_CPUID_OUTPUT *)buffer); }
 CALL(read_gpa)     { return WHvReadGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
 CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
@@ -161,6 +163,7 @@ CALL(translate)
 #define WIN32_STATE HRESULT_FROM_WIN32(ERROR_INVALID_STATE)
 #define MISSING     WHV_E_VP_DOES_NOT_EXIST
 #define DENIED      ERROR_HV_OPERATION_DENIED /* this partition has no local APICs */
+#define NO_SYNIC    ERROR_HV_INVALID_SYNIC_STATE
 #define ALLOWED     S_FALSE /* not a case of this table: the call is right */
 
 static const struct {
@@ -197,6 +200,8 @@ static const struct {
     {"WHvSetVirtualProcessorInterruptControllerState2", 0, call_set_apic2, MISSING, MISSING, DENIED},
     {"WHvRequestInterrupt",               0, call_interrupt,    DENIED,      ALLOWED,  DENIED},
     {"WHvGetInterruptTargetVpSet",        0, call_targets,      DENIED,      ALLOWED,  DENIED},
+    {"WHvPostVirtualProcessorSynicMessage", 0, call_post,       MISSING,     MISSING,  NO_SYNIC},
+    {"WHvSignalVirtualProcessorSynicEvent", 0, call_signal,     MISSING,     MISSING,  NO_SYNIC},
     {"WHvGetVirtualProcessorCpuidOutput", 0, call_cpuid,        MISSING,     MISSING,  BUSY},
     {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
     {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},

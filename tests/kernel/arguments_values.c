@@ -35,6 +35,11 @@ static const WHV_INTERRUPT_CONTROL bad_destination = {.DestinationMode = 2, .Vec
 static const WHV_INTERRUPT_CONTROL bad_trigger = {.TriggerMode = 2, .Vector = 0x40};
 static const WHV_INTERRUPT_CONTROL bad_vtl = {.TargetVtl = 1, .Vector = 0x40};
 static const WHV_INTERRUPT_CONTROL bad_reserved = {.Reserved = 1, .Vector = 0x40};
+static const UINT32 zero;
+static const WHV_SYNIC_EVENT_PARAMETERS good_event = {.TargetSint = 15, .FlagNumber = 2047};
+static const WHV_SYNIC_EVENT_PARAMETERS sint_16 = {.TargetSint = 16};
+static const WHV_SYNIC_EVENT_PARAMETERS flag_2048 = {.FlagNumber = 2048};
+static const WHV_SYNIC_EVENT_PARAMETERS event_vtl = {.TargetVtl = 1};
 static const WHV_ACCESS_GPA_CONTROLS write_back = {.CacheType = WHvCacheTypeWriteBack};
 static const WHV_ACCESS_GPA_CONTROLS bad_cache = {.CacheType = (WHV_CACHE_TYPE)3};
 static const WHV_ACCESS_GPA_CONTROLS other_vtl = {.CacheType = WHvCacheTypeWriteBack,
@@ -156,6 +161,16 @@ static WHV_EMULATOR_STATUS emulator_status;
     X(int4, "WHvRequestInterrupt: trigger mode", E_INVALIDARG, WHvRequestInterrupt(p, &bad_trigger, sizeof(bad_trigger))) \
     X(int5, "WHvRequestInterrupt: VTL", E_INVALIDARG, WHvRequestInterrupt(p, &bad_vtl, sizeof(bad_vtl))) \
     X(int6, "WHvRequestInterrupt: reserved bits", E_INVALIDARG, WHvRequestInterrupt(p, &bad_reserved, sizeof(bad_reserved))) \
+    X(post1, "WHvPostVirtualProcessorSynicMessage: no message", E_INVALIDARG, WHvPostVirtualProcessorSynicMessage(p, 0, 2, NULL, 8)) \
+    X(post2, "WHvPostVirtualProcessorSynicMessage: size 0", E_INVALIDARG, WHvPostVirtualProcessorSynicMessage(p, 0, 2, &one, 0)) \
+    X(post3, "WHvPostVirtualProcessorSynicMessage: size 257", E_INVALIDARG, WHvPostVirtualProcessorSynicMessage(p, 0, 2, b, 257)) \
+    X(post4, "WHvPostVirtualProcessorSynicMessage: SINT 16", E_INVALIDARG, WHvPostVirtualProcessorSynicMessage(p, 0, 16, &one, 4)) \
+    X(post5, "WHvPostVirtualProcessorSynicMessage: type 0", E_INVALIDARG, WHvPostVirtualProcessorSynicMessage(p, 0, 2, &zero, 4)) \
+    X(post6, "WHvPostVirtualProcessorSynicMessage: no SynIC", ERROR_HV_INVALID_SYNIC_STATE, WHvPostVirtualProcessorSynicMessage(p, 0, 2, &one, 4)) \
+    X(event1, "WHvSignalVirtualProcessorSynicEvent: SINT 16", E_INVALIDARG, WHvSignalVirtualProcessorSynicEvent(p, sint_16, NULL)) \
+    X(event2, "WHvSignalVirtualProcessorSynicEvent: flag 2048", E_INVALIDARG, WHvSignalVirtualProcessorSynicEvent(p, flag_2048, NULL)) \
+    X(event3, "WHvSignalVirtualProcessorSynicEvent: VTL", E_INVALIDARG, WHvSignalVirtualProcessorSynicEvent(p, event_vtl, NULL)) \
+    X(event4, "WHvSignalVirtualProcessorSynicEvent: no SynIC", ERROR_HV_INVALID_SYNIC_STATE, WHvSignalVirtualProcessorSynicEvent(p, good_event, NULL)) \
     X(int7, "WHvRequestInterrupt: no local APICs", ERROR_HV_OPERATION_DENIED, WHvRequestInterrupt(p, &good_interrupt, sizeof(good_interrupt))) \
     X(int8, "WHvGetInterruptTargetVpSet: no list", E_INVALIDARG, WHvGetInterruptTargetVpSet(p, 0, PHYSICAL, NULL, 8, &count)) \
     X(int9, "WHvGetInterruptTargetVpSet: no count", E_INVALIDARG, WHvGetInterruptTargetVpSet(p, 0, PHYSICAL, targets, 8, NULL)) \

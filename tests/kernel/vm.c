@@ -320,6 +320,7 @@ static const struct {
     {WHvRunVpExitReasonX64InterruptWindow, "X64InterruptWindow"},
     {WHvRunVpExitReasonX64Halt, "X64Halt"},
     {WHvRunVpExitReasonX64ApicEoi, "X64ApicEoi"},
+    {WHvRunVpExitReasonSynicSintDeliverable, "SynicSintDeliverable"},
     {WHvRunVpExitReasonX64MsrAccess, "X64MsrAccess"},
     {WHvRunVpExitReasonX64Cpuid, "X64Cpuid"},
     {WHvRunVpExitReasonException, "Exception"},
