@@ -11,13 +11,14 @@
 
 /* ------------------------------------------------------------------------- taking interrupts in */
 
-/* The client hears of the EOIs that TMR says. */
+/* The client hears of the EOIs that TMR says, the SynIC of those that it wants to. */
 void irq_set_eoi_exit(struct hv_vp *vp, uint8_t vector)
 {
     struct vcpu *v = vp->vcpu;
     uint64_t bit = BIT64(vector % 64), *word = &v->eoi_exit[vector / 64];
+    bool wanted = lapic_is_level(&vp->lapic, vector) || vp->eoi_wanted[vector / 64] & bit;
 
-    if (!(*word & bit) == !lapic_is_level(&vp->lapic, vector))
+    if (!(*word & bit) == !wanted)
         return;
     *word ^= bit;
     vcpu_changed(v, VCPU_EOI_EXIT);
@@ -285,7 +286,7 @@ static void set_deliverer(struct hv_vp *vp)
     vcpu_changed(v, VCPU_CONTROLS);
 }
 
-/* The trigger modes of what is pending and in service */
+/* By the trigger modes of what is pending and in service, and for the SynIC. */
 static void set_eoi_exits(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
@@ -293,7 +294,7 @@ static void set_eoi_exits(struct hv_vp *vp)
     for (unsigned i = 0; i < 8; i++) {
         uint32_t tmr = lapic_get(&vp->lapic, APIC_TMR + 16 * i);
 
-        v->eoi_exit[i / 2] = i % 2 ? v->eoi_exit[i / 2] | (uint64_t)tmr << 32 : tmr;
+        v->eoi_exit[i / 2] = i % 2 ? v->eoi_exit[i / 2] | (uint64_t)tmr << 32 : tmr | vp->eoi_wanted[i / 2];
     }
     vcpu_changed(v, VCPU_EOI_EXIT);
 }
@@ -519,6 +520,7 @@ void irq_reset(struct hv_vp *vp)
 
     memset(&vp->inbox, 0, sizeof(vp->inbox));
     memset(vp->auto_eoi, 0, sizeof(vp->auto_eoi));
+    memset(vp->eoi_wanted, 0, sizeof(vp->eoi_wanted));
     vp->trap.reason = HV_EXIT_NONE;
     vp->smi_pending = false;
     vp->todo = VP_TODO_INTERRUPTS;

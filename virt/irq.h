@@ -51,7 +51,7 @@ void irq_post_vector(struct hv_vp *vp, uint8_t vector);
 
 /*
  * Owner: vp->auto_eoi has changed: vectors whose delivery is their end, without an EOI. While there are any, the
- * hardware does not deliver by itself.
+ * hardware does not deliver by itself. Or vp->eoi_wanted.
  */
 void irq_auto_eoi_changed(struct hv_vp *vp);
 

@@ -169,6 +169,7 @@ struct hv_vp {
     uint8_t nmi_pending;            /* (o) how many wait: see limit_of_nmis */
     uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
     uint64_t auto_eoi[4];           /* (o) see irq_auto_eoi_changed */
+    uint64_t eoi_wanted[4];         /* (o) vectors whose EOIs the core has to hear of, whatever their trigger mode */
     uint64_t ext_ints[4];           /* (o) ExtInts that wait for RFLAGS.IF: bit n of word n / 64 is vector n */
     uint32_t read_tag;              /* (o) of the last remote read */
     bool smi_pending;               /* (o) */

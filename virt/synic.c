@@ -165,6 +165,8 @@ void synic_eoi(struct hv_vp *vp, uint8_t vector)
 {
     uint32_t sints = 0;
 
+    if (!(vp->eoi_wanted[vector / 64] >> vector % 64 & 1))
+        return;
     for (uint32_t n = 0; n < HV_SYNIC_SINTS; n++) {
         uint64_t sint = load(&vp->synic.sint[n]);
 
@@ -210,20 +212,26 @@ bool synic_notify(struct hv_vp *vp, struct hv_exit *exit)
 
 /* --------------------------------------------------------------------------------- registers */
 
-/* Vectors whose delivery is their end: if one of the sources that use the vector says so. */
-static void update_auto_eoi(struct hv_vp *vp)
+static void add_vector(uint64_t set[4], uint64_t vector)
 {
-    uint64_t vectors[ARRAY_COUNT(vp->auto_eoi)] = {0};
+    set[vector / 64] |= BIT64(vector % 64);
+}
+
+/* Vectors whose delivery is their end, if one of the sources that use them says so; those of others end by EOI. */
+static void update_vectors(struct hv_vp *vp)
+{
+    uint64_t auto_eoi[4] = {0}, eoi[4] = {0};
 
     for (uint32_t n = 0; n < HV_SYNIC_SINTS; n++) {
-        uint64_t sint = load(&vp->synic.sint[n]), vector = FIELD_GET(HV_SINT_VECTOR, sint);
+        uint64_t sint = load(&vp->synic.sint[n]);
 
-        if (has_interrupt(sint) && sint & HV_SINT_AUTO_EOI)
-            vectors[vector / 64] |= BIT64(vector % 64);
+        if (has_interrupt(sint))
+            add_vector(sint & HV_SINT_AUTO_EOI ? auto_eoi : eoi, FIELD_GET(HV_SINT_VECTOR, sint));
     }
-    if (!memcmp(vectors, vp->auto_eoi, sizeof(vectors)))
+    if (!memcmp(auto_eoi, vp->auto_eoi, sizeof(auto_eoi)) && !memcmp(eoi, vp->eoi_wanted, sizeof(eoi)))
         return;
-    memcpy(vp->auto_eoi, vectors, sizeof(vectors));
+    memcpy(vp->auto_eoi, auto_eoi, sizeof(auto_eoi));
+    memcpy(vp->eoi_wanted, eoi, sizeof(eoi));
     irq_auto_eoi_changed(vp);
 }
 
@@ -232,7 +240,7 @@ static bool write_sint(struct hv_vp *vp, uint32_t n, uint64_t value)
     if (value & ~SINT_BITS || (!(value & HV_SINT_MASKED) && FIELD_GET(HV_SINT_VECTOR, value) < MIN_VECTOR))
         return false;
     store(&vp->synic.sint[n], value);
-    update_auto_eoi(vp);
+    update_vectors(vp);
     look_again(vp, BIT32(n));
     return true;
 }
@@ -358,7 +366,7 @@ void synic_reset(struct hv_vp *vp)
     }
     hv_spin_unlock(&s->lock, flags);
     vp->overlays_stale = true;
-    update_auto_eoi(vp);
+    update_vectors(vp);
 }
 
 /* ----------------------------------------------------------------------------- state, as pages */

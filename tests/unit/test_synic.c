@@ -21,7 +21,7 @@ static struct hv_partition partition;
 static struct hv_vp vp;
 static volatile uint32_t raised[256]; /* interrupts, by vector */
 static volatile uint32_t retries[HV_SYNIC_SINTS];
-static uint32_t auto_eoi_changes;
+static uint32_t vectors_changes;
 
 void irq_post_vector(struct hv_vp *to, uint8_t vector)
 {
@@ -32,7 +32,7 @@ void irq_post_vector(struct hv_vp *to, uint8_t vector)
 void irq_auto_eoi_changed(struct hv_vp *of)
 {
     assert_ptr_equal(of, &vp);
-    auto_eoi_changes++;
+    vectors_changes++;
 }
 
 void stimer_retry(struct hv_vp *of, uint32_t sint)
@@ -79,11 +79,12 @@ static int setup(void **state)
     memset(&vp, 0, sizeof(vp));
     memset((void *)raised, 0, sizeof(raised));
     memset((void *)retries, 0, sizeof(retries));
-    auto_eoi_changes = 0;
+    vectors_changes = 0;
     partition.properties.synthetic_features = HV_SYNTH_SYNIC;
     partition.properties.physical_address_width = ADDRESS_BITS;
     vp.partition = &partition;
     vp.has_apic = true;
+    vp.stimers.blocked = 1;
     if (synic_create(&vp) != HV_OK)
         return -1;
     synic_reset(&vp);
@@ -196,24 +197,28 @@ static void placing_pages_is_left_to_the_run(void **state)
     assert_true(vp.overlays_stale);
 }
 
-static void auto_eoi_is_of_open_sources_vectors(void **state)
+static void vectors_end_by_delivery_or_by_eoi(void **state)
 {
     (void)state;
     open_sint(2, HV_SINT_AUTO_EOI | 0x41);
     assert_int_equal(vp.auto_eoi[1], BIT64(1));
+    assert_int_equal(vp.eoi_wanted[1], 0);
     open_sint(3, 0x41);
     assert_int_equal(vp.auto_eoi[1], BIT64(1));
-    assert_int_equal(auto_eoi_changes, 1);
+    assert_int_equal(vp.eoi_wanted[1], BIT64(1));
+    assert_int_equal(vectors_changes, 2);
     open_sint(4, HV_SINT_AUTO_EOI | HV_SINT_POLLING | 0xff);
     open_sint(5, HV_SINT_AUTO_EOI | HV_SINT_MASKED | 0xff);
-    assert_int_equal(vp.auto_eoi[3], 0);
+    open_sint(6, HV_SINT_POLLING | 0xff);
+    assert_int_equal(vp.auto_eoi[3] | vp.eoi_wanted[3], 0);
+    assert_int_equal(vectors_changes, 2);
     open_sint(2, HV_SINT_AUTO_EOI | 0xff);
     assert_int_equal(vp.auto_eoi[1], 0);
     assert_int_equal(vp.auto_eoi[3], BIT64(63));
-    assert_int_equal(auto_eoi_changes, 2);
+    assert_int_equal(vectors_changes, 3);
     synic_reset(&vp);
-    assert_int_equal(vp.auto_eoi[3], 0);
-    assert_int_equal(auto_eoi_changes, 3);
+    assert_int_equal(vp.auto_eoi[3] | vp.eoi_wanted[1], 0);
+    assert_int_equal(vectors_changes, 4);
 }
 
 /* ---------------------------------------------------------------------------------- messages */
@@ -292,6 +297,7 @@ static void a_taken_slot_stays_and_asks_for_eom(void **state)
     assert_true(empty_slot(4));
     retries[4] = 0;
     say_eom();
+    assert_int_equal(retries[4], 1);
     assert_int_equal(post_type(4, 2), HV_OK);
     assert_false(empty_slot(4));
 }
@@ -322,6 +328,10 @@ static void an_eoi_counts_as_eom_of_its_vectors_sources(void **state)
     open_sint(6, VECTOR + 1);
     memset((void *)retries, 0, sizeof(retries));
     synic_eoi(&vp, VECTOR);
+    assert_int_equal(retries[4], 1);
+    assert_int_equal(retries[5], 1);
+    assert_int_equal(retries[6], 0);
+    assert_int_equal(retries[0], 0);
 }
 
 /* ------------------------------------------------------------------------------- event flags */
@@ -553,7 +563,7 @@ int main(void)
         SYNIC_TEST(registers_hold_what_is_written),
         SYNIC_TEST(wrong_values_fault_and_change_nothing),
         SYNIC_TEST(placing_pages_is_left_to_the_run),
-        SYNIC_TEST(auto_eoi_is_of_open_sources_vectors),
+        SYNIC_TEST(vectors_end_by_delivery_or_by_eoi),
         SYNIC_TEST(a_message_comes_whole_with_an_interrupt),
         SYNIC_TEST(what_can_not_be_posted_is_refused),
         SYNIC_TEST(polling_sources_take_messages_in_silence),
