@@ -60,6 +60,25 @@ DefinitionBlock ("", "DSDT", 2, "BareWH", "BareWHP ", 1)
             })
         }
 
+        /*
+         * Where drivers of Hyper-V's VMBus begin. There is none: the VMM tells them so, when they ask by the
+         * hypervisor's interface.
+         */
+        Device (VMBS)
+        {
+            /* the name that drivers know is not as long as ACPI wants names, which only constants are checked for */
+            Method (_HID, 0, NotSerialized)
+            {
+                Return ("VMBus")
+            }
+            Name (_UID, 0)
+            Name (_STA, 0x0f)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IRQNoFlags () { 5 } /* as on Hyper-V; nobody raises it */
+            })
+        }
+
         Device (PEVT)
         {
             Name (_HID, "QEMU0001")

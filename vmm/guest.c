@@ -2,6 +2,7 @@
 /* Puts a machine together, starts it, and notices its end: see vmm/guest.h. */
 #include <vmm/acpi.h>
 #include <vmm/guest.h>
+#include <vmm/hyperv.h>
 
 #define PANIC_SILENCE_NS 2000000000ull
 
@@ -108,8 +109,8 @@ static uint64_t service_wall_seconds(void *context)
 /* --------------------------------------------------------------------------------- the partition */
 
 /*
- * Leaf 1 says that there is a hypervisor, and leaf 40000000h its name and nothing more: without them an operating
- * system takes some of what it finds for broken hardware.
+ * Without the Hyper-V interface. Leaf 1 says that there is a hypervisor, and leaf 40000000h its name and nothing more:
+ * without them an operating system takes some of what it finds for broken hardware.
  */
 static const WHV_X64_CPUID_RESULT2 cpuid_results[] = {
     {.Function = 1, .Output = {.Ecx = 1u << 31}, .Mask = {.Ecx = 1u << 31}},
@@ -142,12 +143,29 @@ static bool set_apic(struct guest *guest)
            SET(guest, LocalApicEmulationMode, xapic);
 }
 
-/* VMCALL comes to this VMM, where the hypervisor can do that. Else it is an undefined instruction, as without VMX. */
+/*
+ * Hypercalls that the hypervisor does not answer come to this VMM, where it can do that. Else a call is an undefined
+ * instruction, as without a hypervisor.
+ */
 static void set_hypercalls(struct guest *guest)
 {
     const WHV_EXTENDED_VM_EXITS exits = {.HypercallExit = 1};
 
     (void)WHvSetPartitionProperty(guest->partition, WHvPartitionPropertyCodeExtendedVmExits, &exits, sizeof(exits));
+}
+
+/* What the guest learns of the hypervisor by CPUID. */
+static bool set_identity(struct guest *guest)
+{
+    WHV_SYNTHETIC_PROCESSOR_FEATURES_BANKS banks;
+
+    guest->hyperv = hyperv_features(guest->options->hyperv);
+    if (!guest->hyperv.AsUINT64)
+        return SET(guest, CpuidResultList2, cpuid_results);
+    __builtin_memset(&banks, 0, sizeof(banks));
+    banks.BanksCount = 1;
+    banks.Bank0 = guest->hyperv;
+    return SET(guest, SyntheticProcessorFeaturesBanks, banks);
 }
 
 static bool create_partition(struct guest *guest)
@@ -157,7 +175,7 @@ static bool create_partition(struct guest *guest)
     if (!guest_check(guest, WHvCreatePartition(&guest->partition), "WHvCreatePartition"))
         return false;
     set_hypercalls(guest);
-    return SET(guest, ProcessorCount, count) && set_apic(guest) && SET(guest, CpuidResultList2, cpuid_results) &&
+    return SET(guest, ProcessorCount, count) && set_apic(guest) && set_identity(guest) &&
            guest_check(guest, WHvSetupPartition(guest->partition), "WHvSetupPartition") &&
            memory_map(&guest->memory, guest->partition);
 }

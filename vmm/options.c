@@ -10,7 +10,7 @@
 #define MEMORY_MOST    (1u << 20)
 #define WORD_SIZE      128u
 
-static const char *const known[] = {"guest_cmdline", "guest_smp", "guest_mem"};
+static const char *const known[] = {"guest_cmdline", "guest_smp", "guest_mem", "guest_hyperv"};
 
 static bool is_known(const char *word)
 {
@@ -30,7 +30,8 @@ static bool check_words(void)
     for (uint32_t i = 0; system_option_at(i, word, sizeof(word)); i++) {
         if (!text_begins(word, PREFIX) || is_known(word))
             continue;
-        system_print("vmm: unknown option %s; there are guest_cmdline=TEXT, guest_smp=N, guest_mem=MIB and guests=N\n",
+        system_print("vmm: unknown option %s; there are guest_cmdline=TEXT, guest_smp=N, guest_mem=MIB, "
+                     "guest_hyperv=on|nocalls|off and guests=N\n",
                      word);
         return false;
     }
@@ -59,6 +60,23 @@ static bool read_number(const char *name, uint32_t least, uint32_t most, uint32_
     if (parse(text, value) && *value >= least && *value <= most)
         return true;
     system_print("vmm: %s=%s: a number from %u to %u is wanted\n", name, text, least, most);
+    return false;
+}
+
+static bool read_hyperv(enum options_hyperv *value)
+{
+    static const char *const words[] = {"on", "nocalls", "off"}; /* in the order of enum options_hyperv */
+    char text[32];
+
+    if (!system_option("guest_hyperv", text, sizeof(text)))
+        return true;
+    for (uint32_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (text_begins(text, words[i]) && text_length(text) == text_length(words[i])) {
+            *value = (enum options_hyperv)i;
+            return true;
+        }
+    }
+    system_print("vmm: guest_hyperv=%s: on, nocalls or off is wanted\n", text);
     return false;
 }
 
@@ -126,8 +144,8 @@ bool options_read(struct options *options)
     options->guests = 1;
     if (!check_words() || !read_number("guest_smp", 1, OPTIONS_SMP_MAX, &options->processors) ||
         !read_number("guest_mem", MEMORY_LEAST, MEMORY_MOST, &mib) ||
-        !read_number("guests", 1, OPTIONS_GUESTS_MAX, &options->guests) || !read_cmdline(options->cmdline) ||
-        !find_files(&options->input))
+        !read_number("guests", 1, OPTIONS_GUESTS_MAX, &options->guests) || !read_hyperv(&options->hyperv) ||
+        !read_cmdline(options->cmdline) || !find_files(&options->input))
         return false;
     options->memory = mib * MEMORY_MIB;
     options->input.cmdline = options->cmdline;

@@ -6,6 +6,7 @@
  */
 #include <vmm/bytes.h>
 #include <vmm/guest.h>
+#include <vmm/hyperv.h>
 #include <whp/WinHvDiagnostics.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -255,16 +256,17 @@ static void print_state(const struct processor *p)
 }
 
 /*
- * There are no hypercalls. By whatever convention a guest calls, a negative number is an error; this one is what KVM
- * says of a call that it does not know. Systems that ask CPUID first do not call.
+ * Beside those of the Hyper-V interface there are no hypercalls. By whatever convention a guest calls, a negative
+ * number is an error; this one is what KVM says of a call that it does not know. Systems that ask CPUID first do not
+ * call.
  */
 static void on_hypercall(struct processor *p)
 {
     static const WHV_REGISTER_NAME names[] = {WHvX64RegisterRip, WHvX64RegisterRax};
-    const uint64_t rax = p->exit.VpContext.Cs.Long ? (uint64_t)UNKNOWN_HYPERCALL : (uint32_t)UNKNOWN_HYPERCALL;
-    const WHV_REGISTER_VALUE values[COUNT(names)] = {{.Reg64 = rip_of(p) + p->exit.VpContext.InstructionLength},
-                                                     {.Reg64 = rax}};
+    WHV_REGISTER_VALUE values[COUNT(names)] = {{.Reg64 = rip_of(p) + p->exit.VpContext.InstructionLength}};
 
+    if (!hyperv_hypercall(p, &values[1].Reg64))
+        values[1].Reg64 = p->exit.VpContext.Cs.Long ? (uint64_t)UNKNOWN_HYPERCALL : (uint32_t)UNKNOWN_HYPERCALL;
     if (!guest_check(p->guest,
                      WHvSetVirtualProcessorRegisters(p->guest->partition, p->index, names, COUNT(names), values),
                      "WHvSetVirtualProcessorRegisters"))

@@ -10,6 +10,8 @@
 #   GUEST_SMP      how many processors it has                                 [2]
 #   GUEST_MEM      MiB of its memory                                          [512]
 #   GUESTS         how many guests, all alike, at the same time               [1]
+#   GUEST_HYPERV   its Hyper-V interface: on, nocalls (no hypercalls for TLB
+#                  flushes and IPIs) or off                                   [on]
 #   GUEST_READY    what it prints when it takes input; input from a file      [A shell;]
 #                  waits for that
 #   MEM            MiB of the machine around it                               [what the guest needs]
@@ -20,7 +22,7 @@
 set -u
 
 boot=$(dirname "$0")/../boot
-GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUESTS=1 GUEST_READY='A shell;' MEM='' CMDLINE=''
+GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUESTS=1 GUEST_HYPERV=on GUEST_READY='A shell;' MEM='' CMDLINE=''
 HOST_MEM=256 # MiB for the image itself
 options=()
 engine=${1:-}
@@ -33,7 +35,7 @@ fail() {
 [ $# -eq 0 ] || shift
 for argument; do
     case $argument in
-    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUESTS=* | GUEST_READY=* | MEM=* | CMDLINE=*)
+    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUESTS=* | GUEST_HYPERV=* | GUEST_READY=* | MEM=* | CMDLINE=*)
         declare "${argument%%=*}=${argument#*=}"
         ;;
     *) options+=("$argument") ;;
@@ -115,7 +117,7 @@ guest() {
     # the command line is a file: it may hold any character
     printf '%s\n' "$GUEST_CMDLINE" >"$scratch/cmdline"
     modules="$GUEST_KERNEL:kernel $scratch/cmdline:cmdline${GUEST_INITRD:+ $GUEST_INITRD:initrd}"
-    CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM guests=$GUESTS${CMDLINE:+ $CMDLINE}"
+    CMDLINE="program=vmm guest_smp=$GUEST_SMP guest_mem=$GUEST_MEM guest_hyperv=$GUEST_HYPERV guests=$GUESTS${CMDLINE:+ $CMDLINE}"
     options=(TIMEOUT="$([ -t 0 ] && echo 0 || echo 600)" INPUT=1 SPARE=1 "AFTER=$GUEST_READY" "MODULES=$modules" "${options[@]}")
 }
 

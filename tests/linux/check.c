@@ -7,6 +7,7 @@
  *   check memory MIB SEED         writes so much memory with numbers made from the seed, reads it twice
  *   check registers ROUNDS SEED   fills x87 and vector registers, works and yields, and finds them as they were
  *   check spin COUNT              works
+ *   check wakeups SECONDS CPUS    passes tokens round a thread on each CPU, by futexes, with TLB flushes between
  *
  * Exit status 0, or 1 with a line that says what was wrong.
  */
@@ -14,14 +15,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SYS_WRITE       1
-#define SYS_MMAP        9
-#define SYS_SCHED_YIELD 24
-#define SYS_EXIT        60
-#define SYS_GETPPID     110
+#define SYS_WRITE             1
+#define SYS_MMAP              9
+#define SYS_CLONE             56
+#define SYS_EXIT              60
+#define SYS_GETPPID           110
+#define SYS_FUTEX             202
+#define SYS_SCHED_SETAFFINITY 203
+#define SYS_CLOCK_GETTIME     228
+#define SYS_EXIT_GROUP        231
 
 #define PROT_READ_WRITE       3
 #define MAP_PRIVATE_ANONYMOUS 0x22
+#define MAP_FIXED             0x10
 
 _Noreturn void check_main(uint64_t *stack);
 
@@ -150,6 +156,189 @@ static bool check_spin(uint64_t count, uint64_t unused)
     for (volatile uint64_t i = 0; i < count; i++)
         ;
     return true;
+}
+
+/* ------------------------------------------------------------------------------------- wakeups */
+
+/*
+ * A ring of threads, one on each CPU. Who gets a token puts another page in place of the one that all share, with a new
+ * number in it, which the kernel has to make all CPUs forget the old page for; and passes the token on to the next one,
+ * who sleeps in a futex, and must find that number. With fewer tokens than threads most of them sleep at any time.
+ */
+#define RING_MAX     64
+#define RING_STACK   65536
+#define CLONE_THREAD 0x10f00 /* VM, FS, FILES, SIGHAND, THREAD */
+#define FUTEX_WAIT   128     /* private */
+#define FUTEX_WAKE   129
+#define WAIT_SECONDS 10
+#define PAGE         4096
+
+struct ring_thread {
+    volatile uint32_t token; /* a futex: how many passes have come here */
+    volatile uint32_t wakeups;
+    uint32_t cpu;
+} __attribute__((aligned(64)));
+
+static struct ring_thread ring[RING_MAX];
+static uint32_t ring_count;
+static volatile uint32_t ring_stop, ring_failed, ring_ended;
+static volatile uint64_t *ring_page;
+static volatile uint64_t ring_number;
+static char ring_stacks[RING_MAX][RING_STACK] __attribute__((aligned(16)));
+
+static uint64_t seconds_now(void)
+{
+    uint64_t time[2] = {0, 0};
+
+    syscall6(SYS_CLOCK_GETTIME, 1, (long)time, 0, 0, 0, 0);
+    return time[0];
+}
+
+static long futex(volatile uint32_t *word, int what, uint32_t value, const uint64_t *timeout)
+{
+    return syscall6(SYS_FUTEX, (long)word, what, (long)value, (long)timeout, 0, 0);
+}
+
+static void ring_fail(const char *what, uint32_t cpu, uint64_t is, uint64_t should_be)
+{
+    if (!__atomic_exchange_n(&ring_failed, 1, __ATOMIC_SEQ_CST))
+        wrong(what, cpu, is, should_be);
+    ring_stop = 1;
+}
+
+/* Until the word is another than `seen`. A sleep that only its timeout ends is a wakeup that was lost. */
+static bool ring_wait(struct ring_thread *t, uint32_t seen)
+{
+    static const uint64_t timeout[2] = {WAIT_SECONDS, 0};
+
+    while (t->token == seen && !ring_stop) {
+        if (futex(&t->token, FUTEX_WAIT, seen, timeout) == -110 && !ring_stop) {
+            if (t->token == seen)
+                ring_fail("no token came to CPU", t->cpu, seen, seen + 1);
+            else
+                ring_fail("a wakeup was lost on CPU", t->cpu, seen, t->token);
+            return false;
+        }
+    }
+    return !ring_stop;
+}
+
+static void ring_pass(struct ring_thread *to)
+{
+    __atomic_fetch_add(&to->token, 1, __ATOMIC_SEQ_CST);
+    futex(&to->token, FUTEX_WAKE, 1, NULL);
+}
+
+/* Only whoever has the token touches the page. */
+static bool ring_change_page(const struct ring_thread *t)
+{
+    uint64_t number = ring_number;
+    long page;
+
+    if (*ring_page != number) {
+        ring_fail("the shared page, seen from CPU", t->cpu, *ring_page, number);
+        return false;
+    }
+    page = syscall6(SYS_MMAP, (long)ring_page, PAGE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (page != (long)ring_page) {
+        ring_fail("mmap on CPU", t->cpu, (uint64_t)page, (uint64_t)ring_page);
+        return false;
+    }
+    if (*ring_page) {
+        ring_fail("a new page, seen from CPU", t->cpu, *ring_page, 0);
+        return false;
+    }
+    *ring_page = ring_number = number + 1;
+    return true;
+}
+
+static void ring_bind(uint32_t cpu)
+{
+    uint64_t mask = 1ull << cpu;
+
+    if (syscall6(SYS_SCHED_SETAFFINITY, 0, sizeof(mask), (long)&mask, 0, 0, 0) < 0)
+        ring_fail("no affinity for CPU", cpu, 0, 0);
+}
+
+static void ring_run(struct ring_thread *t)
+{
+    uint32_t seen = 0;
+
+    ring_bind(t->cpu);
+    while (ring_wait(t, seen)) {
+        seen++;
+        t->wakeups++;
+        if (!ring_change_page(t))
+            break;
+        ring_pass(&ring[(t->cpu + 1) % ring_count]);
+    }
+    __atomic_fetch_add(&ring_ended, 1, __ATOMIC_SEQ_CST);
+}
+
+_Noreturn void ring_main(struct ring_thread *t);
+_Noreturn void ring_main(struct ring_thread *t)
+{
+    ring_run(t);
+    syscall6(SYS_EXIT, 0, 0, 0, 0, 0, 0);
+    __builtin_unreachable();
+}
+
+/* The child comes back from the system call on its own stack, on which its argument lies. */
+static bool ring_start(uint32_t cpu)
+{
+    uint64_t *stack = (uint64_t *)(void *)(ring_stacks[cpu] + RING_STACK) - 2;
+    long result;
+
+    ring[cpu].cpu = cpu;
+    stack[0] = (uint64_t)&ring[cpu];
+    __asm__ volatile("movl %[number], %%eax\nsyscall\ntestq %%rax, %%rax\njnz 1f\n"
+                     "popq %%rdi\nandq $-16, %%rsp\ncall ring_main\n1:\n"
+                     : "=&a"(result)
+                     : [number] "i"(SYS_CLONE), "D"((long)CLONE_THREAD), "S"(stack), "d"(0L)
+                     : "rcx", "r8", "r10", "r11", "memory");
+    return result > 0;
+}
+
+static void ring_report(void)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < ring_count; i++)
+        sum += ring[i].wakeups;
+    print("# wakeups: ");
+    print_hex(sum);
+    print(", pages: ");
+    print_hex(ring_number);
+    print("\n");
+}
+
+static bool check_wakeups(uint64_t seconds, uint64_t cpus)
+{
+    static volatile uint32_t never;
+    static const uint64_t second[2] = {1, 0};
+    uint64_t end = seconds_now() + seconds;
+    long page = syscall6(SYS_MMAP, 0, PAGE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+
+    ring_count = cpus < RING_MAX ? (uint32_t)cpus : RING_MAX;
+    if (page < 0 || !ring_count)
+        return wrong("mmap", cpus, (uint64_t)page, 0);
+    ring_page = (volatile uint64_t *)page;
+    *ring_page = 0;
+    for (uint32_t i = 0; i < ring_count; i++)
+        if (!ring_start(i))
+            return wrong("clone for CPU", i, 0, 1);
+    ring_pass(&ring[0]);
+    while (seconds_now() < end && !ring_stop)
+        futex(&never, FUTEX_WAIT, 0, second);
+    ring_stop = 1;
+    for (uint32_t i = 0; i < ring_count; i++)
+        ring_pass(&ring[i]);
+    for (uint32_t tries = 0; ring_ended < ring_count && tries < WAIT_SECONDS; tries++)
+        futex(&never, FUTEX_WAIT, 0, second);
+    ring_report();
+    if (ring_ended != ring_count)
+        return wrong("threads that ended", 0, ring_ended, ring_count);
+    return !ring_failed && ring_number > seconds;
 }
 
 /* ----------------------------------------------------------------------------------- registers */
@@ -307,7 +496,7 @@ static const struct {
     bool (*check)(uint64_t a, uint64_t b);
 } checks[] = {
     {"getppid", check_getppid},     {"memory", check_memory},     {"spin", check_spin},
-    {"registers", check_registers}, {"features", check_features},
+    {"registers", check_registers}, {"features", check_features}, {"wakeups", check_wakeups},
 };
 
 /* argc, argv[0], argv[1], ... NULL */
@@ -324,7 +513,7 @@ _Noreturn void check_main(uint64_t *stack)
     }
     if (!known)
         print("# check: no such check\n");
-    syscall6(SYS_EXIT, !well, 0, 0, 0, 0, 0);
+    syscall6(SYS_EXIT_GROUP, !well, 0, 0, 0, 0, 0);
     __builtin_unreachable();
 }
 

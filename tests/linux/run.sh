@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Boots Debian's Linux in guests and turns what they say into TAP on stdout.
-# Usage: run.sh ENGINE KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: check four two reboot panic; without: all of them, but
-# four not on Bochs, which needs minutes for it
+# Usage: run.sh ENGINE KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: check four two reboot panic hyperv wakeups plain; without: all
+# of them, but on Bochs only those that do not need minutes there. WAKEUPS: seconds of the last two, 60 unless told
 # JOBS runs at a time, 2 unless told.
 # shellcheck disable=SC2317 # run_* are called by name
 set -u
@@ -10,8 +10,8 @@ root=$(cd "$(dirname "$0")" && pwd)/../..
 engine=$1 kernel=$2 vmlinuz=$3 initrd=$4 dir=$5
 shift 5
 if [ $# -eq 0 ]; then
-    set -- two check reboot panic
-    [ "$engine" = bochs ] || set -- four "$@"
+    set -- two check hyperv reboot panic
+    [ "$engine" = bochs ] || set -- wakeups plain four "$@"
 fi
 mkdir -p "$dir"
 SHELL_SECONDS=30
@@ -62,6 +62,30 @@ run_four() {
     echo 1..1
     boot four 0 "check=all cpus=4" GUEST_SMP=4 GUEST_MEM=256 CPUS=2
     result "linux: four processors on two CPUs: poweroff ends the run with status 0" "$status"
+}
+
+# What the kernel's own Hyper-V drivers make of the interface.
+run_hyperv() {
+    echo 1..2
+    boot hyperv 0 "check=hyperv cpus=2" GUEST_SMP=2 GUEST_MEM=256
+    result "linux: Hyper-V: poweroff ends the run with status 0" "$status"
+    [ "$(grep -c 'asks for VMBus version' "$log")" -ge 2 ]
+    result "linux: the VMM hears of VMBus versions, newest first" $?
+}
+
+# IPIs and TLB flushes by hypercalls (wakeups), and by the local APIC (plain).
+wakeups() { # WORD for GUEST_HYPERV
+    echo 1..1
+    boot "$1" 0 "check=wakeups seconds=${WAKEUPS:-60} cpus=4" GUEST_SMP=4 GUEST_MEM=256 CPUS=2 GUEST_HYPERV="$1"
+    result "linux: four processors under IPIs, Hyper-V $1: ends with status 0" "$status"
+}
+
+run_wakeups() {
+    wakeups on
+}
+
+run_plain() {
+    wakeups nocalls
 }
 
 run_reboot() {

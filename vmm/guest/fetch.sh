@@ -65,7 +65,7 @@ for package in "$dir"/packages/*.deb; do
     dpkg-deb -x "$package" "$dir/root" >>"$log" 2>&1 || fail "cannot unpack $package"
 done
 mkdir -p "$dir/modules"
-find "$dir/root" -name 'pvpanic.ko' -o -name 'pvpanic-mmio.ko' | while read -r module; do
+find "$dir/root" -name 'pvpanic.ko' -o -name 'pvpanic-mmio.ko' -o -name 'hv_vmbus.ko' | while read -r module; do
     cp "$module" "$dir/modules/"
 done
 cp "$dir/root/bin/busybox" "$dir/busybox"

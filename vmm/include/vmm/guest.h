@@ -19,6 +19,7 @@ struct guest {
     uint32_t number; /* from 1 */
     const struct options *options;
     WHV_PARTITION_HANDLE partition;
+    WHV_SYNTHETIC_PROCESSOR_FEATURES hyperv; /* what the guest is shown */
     struct memory memory;
     struct loader_entry entry;
 
