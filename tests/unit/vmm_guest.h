@@ -3,8 +3,8 @@
  * For tests of the VMM's loaders: a guest's memory, and kernels as files of exactly their size, so that a sanitizer
  * sees each byte that is read beyond.
  */
-#ifndef VMM_GUEST_H
-#define VMM_GUEST_H
+#ifndef VMM_GUEST_TEST_H
+#define VMM_GUEST_TEST_H
 
 #include "fake_system.h"
 #include "unit.h"
