@@ -11,7 +11,10 @@ engine=$1 kernel=$2 vmlinuz=$3 initrd=$4 dir=$5
 shift 5
 if [ $# -eq 0 ]; then
     set -- two check hyperv reboot panic
-    [ "$engine" = bochs ] || set -- wakeups plain four "$@"
+    case $engine in
+    qemu | kvm) set -- wakeups plain four "$@" ;;
+    uefi) set -- four "$@" ;;
+    esac
 fi
 mkdir -p "$dir"
 SHELL_SECONDS=30
