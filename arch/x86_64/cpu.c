@@ -124,16 +124,46 @@ static uint64_t tsc_hz_from_cpuid(void)
 #define MEASURE_NS    5000000ull
 #define MEASURE_LOOPS 1000000ull /* a clock that stands still must not stop us */
 
+struct clocks {
+    uint64_t ns, ticks;
+};
+
+#define LOOKS 8
+
+/* Of several looks at both the one that nothing came between: an emulator's thread may stand still there for long. */
+static struct clocks look_at_clocks(void)
+{
+    uint64_t closest = UINT64_MAX, before, ns, between;
+    struct clocks both = {0, 0};
+
+    for (unsigned i = 0; i < LOOKS; i++) {
+        before = cpu_tsc();
+        ns = hv_host_time_ns();
+        between = cpu_tsc() - before;
+        if (between >= closest)
+            continue;
+        closest = between;
+        both = (struct clocks){ns, before + between / 2};
+    }
+    return both;
+}
+
 /* 0: the host's clock does not move. */
 static uint64_t measure_tsc_hz(void)
 {
-    uint64_t t0 = hv_host_time_ns(), c0 = cpu_tsc(), t1 = t0, c1;
+    struct clocks first = look_at_clocks(), last;
+    uint64_t ns, ticks;
 
-    for (uint64_t i = 0; i < MEASURE_LOOPS && t1 - t0 < MEASURE_NS; i++)
-        t1 = hv_host_time_ns();
-    c1 = cpu_tsc();
-    /* at most 5 ms of ticks and more than 0 ns: no overflow below 3.6 THz */
-    return t1 > t0 && c1 > c0 ? (c1 - c0) * 1000000000ull / (t1 - t0) : 0;
+    for (uint64_t i = 0; i < MEASURE_LOOPS && hv_host_time_ns() - first.ns < MEASURE_NS; i++)
+        ;
+    last = look_at_clocks();
+    ns = last.ns - first.ns;
+    ticks = last.ticks - first.ticks;
+    if ((int64_t)ns <= 0 || (int64_t)ticks <= 0)
+        return 0;
+    for (; ticks > UINT64_MAX / 1000000000; ticks /= 2) /* it was disturbed for seconds */
+        ns /= 2;
+    return ns ? ticks * 1000000000ull / ns : 0;
 }
 
 /*
