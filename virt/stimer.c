@@ -8,8 +8,8 @@
 
 #define NS_PER_UNIT 100u
 
-/* A guest that has a timer fire more often than this would do nothing but exit: 10 us. */
-#define MIN_PERIOD 100u
+/* A guest that has a periodic timer fire more often than this would do little but exit: 50 us. */
+#define MIN_PERIOD 500u
 
 /* So many periods that were missed are made up for; those before them are left out. */
 #define CATCH_UP 4u
@@ -99,6 +99,11 @@ static bool post(struct hv_vp *vp, const struct stimer *t, const struct now *now
 }
 
 /* The next one of periods that were missed comes in half the time; lazy timers have left them out. */
+static uint64_t least_gap(const struct stimer *t)
+{
+    return t->config & HV_STIMER_LAZY ? MIN_PERIOD : HV_MAX(period(t) / 2, MIN_PERIOD);
+}
+
 static void deliver(struct hv_vp *vp, struct stimer *t, const struct now *now)
 {
     if (t->config & HV_STIMER_DIRECT) {
@@ -108,7 +113,7 @@ static void deliver(struct hv_vp *vp, struct stimer *t, const struct now *now)
         t->is_undelivered = !post(vp, t, now);
     }
     t->is_blocked = t->is_undelivered;
-    t->not_before = t->config & HV_STIMER_LAZY ? 0 : later(now->elapsed, period(t) / 2);
+    t->not_before = later(now->elapsed, least_gap(t));
 }
 
 /* The period that has ended last of those that count; lazy timers leave out the ones before. */

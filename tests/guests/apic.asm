@@ -150,7 +150,7 @@ GUEST apic_fault, 64
     dd %%count - %%table, %%delay - %%table, %%deadline - %%table, %%wrmsr_gp - %%table
     dd %%rdmsr_gp - %%table, %%wait - %%table, %%set - %%table, %%cpuid - %%table
     dd %%tsc - %%table, %%elapsed - %%table, %%store - %%table, %%at_least - %%table
-    dd %%pass - %%table, %%rest - %%table, %%load - %%table
+    dd %%pass - %%table, %%rest - %%table, %%load - %%table, %%wrmsr_last - %%table
 %%exit:                             ; to the host
     out 0xf4, al
     jmp %%next
@@ -211,6 +211,9 @@ GUEST apic_fault, 64
     shr rdx, 32
     wrmsr
     jmp %%next
+%%wrmsr_last:                       ; what was read last, and RAX
+    add rax, [gs:A_LAST]
+    jmp %%wrmsr
 %%cr8:
     mov cr8, rcx
     jmp %%next

@@ -56,6 +56,7 @@ enum {
     OP_PASS,
     OP_REST,
     OP_LOAD,
+    OP_WRMSR_LAST,
 };
 
 /* clang-format off */
@@ -81,6 +82,7 @@ enum {
 #define WAIT(word, value)      {OP_WAIT, word, value}        /* until that word of memory has that value */
 #define SET(word, value)       {OP_SET, word, value}
 #define LOAD(word)             {OP_LOAD, word, 0}
+#define WRMSR_LAST(index, add) {OP_WRMSR_LAST, index, add}   /* what was read last, and `add` */
 #define CPUID(leaf)            {OP_CPUID, leaf, 0}           /* ECX:EDX is what was read */
 #define TSC                    {OP_TSC, 0, 0}
 #define ELAPSED(low, high)     {OP_ELAPSED, low, high}       /* ticks since TSC */

@@ -116,6 +116,8 @@ static UINT32 written;
 /* clang-format off */
 CALL(setup)        { (void)vp; return WHvSetupPartition(p); }
 CALL(reset)        { (void)vp; return WHvResetPartition(p); }
+CALL(suspend)      { (void)vp; return WHvSuspendPartitionTime(p); }
+CALL(resume)       { (void)vp; return WHvResumePartitionTime(p); }
 CALL(delete)       { (void)vp; return WHvDeletePartition(p); }
 CALL(get_property) { (void)vp; return WHvGetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, buffer, 4, &written); }
 CALL(set_property) { (void)vp; return WHvSetPartitionProperty(p, WHvPartitionPropertyCodeExtendedVmExits, &no_exits, 8); }
@@ -175,6 +177,8 @@ static const struct {
     {"WHvSetupPartition",                 0, call_setup,        ALLOWED,     ALLOWED,  WIN32_STATE},
     {"WHvResetPartition",                 0, call_reset,        WIN32_STATE, ALLOWED,  BUSY},
     {"WHvDeletePartition",                0, call_delete,       ALLOWED,     ALLOWED,  BUSY},
+    {"WHvSuspendPartitionTime",           0, call_suspend,      NOT_SET_UP,  ALLOWED,  BUSY},
+    {"WHvResumePartitionTime",            0, call_resume,       NOT_SET_UP,  NOT_SET_UP, NOT_SET_UP}, /* nor suspended */
     {"WHvGetPartitionProperty",           0, call_get_property, ALLOWED,     ALLOWED,  ALLOWED},
     {"WHvSetPartitionProperty",           0, call_set_property, ALLOWED,     ALLOWED,  BUSY},
     {"WHvGetPartitionCounters",           0, call_counters,     ALLOWED,     ALLOWED,  ALLOWED},
