@@ -423,7 +423,8 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     vp_pin(vp);
     vp->run_begin = cpu_tsc();
     run_prepare(vp);
-    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_SEQ_CST); /* before requests are looked at: see hypercall_flush.c */
+    __atomic_store_n(&vp->shared.working, 1,
+                     __ATOMIC_SEQ_CST); /* before requests are looked at: see hypercall_flush.c */
     vcpu_load(vp->vcpu);
     step = run_loaded(vp, exit);
     if (step == STEP_TO_CLIENT)

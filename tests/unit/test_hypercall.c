@@ -6,6 +6,7 @@
 #include "run_vp.h"
 #include "virt/hypercall.h"
 #include "virt/tlfs.h"
+#include <stdlib.h>
 
 #define EXTENDED_EXITS 0x0001
 #define INPUT          0x3000ull /* in the guest's memory */
@@ -653,6 +654,101 @@ static void events(void **state)
     assert_to_client(HV_CALL_SIGNAL_EVENT, INPUT, 0);
 }
 
+/* A connection that has a port is nobody else's. It has one flag. */
+static void events_of_ports(void **state)
+{
+    const struct hv_port_parameters parameters = {.type = HV_PORT_EVENT, .connection_id = 7};
+    const uint64_t signal = HV_CALL_SIGNAL_EVENT | FAST;
+    void *handle = fake_event_create();
+    struct hv_port *port;
+
+    (void)state;
+    start_64bit();
+    assert_int_equal(hv_port_create(partition, &parameters, handle, &port), HV_OK);
+    set_property(EXTENDED_EXITS, HV_EXTENDED_HYPERCALL);
+    assert_int_equal(call(signal, 7, 0), HV_STATUS_SUCCESS);
+    assert_true(fake_event_take(handle));
+    input_at(INPUT)[0] = 7;
+    assert_int_equal(call(HV_CALL_SIGNAL_EVENT, INPUT, 0), HV_STATUS_SUCCESS);
+    assert_true(fake_event_take(handle));
+    assert_int_equal(call(signal, 7 | 1ull << 32, 0), HV_STATUS_INVALID_PARAMETER);
+    assert_to_client(signal, 8, 0);
+    assert_false(fake_event_take(handle));
+    assert_int_equal(hv_port_delete(port), HV_OK);
+    assert_to_client(signal, 7, 0);
+    fake_event_close(handle);
+}
+
+/* -------------------------------------------------------------------------- hostile guests */
+
+static uint64_t random_state;
+
+static uint64_t random_u64(void)
+{
+    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+
+/* A few small numbers, or any. */
+static uint64_t random_word(void)
+{
+    uint64_t r = random_u64();
+
+    return r & 1 ? r >> 1 & r >> 32 & 7 : r & 2 ? 1ull << (r >> 2 & 63) : r;
+}
+
+static uint64_t random_control(void)
+{
+    static const uint16_t codes[] = {HV_CALL_FLUSH_SPACE,      HV_CALL_FLUSH_LIST,
+                                     HV_CALL_NOTIFY_SPIN_WAIT, HV_CALL_SEND_IPI,
+                                     HV_CALL_FLUSH_SPACE_EX,   HV_CALL_FLUSH_LIST_EX,
+                                     HV_CALL_SEND_IPI_EX,      HV_CALL_POST_MESSAGE,
+                                     HV_CALL_SIGNAL_EVENT,     0x7777};
+    uint64_t r = random_u64(), control = codes[r % ARRAY_COUNT(codes)];
+
+    control |= r & 1 << 8 ? FAST : 0;
+    control |= r & 3 << 9 ? 0 : HEADER(random_word());
+    control |= r & 1 << 11 ? REPS(random_word()) : 0;
+    control |= r & 7 << 12 ? 0 : START(random_word());
+    return r & 31 << 15 ? control : control | random_u64();
+}
+
+static const uint64_t statuses = 1ull << HV_STATUS_SUCCESS | 1ull << HV_STATUS_INVALID_HYPERCALL_CODE |
+                                 1ull << HV_STATUS_INVALID_HYPERCALL_INPUT | 1ull << HV_STATUS_INVALID_ALIGNMENT |
+                                 1ull << HV_STATUS_INVALID_PARAMETER | 1ull << HV_STATUS_INVALID_CONNECTION_ID;
+
+/* Whatever it is, it has an answer, and the sanitizers look on. Most of these succeed or fail deep inside. */
+static void random_calls(void **state)
+{
+    static const uint64_t inputs[] = {INPUT, INPUT + HV_PAGE_SIZE - 24, INPUT + HV_PAGE_SIZE - 256, UNMAPPED, ~7ull};
+    const char *seed = getenv("SEED");
+    unsigned seen[64] = {0};
+
+    (void)state;
+    start_64bit();
+    set(HV_REG_RFLAGS, RFLAGS_FIXED);
+    random_state = seed && *seed ? strtoull(seed, NULL, 0) : 1;
+    for (unsigned n = 0; n < 4000; n++) {
+        uint64_t r = random_u64(), control = random_control(), result;
+
+        for (unsigned i = 0; i < 40; i++)
+            input_at(INPUT)[i] = random_word();
+        memcpy(input_at(INPUT + HV_PAGE_SIZE - 256), input_at(INPUT), 256);
+        for (unsigned i = 0; i < ARRAY_COUNT(xmm); i++)
+            xmm[i] = random_word();
+        result = call(control, r & 1 ? INPUT : r & 2 ? inputs[r >> 2 & 3] : random_word(), random_word());
+        assert_true((result & 0xffff) < 64 && statuses >> (result & 0xffff) & 1);
+        assert_in_range(FIELD_GET(HV_RESULT_REPS_DONE, result), 0,
+                        FIELD_GET(HV_CALL_REP_COUNT, control) | FIELD_GET(HV_CALL_REP_START, control));
+        seen[result & 0xffff]++;
+    }
+    for (unsigned i = 0; i < 64; i++)
+        assert_int_equal(seen[i] > 0, statuses >> i & 1);
+}
+
 /* ------------------------------------------------------------------------------------- page */
 
 static void the_hypercall_page(void **state)
@@ -689,6 +785,8 @@ int main(void)
         CALL_TEST(interrupts_that_are_refused),
         CALL_TEST(messages),
         CALL_TEST(events),
+        CALL_TEST(events_of_ports),
+        CALL_TEST(random_calls),
         CALL_TEST(the_hypercall_page),
     };
 

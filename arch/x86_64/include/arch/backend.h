@@ -39,10 +39,10 @@ struct vcpu_code {
 struct hv_backend {
     const char *name;
     enum hv_vendor vendor;
-    bool wants_state;    /* backend_cpu.state */
-    bool has_pdptes;     /* VCPU_PDPTE: PAE paging goes by registers; else the CPU reads the PDPTEs in memory */
-    bool loads_dr6;      /* entries load DR6 and exits save it (VCPU_DR6), as they do with DR7 on all CPUs */
-    uint32_t entry_msrs; /* BIT32(VCPU_MSR_*): entries load them and exits load the host's */
+    bool wants_state;     /* backend_cpu.state */
+    bool has_pdptes;      /* VCPU_PDPTE: PAE paging goes by registers; else the CPU reads the PDPTEs in memory */
+    bool loads_dr6;       /* entries load DR6 and exits save it (VCPU_DR6), as they do with DR7 on all CPUs */
+    uint32_t entry_msrs;  /* BIT32(VCPU_MSR_*): entries load them and exits load the host's */
     uint8_t hypercall[3]; /* the instruction that guests call the hypervisor by */
     const struct npt_format *(*npt_format)(void); /* for this CPU's capabilities */
 
