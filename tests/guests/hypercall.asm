@@ -55,6 +55,33 @@ ELSE_   mov [rBP + C_RESULT + 4], edx
 %endmacro
 GUEST hypercall_calls, 32, 64
 
+; By the page: says who it is, enables the page at 0x80000, calls it with the words at VM_DATA, and keeps the result behind them.
+%macro hypercall_page 0
+    mov ecx, 0x40000000             ; GUEST_OS_ID
+    mov eax, 1
+    mov edx, 0x81000000
+    wrmsr
+    inc ecx                         ; HYPERCALL
+    mov eax, 0x80001
+    xor edx, edx
+    wrmsr
+    mov rBP, 0x80000
+IF64    mov rcx, [VM_DATA]
+IF64    mov rdx, [VM_DATA + 8]
+IF64    mov r8, [VM_DATA + 16]
+ELSE_   mov eax, [VM_DATA]
+ELSE_   mov edx, [VM_DATA + 4]
+ELSE_   mov ecx, [VM_DATA + 8]
+ELSE_   mov ebx, [VM_DATA + 12]
+ELSE_   mov esi, [VM_DATA + 16]
+ELSE_   mov edi, [VM_DATA + 20]
+    call rBP
+    mov [VM_DATA + 24], rA
+ELSE_   mov [VM_DATA + 28], edx
+    out 0xf4, al
+%endmacro
+GUEST hypercall_page, 32, 64
+
 ; Words at VM_DATA that those below share.
 %define ROUND    VM_DATA
 %define SEEN     VM_DATA + 64
@@ -68,9 +95,10 @@ GUEST hypercall_calls, 32, 64
 %define ENTRY    VM_DATA + 224      ; where the page-table entry of MOVED is
 %define BITS     VM_DATA + 232      ; of that entry
 
-; In each round: the round's number is written to the other place, MOVED goes there, everybody flushes, and only then is told of the round.
+; In each round after ROUND: the round's number is written to the other place, MOVED goes there, everybody flushes, and only then is told of the round.
 %macro hypercall_move 0
-    mov r12d, 1
+    mov r12d, [ROUND]
+    inc r12d
 %%next:
     mov r13d, r12d
     and r13d, 1
