@@ -22,10 +22,10 @@ NASM   := nasm
 
 LIB_CFLAGS := -std=c11 --target=x86_64-unknown-none-elf -ffreestanding -fno-stack-protector -fno-pic -mcmodel=kernel -mno-red-zone \
               -mgeneral-regs-only -fno-omit-frame-pointer -fvisibility=hidden -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
-              -Wundef -Wvla -Iinclude -Iinclude/whp -Iarch/x86_64/include
+              -Wundef -Wvla -Iinclude -Iinclude/whp -Iarch/x86_64/include -Idrivers
 # Small functions in many files: the link-time optimiser puts them together again.
 LIB_LTO    := -flto
-LIB_C      := $(sort $(wildcard base/*.c arch/x86_64/*.c arch/x86_64/vmx/*.c arch/x86_64/svm/*.c drivers/pci/*.c virt/*.c virt/whp/*.c))
+LIB_C      := $(sort $(wildcard base/*.c arch/x86_64/*.c arch/x86_64/vmx/*.c arch/x86_64/svm/*.c arch/x86_64/iommu/*.c drivers/pci/*.c virt/*.c virt/whp/*.c))
 LIB_C      := $(filter-out arch/x86_64/offsets.c,$(LIB_C))
 LIB_ASM    := $(sort $(wildcard arch/x86_64/*.asm arch/x86_64/vmx/*.asm arch/x86_64/svm/*.asm))
 LIB_OBJ    := $(LIB_C:%.c=$(BUILD)/lib/%.o)

@@ -9,7 +9,7 @@
 
 UNIT_DIR    := $(BUILD)/unit
 UNIT_CFLAGS := -std=c11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wall -Wextra -Werror \
-               -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla -Itests/fake/include -Iinclude -Iinclude/whp -Iarch/x86_64/include
+               -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wvla -Itests/fake/include -Iinclude -Iinclude/whp -Iarch/x86_64/include -Idrivers
 UNIT_TEST_CFLAGS := -D_GNU_SOURCE -Itests/fake -Itests/unit -Ivmm/include -I. -Wno-missing-prototypes
 
 UNIT_FAKE   := $(patsubst %.c,$(UNIT_DIR)/%.o,$(sort $(wildcard tests/fake/*.c)))

@@ -194,4 +194,44 @@ void hv_host_event_silence(struct hv_host_event *event);
  */
 uint64_t hv_host_time_ns(void);
 
+/* ----------------------------------------------------------------- tier 2: to pass devices */
+
+/*
+ * Device memory at a host-physical address, page-aligned, mapped for the host, uncached; NULL when there is no room or
+ * it is not the library's to touch. Context: thread.
+ */
+void *hv_host_mmio_map(hv_hpa_t pa, uint64_t size);
+void hv_host_mmio_unmap(void *va, uint64_t size);
+
+/*
+ * The n-th ACPI table with this signature, whole and with a valid checksum, readable as long as the library is used;
+ * *size gets its length. NULL: there is none. What it says is checked by the library. Context: thread.
+ */
+const void *hv_host_acpi_table(const char signature[4], uint32_t n, size_t *size);
+
+/*
+ * Configuration accesses by ports CF8h and CFCh, where there is no ECAM, are two steps: in between nobody else may use
+ * these ports. With interrupts off. Context: any.
+ */
+uint64_t hv_host_pci_lock(void);
+void hv_host_pci_unlock(uint64_t flags);
+
+/*
+ * An interrupt vector of the host's that is the same on all CPUs, for a device that the library passes on: fn(arg) is
+ * called for each interrupt, with interrupts off, on the CPU that takes it; the host does the EOI. 0: there is none
+ * left. After hv_host_irq_free has returned, fn is not called any more. Context: thread.
+ */
+uint32_t hv_host_irq_alloc(void (*fn)(void *arg), void *arg);
+void hv_host_irq_free(uint32_t vector);
+
+/* The local APIC's ID of a CPU, for interrupt messages. Context: any. */
+uint32_t hv_host_apic_id(uint32_t cpu);
+
+/*
+ * What a device that the host keeps may reach by DMA once the library has switched an IOMMU on: the n-th range, page
+ * by page at the same addresses. False: no further one. A host that trusts its devices answers all of memory for each,
+ * one that drives none answers false. Asked once for each device, when it is found. Context: thread.
+ */
+bool hv_host_dma_range(uint16_t segment, uint16_t bdf, uint32_t n, hv_hpa_t *start, uint64_t *size);
+
 #endif

@@ -31,7 +31,7 @@ function tidy(p) { while (sub(/[^\/]+\/\.\.\//, "", p)); gsub(/(^|\/)\.\//, "/",
     match($0, /[<"][^>"]*[>"]/)
     name = substr($0, RSTART + 1, RLENGTH - 2)
     dir = FILENAME; sub(/[^\/]*$/, "", dir)
-    n = split((substr($0, RSTART, 1) == "\"" ? dir " " : "") "include/ include/whp/ arch/x86_64/include/ arch/x86_64/ boot/include/ vmm/include/", path, " ")
+    n = split((substr($0, RSTART, 1) == "\"" ? dir " " : "") "include/ include/whp/ arch/x86_64/include/ arch/x86_64/ drivers/ boot/include/ vmm/include/", path, " ")
     target = "<" name ">"
     for (i = 1; i <= n; i++) { p = tidy(path[i] name); if (exists(p)) { target = p; break } }
     print FILENAME ":" FNR, target

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DMA and interrupt remapping: the contract between drivers/pci and virt/ on one side and the kinds of IOMMU on the
+ * other. iommu.c implements it over one of the twins, vtd.c and amdvi.c.
+ *
+ * A requester is in one of three places: blocked (reaches nothing, and its interrupts are dropped), the host's
+ * (hv_host_dma_range), or a domain's. Requesters that nobody has spoken of are the host's.
+ * Thread context unless said otherwise.
+ */
+#ifndef ARCH_IOMMU_H
+#define ARCH_IOMMU_H
+
+#include <arch/npt.h>
+#include <hv/pci.h>
+
+/* An address space of devices: what the partition's memory map says, in the IOMMU's own tables. */
+struct iommu_domain {
+    struct npt npt; /* changed by npt_map, npt_unmap; then iommu_flush */
+    uint16_t id;    /* the hardware's tag */
+};
+
+enum hv_status iommu_domain_create(struct iommu_domain **out); /* empty. HV_E_NO_MEMORY, HV_E_NOT_PRESENT */
+void iommu_domain_destroy(struct iommu_domain *d);             /* nobody is attached */
+
+/* When it returns, no DMA goes by what the tables said before in this range. Then npt_reap is allowed. */
+void iommu_flush(struct iommu_domain *d, hv_gpa_t gpa, uint64_t size);
+
+/*
+ * Where a requester's DMA goes. When it returns, nothing goes where it went before. NULL: blocked. HV_E_NO_MEMORY:
+ * nothing has changed. HV_E_NOT_PRESENT: no unit is responsible for it.
+ */
+enum hv_status iommu_attach(const struct hv_pci_address *requester, struct iommu_domain *d);
+void iommu_give_back(const struct hv_pci_address *requester); /* to the host */
+
+/* -------------------------------------------------------------------------------- interrupts */
+
+/* Remapping entries that follow one another, for one requester. */
+struct iommu_irq {
+    struct hv_pci_address requester;
+    uint32_t first, count;
+};
+
+/* What an entry does; all zero: it blocks. */
+struct iommu_irq_target {
+    bool is_valid;
+    uint8_t vector;   /* of the host's */
+    uint32_t apic_id; /* physical */
+    bool is_level, is_low;
+};
+
+/* `count` is a power of 2. All block. HV_E_NO_MEMORY: no such run is free. */
+enum hv_status iommu_irq_alloc(const struct hv_pci_address *requester, uint32_t count, struct iommu_irq *out);
+void iommu_irq_free(struct iommu_irq *irq); /* they block, and then belong to nobody; all zero afterwards */
+
+/* When it returns, interrupts go by this. Context: any but NMI; does not sleep. */
+void iommu_irq_set(const struct iommu_irq *irq, uint32_t n, const struct iommu_irq_target *target);
+
+/*
+ * What the device sends for the first entry; further ones by `n` in an MSI-X table, or by the low bits that the device
+ * puts into the data, with MSI (for which they need count entries that are aligned).
+ */
+void iommu_irq_message(const struct iommu_irq *irq, uint32_t n, struct hv_msi_message *out);
+
+/* The requester that an IOAPIC is for the remapping hardware; HV_E_NOT_FOUND: the tables do not say. */
+enum hv_status iommu_ioapic_requester(uint8_t ioapic_id, struct hv_pci_address *out);
+/* The redirection entry that leads to the irq's first entry. */
+uint64_t iommu_ioapic_entry(const struct iommu_irq *irq, uint8_t pin, const struct iommu_irq_target *target);
+
+/* ------------------------------------------------------------------------------------ faults */
+
+enum iommu_fault_kind { IOMMU_FAULT_READ, IOMMU_FAULT_WRITE, IOMMU_FAULT_INTERRUPT };
+
+struct iommu_fault {
+    struct hv_pci_address requester;
+    enum iommu_fault_kind kind;
+    uint64_t address; /* or the index of the interrupt */
+    uint8_t code;     /* the hardware's */
+    const char *text; /* what it means */
+};
+/*
+ * Faults are logged, one readable line each, and no more than a few a second for each requester; and told to this one.
+ * Interrupt context.
+ */
+void iommu_on_fault(void (*fn)(const struct iommu_fault *fault, void *arg), void *arg);
+
+/* -------------------------------------------------------------------------------- the twins */
+
+struct iommu_backend {
+    const char *name;
+    bool (*probe)(
+        struct hv_iommu_platform *platform); /* by the ACPI tables; false: not this kind, or unusable (reason) */
+    enum hv_status (*on)(void);              /* all units, with what is attached and set by then */
+    void (*off)(void);
+    const struct npt_format *(*format)(void); /* of domains, that all units can walk */
+    uint32_t (*domain_ids)(void);             /* how many there are */
+    enum hv_status (*attach)(const struct hv_pci_address *requester, const struct iommu_domain *d);
+    void (*flush)(const struct iommu_domain *d, hv_gpa_t gpa, uint64_t size);
+    /* a table of remapping entries for one requester's unit: how many, and setting one (any context) */
+    uint32_t (*irq_entries)(const struct hv_pci_address *requester);
+    enum hv_status (*irq_prepare)(const struct hv_pci_address *requester); /* its table is there. HV_E_NO_MEMORY */
+    void (*irq_set)(const struct hv_pci_address *requester, uint32_t entry, const struct iommu_irq_target *target);
+    void (*irq_message)(const struct hv_pci_address *requester, uint32_t entry, uint32_t n, struct hv_msi_message *out);
+    enum hv_status (*ioapic_requester)(uint8_t ioapic_id, struct hv_pci_address *out);
+    uint64_t (*ioapic_entry)(uint32_t entry, uint8_t pin, const struct iommu_irq_target *target);
+};
+extern const struct iommu_backend vtd_backend, amdvi_backend;
+
+#endif

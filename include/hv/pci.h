@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The native API of device assignment: what virt/whp's virtual PCI functions are a shim over; and interrupts of the
+ * host's own devices, when the library has switched interrupt remapping on.
+ *
+ * Context of all functions: thread (may sleep), unless the comment says otherwise.
+ */
+#ifndef HV_PCI_H
+#define HV_PCI_H
+
+#include <hv/hv.h>
+
+/* ------------------------------------------------------------------------------- the machine */
+
+/* Bus, device and function as in a requester ID. */
+#define HV_PCI_BDF(bus, device, function) ((uint16_t)((bus) << 8 | (device) << 3 | (function)))
+
+struct hv_pci_address {
+    uint16_t segment, bdf;
+};
+
+struct hv_iommu_platform {
+    bool present;           /* devices can be confined to a partition */
+    bool remaps_interrupts; /* and so can their interrupts */
+    const char *name;       /* "VT-d", "AMD-Vi", "the host's", or "none" */
+    char reason[160];       /* when something is missing: one line that says what */
+};
+
+/* Looks at the machine once. Switches nothing on. */
+const struct hv_iommu_platform *hv_iommu_platform(void);
+
+/*
+ * Switches DMA and interrupt remapping on, before the first device is assigned; the host may do it early, so that its
+ * own devices are confined as well (hv_host_dma_range). One user more; hv_iommu_off takes one back, and the last one
+ * switches it off. HV_E_NOT_PRESENT: there is no IOMMU, or somebody else uses it (logged). HV_E_NO_MEMORY.
+ */
+enum hv_status hv_iommu_on(void);
+void hv_iommu_off(void);
+
+/* --------------------------------------------------------------------- the host's interrupts */
+
+/*
+ * While interrupts are remapped, those of the host's own devices have to come through remapping entries too. These make
+ * or change the entry and say what to write where; without remapping they say what goes there as ever.
+ * `cpu` takes the interrupt, as `vector`. HV_E_NO_MEMORY: no entry is free. HV_E_INVALID.
+ */
+struct hv_msi_message {
+    uint64_t address;
+    uint32_t data;
+};
+enum hv_status hv_remap_msi(const struct hv_pci_address *device, uint32_t index, uint32_t cpu, uint8_t vector,
+                            struct hv_msi_message *out);
+void hv_remap_msi_free(const struct hv_pci_address *device, uint32_t index);
+/* The redirection entry for an IOAPIC's pin, by the ID that ACPI has for the IOAPIC. */
+enum hv_status hv_remap_ioapic(uint8_t ioapic_id, uint8_t pin, uint32_t cpu, uint8_t vector, bool is_level, bool is_low,
+                               uint64_t *entry);
+
+/* --------------------------------------------------------------------------------- resources */
+
+/* A device of the machine that can be given to a partition, or none, for a software device. */
+struct hv_vpci_resource;
+
+#define HV_VPCI_UNSAFE (1u << 0) /* without an IOMMU, or without interrupt remapping: loudly */
+
+/*
+ * NULL address: an empty resource. HV_E_NOT_FOUND: no such function, or it is not one that can be passed on (logged
+ * why). HV_E_NO_MEMORY.
+ */
+enum hv_status hv_vpci_resource_open(const struct hv_pci_address *address, uint32_t flags,
+                                     struct hv_vpci_resource **out);
+void hv_vpci_resource_close(struct hv_vpci_resource *resource); /* a device made of it lives on */
+
+/* ----------------------------------------------------------------------------------- devices */
+
+#define HV_VPCI_PHYSICAL           (1u << 0) /* WHvCreateVpciDeviceFlagPhysicallyBacked */
+#define HV_VPCI_LOGICAL_INTERRUPTS (1u << 1) /* WHvCreateVpciDeviceFlagUseLogicalInterrupts */
+
+/*
+ * Adds a device with the caller's id; a physical one can from now on reach the partition's memory by DMA, and nothing
+ * else. `event` is a HANDLE or NULL: notifications. HV_E_INVALID; HV_E_CONFLICT: the id is taken, or the device (or one
+ * that can not be told from it) is somebody's already; HV_E_NOT_PRESENT: no IOMMU (logged what is missing);
+ * HV_E_ACCESS_DENIED: the partition's properties do not allow it, or the device shares its group with one that stays;
+ * HV_E_STATE: not set up. HV_E_NO_MEMORY.
+ */
+enum hv_status hv_vpci_create(struct hv_partition *p, uint64_t id, struct hv_vpci_resource *resource, uint32_t flags,
+                              void *event);
+/* Quiesces, resets and frees it, with its mappings and interrupts. HV_E_DEVICE: no such device; so below. */
+enum hv_status hv_vpci_delete(struct hv_partition *p, uint64_t id);
+
+struct hv_vpci_ids { /* WHV_VPCI_HARDWARE_IDS */
+    uint16_t vendor, device;
+    uint8_t revision, prog_if, sub_class, base_class;
+    uint16_t sub_vendor, sub_system;
+};
+enum hv_status hv_vpci_ids(struct hv_partition *p, uint64_t id, struct hv_vpci_ids *out);
+enum hv_status hv_vpci_probed_bars(struct hv_partition *p, uint64_t id, uint32_t bars[6]);
+
+enum hv_vpci_notification { HV_VPCI_NOTIFY_NONE, HV_VPCI_NOTIFY_MMIO, HV_VPCI_NOTIFY_REMOVAL };
+enum hv_status hv_vpci_notification(struct hv_partition *p, uint64_t id, enum hv_vpci_notification *out);
+
+/* Pieces of the BARs, sorted by BAR and offset, without gaps. An array of the library's, valid until unmapped. */
+struct hv_vpci_range { /* WHV_VPCI_MMIO_MAPPING */
+    uint32_t bar;
+    uint32_t flags; /* NPT_READ | NPT_WRITE: may be mapped into the guest so; without: by hv_vpci_read and write only */
+    uint64_t size, offset;
+    void *memory;
+};
+/* HV_E_STATE: not in D0. HV_E_NO_MEMORY. */
+enum hv_status hv_vpci_map(struct hv_partition *p, uint64_t id, struct hv_vpci_range **ranges, uint32_t *count);
+enum hv_status hv_vpci_unmap(struct hv_partition *p, uint64_t id);
+
+enum hv_status hv_vpci_set_power(struct hv_partition *p, uint64_t id, uint32_t state); /* 0 (D0) to 3 */
+
+/*
+ * Configuration space (HV_VPCI_CONFIG) and BARs, as the guest is to see them: the MSI-X table is a virtual one, whose
+ * entries hold messages of the guest's (or what hv_vpci_map_interrupt gave); MSI likewise. 1, 2, 4 or 8 bytes, aligned;
+ * configuration up to 4. HV_E_INVALID: out of range; HV_E_STATE: a BAR, and not in D0.
+ */
+#define HV_VPCI_CONFIG 0xffffffffu
+enum hv_status hv_vpci_read(struct hv_partition *p, uint64_t id, uint32_t space, uint64_t offset, uint32_t size,
+                            void *data);
+enum hv_status hv_vpci_write(struct hv_partition *p, uint64_t id, uint32_t space, uint64_t offset, uint32_t size,
+                             const void *data);
+
+/* -------------------------------------------------------------------------------- interrupts */
+
+struct hv_vpci_target {
+    uint8_t vector;
+    bool is_multicast;
+    uint64_t vps; /* bit n: VP n; not empty; more than one only with is_multicast, else the lowest of them */
+};
+
+/*
+ * Makes interrupt `index` with `count` messages (a power of 2 up to 32); the message is what the guest, or the client
+ * for it, puts into the device. HV_E_INVALID, HV_E_CONFLICT: the index is taken, HV_E_NO_MEMORY.
+ */
+enum hv_status hv_vpci_map_interrupt(struct hv_partition *p, uint64_t id, uint32_t index, uint32_t count,
+                                     const struct hv_vpci_target *target, struct hv_msi_message *out);
+enum hv_status hv_vpci_unmap_interrupt(struct hv_partition *p, uint64_t id, uint32_t index);
+enum hv_status hv_vpci_retarget(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message,
+                                const struct hv_vpci_target *target);
+enum hv_status hv_vpci_interrupt_target(struct hv_partition *p, uint64_t id, uint32_t index, uint32_t message,
+                                        struct hv_vpci_target *out);
+/* As the device would raise it. Context: any but NMI. HV_E_INVALID: the address; HV_E_STATE: not made for it. */
+enum hv_status hv_vpci_request(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message);
+
+#endif
