@@ -26,10 +26,11 @@ struct node {
     uint32_t used; /* (m) children that are there */
 };
 
-/* Made with the partition's first port. */
+/* Goes with the partition's last port. */
 struct ports {
     struct node root;
     struct hv_port *all; /* (m) of both kinds */
+    uint32_t users;      /* (m) ports, and those that are being made */
 };
 
 /* ------------------------------------------------------------------------------------ connections */
@@ -206,29 +207,45 @@ static enum hv_status detach(struct hv_port *port)
 
 /* ------------------------------------------------------------------------------------------- life */
 
-static enum hv_status prepare_locked(struct hv_partition *p)
+static enum hv_status hold_locked(struct hv_partition *p)
 {
-    struct ports *ports;
+    struct ports *ports = p->ports;
 
     if (!p->is_set_up)
         return HV_E_STATE;
-    if (p->ports)
-        return HV_OK;
-    ports = hv_host_alloc(sizeof(*ports));
-    if (!ports)
-        return HV_E_NO_MEMORY;
-    __atomic_store_n(&p->ports, ports, __ATOMIC_RELEASE);
+    if (!ports) {
+        ports = hv_host_alloc(sizeof(*ports));
+        if (!ports)
+            return HV_E_NO_MEMORY;
+        __atomic_store_n(&p->ports, ports, __ATOMIC_RELEASE);
+    }
+    ports->users++;
     return HV_OK;
 }
 
-static enum hv_status prepare(struct hv_partition *p)
+static enum hv_status hold_ports(struct hv_partition *p)
 {
     enum hv_status st;
 
     hv_mutex_lock(&p->mutex);
-    st = prepare_locked(p);
+    st = hold_locked(p);
     hv_mutex_unlock(&p->mutex);
     return st;
+}
+
+static void release_ports(struct hv_partition *p)
+{
+    struct ports *ports = p->ports;
+
+    hv_mutex_lock(&p->mutex);
+    if (--ports->users) {
+        hv_mutex_unlock(&p->mutex);
+        return;
+    }
+    __atomic_store_n(&p->ports, NULL, __ATOMIC_SEQ_CST);
+    partition_flush(p);
+    hv_mutex_unlock(&p->mutex);
+    hv_host_free(ports, sizeof(*ports));
 }
 
 static void link_port(struct hv_port *port)
@@ -255,15 +272,12 @@ static void unlink_port(struct hv_port *port)
     hv_mutex_unlock(&p->mutex);
 }
 
-enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_parameters *parameters, void *event,
-                              struct hv_port **out)
+static enum hv_status create(struct hv_partition *p, const struct hv_port_parameters *parameters, void *event,
+                             struct hv_port **out)
 {
-    enum hv_status st = is_valid(parameters) ? prepare(p) : HV_E_INVALID;
-    struct hv_port *port;
+    struct hv_port *port = hv_host_alloc(sizeof(*port));
+    enum hv_status st;
 
-    if (st != HV_OK)
-        return st;
-    port = hv_host_alloc(sizeof(*port));
     if (!port)
         return HV_E_NO_MEMORY;
     port->partition = p;
@@ -278,14 +292,29 @@ enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_param
     return HV_OK;
 }
 
+enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_parameters *parameters, void *event,
+                              struct hv_port **out)
+{
+    enum hv_status st = is_valid(parameters) ? hold_ports(p) : HV_E_INVALID;
+
+    if (st != HV_OK)
+        return st;
+    st = create(p, parameters, event, out);
+    if (st != HV_OK)
+        release_ports(p);
+    return st;
+}
+
 enum hv_status hv_port_delete(struct hv_port *port)
 {
+    struct hv_partition *p = port->partition;
     enum hv_status st = detach(port);
 
     if (st != HV_OK)
         return st;
     unlink_port(port);
     hv_host_free(port, sizeof(*port));
+    release_ports(p);
     return HV_OK;
 }
 

@@ -106,6 +106,11 @@ uint8_t arguments_page[PAGE_SIZE] __attribute__((aligned(4096)));
 static const UINT64 no_exits;
 static const WHV_REGISTER_NAME rip = WHvX64RegisterRip;
 static const WHV_INTERRUPT_CONTROL interrupt = {.Vector = 0x40};
+static const WHV_TRIGGER_PARAMETERS good_trigger = {.TriggerType = WHvTriggerTypeSynicEvent};
+static const WHV_NOTIFICATION_PORT_PARAMETERS good_port = {.NotificationPortType = WHvNotificationPortTypeEvent};
+static WHV_TRIGGER_HANDLE trigger; /* NULL: nobody here makes one */
+static WHV_NOTIFICATION_PORT_HANDLE port;
+static HANDLE event;
 static WHV_REGISTER_VALUE value;
 static WHV_RUN_VP_EXIT_CONTEXT exit_context;
 static uint8_t buffer[PAGE_SIZE] __attribute__((aligned(64)));
@@ -146,6 +151,12 @@ CALL(interrupt)    { (void)vp; return WHvRequestInterrupt(p, &interrupt, sizeof(
 CALL(targets)      { UINT32 vps[4], n; (void)vp; return WHvGetInterruptTargetVpSet(p, 0, WHvX64InterruptDestinationModePhysical, vps, 4, &n); }
 CALL(post)         { return WHvPostVirtualProcessorSynicMessage(p, vp, 2, "message", 7); }
 CALL(signal)       { return WHvSignalVirtualProcessorSynicEvent(p, (WHV_SYNIC_EVENT_PARAMETERS){.VpIndex = vp}, NULL); }
+CALL(new_trigger)  { (void)vp; return WHvCreateTrigger(p, &good_trigger, &trigger, &event); }
+CALL(trigger)      { (void)vp; return WHvUpdateTriggerParameters(p, &good_trigger, trigger); }
+CALL(no_trigger)   { (void)vp; return WHvDeleteTrigger(p, trigger); }
+CALL(new_port)     { (void)vp; return WHvCreateNotificationPort(p, &good_port, event, &port); }
+CALL(port)         { (void)vp; return WHvSetNotificationPortProperty(p, port, WHvNotificationPortPropertyPreferredTargetVp, 0); }
+CALL(no_port)      { (void)vp; return WHvDeleteNotificationPort(p, port); }
 CALL(cpuid)        { return WHvGetVirtualProcessorCpuidOutput(p, vp, 0, 0, (WHV_CPUID_OUTPUT *)buffer); }
 CALL(read_gpa)     { return WHvReadGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
 CALL(write_gpa)    { return WHvWriteGpaRange(p, vp, VM_DATA, (WHV_ACCESS_GPA_CONTROLS){.CacheType = WHvCacheTypeWriteBack}, buffer, 8); }
@@ -206,6 +217,12 @@ static const struct {
     {"WHvGetInterruptTargetVpSet",        0, call_targets,      DENIED,      ALLOWED,  DENIED},
     {"WHvPostVirtualProcessorSynicMessage", 0, call_post,       MISSING,     MISSING,  NO_SYNIC},
     {"WHvSignalVirtualProcessorSynicEvent", 0, call_signal,     MISSING,     MISSING,  NO_SYNIC},
+    {"WHvCreateTrigger",                  0, call_new_trigger,  NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvUpdateTriggerParameters",        0, call_trigger,      E_INVALIDARG, ALLOWED, E_INVALIDARG},
+    {"WHvDeleteTrigger",                  0, call_no_trigger,   E_INVALIDARG, ALLOWED, E_INVALIDARG},
+    {"WHvCreateNotificationPort",         0, call_new_port,     NOT_SET_UP,  ALLOWED,  E_INVALIDARG},
+    {"WHvSetNotificationPortProperty",    0, call_port,         E_INVALIDARG, ALLOWED, E_INVALIDARG},
+    {"WHvDeleteNotificationPort",         0, call_no_port,      E_INVALIDARG, ALLOWED, E_INVALIDARG},
     {"WHvGetVirtualProcessorCpuidOutput", 0, call_cpuid,        MISSING,     MISSING,  BUSY},
     {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
     {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},

@@ -2,6 +2,7 @@
 /* Each function with each class of bad value, on a partition that is otherwise well: the documented HRESULT, and
  * nothing has changed. */
 #include "arguments.h"
+#include <kernel/event.h>
 #include <kernel/memory.h>
 #include <whp/WinHvDiagnostics.h>
 #include <whp/WinHvEmulation.h>
@@ -50,6 +51,62 @@ static const WHV_EMULATOR_CALLBACKS no_callbacks = {.Size = sizeof(no_callbacks)
 static const WHV_X64_IO_PORT_ACCESS_CONTEXT good_io = {.AccessInfo = {.AccessSize = 1}};
 static WHV_EMULATOR_HANDLE emulator;
 static WHV_EMULATOR_STATUS emulator_status;
+
+/* Of triggers and ports: here, so that a row is one call. */
+#define TRIGGER(...)  (&(const WHV_TRIGGER_PARAMETERS){__VA_ARGS__})
+#define OF_EVENT(...) .TriggerType = WHvTriggerTypeSynicEvent, .SynicEvent = {__VA_ARGS__}
+#define PORT(...)     (&(const WHV_NOTIFICATION_PORT_PARAMETERS){__VA_ARGS__})
+#define ON_CALL(id)   .NotificationPortType = WHvNotificationPortTypeEvent, .Event = {id}
+#define ON_WRITE(...) .NotificationPortType = WHvNotificationPortTypeDoorbell, .Doorbell = {__VA_ARGS__}
+
+static HANDLE event_handle;
+static WHV_TRIGGER_HANDLE trigger_handle;
+static WHV_NOTIFICATION_PORT_HANDLE port_handle;
+
+/* What an update of a good trigger to these says. */
+static HRESULT update_trigger(WHV_PARTITION_HANDLE p, const WHV_TRIGGER_PARAMETERS *parameters)
+{
+    HRESULT hr;
+
+    EXPECT_OK(WHvCreateTrigger(p, TRIGGER(OF_EVENT(.VpIndex = 0)), &trigger_handle, &event_handle));
+    hr = WHvUpdateTriggerParameters(p, parameters, trigger_handle);
+    EXPECT_OK(WHvDeleteTrigger(p, trigger_handle));
+    EXPECT(event_close(event_handle));
+    return hr;
+}
+
+static HRESULT create_port(WHV_PARTITION_HANDLE p, const WHV_NOTIFICATION_PORT_PARAMETERS *parameters)
+{
+    HRESULT hr;
+
+    event_handle = event_create(EVENT_AUTO);
+    hr = WHvCreateNotificationPort(p, parameters, event_handle, &port_handle);
+    EXPECT(event_close(event_handle));
+    return hr;
+}
+
+/* The same for two ports, one after the other. */
+static HRESULT create_ports(WHV_PARTITION_HANDLE p, const WHV_NOTIFICATION_PORT_PARAMETERS *parameters)
+{
+    WHV_NOTIFICATION_PORT_HANDLE first;
+    HRESULT hr;
+
+    EXPECT_OK(create_port(p, parameters));
+    first = port_handle;
+    hr = create_port(p, parameters);
+    EXPECT_OK(WHvDeleteNotificationPort(p, first));
+    return hr;
+}
+
+static HRESULT set_port_property(WHV_PARTITION_HANDLE p, int code, UINT64 value)
+{
+    HRESULT hr;
+
+    EXPECT_OK(create_port(p, PORT(ON_CALL(1))));
+    hr = WHvSetNotificationPortProperty(p, port_handle, (WHV_NOTIFICATION_PORT_PROPERTY_CODE)code, value);
+    EXPECT_OK(WHvDeleteNotificationPort(p, port_handle));
+    return hr;
+}
 
 /* clang-format off */
 
@@ -195,6 +252,42 @@ static WHV_EMULATOR_STATUS emulator_status;
     X(tr1, "WHvTranslateGva: no result", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, NULL, &gpa)) \
     X(tr2, "WHvTranslateGva: no address", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, WHvTranslateGvaFlagNone, &translation, NULL)) \
     X(tr3, "WHvTranslateGva: unknown flag", E_INVALIDARG, WHvTranslateGva(p, 0, VM_DATA, (WHV_TRANSLATE_GVA_FLAGS)0x20, &translation, &gpa)) \
+    X(trg1, "WHvCreateTrigger: no parameters", E_INVALIDARG, WHvCreateTrigger(p, NULL, &trigger_handle, &event_handle)) \
+    X(trg2, "WHvCreateTrigger: no place for the trigger", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(OF_EVENT(.VpIndex = 0)), NULL, &event_handle)) \
+    X(trg3, "WHvCreateTrigger: no place for the event", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(OF_EVENT(.VpIndex = 0)), &trigger_handle, NULL)) \
+    X(trg4, "WHvCreateTrigger: no such type", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(.TriggerType = (WHV_TRIGGER_TYPE)3), &trigger_handle, &event_handle)) \
+    X(trg5, "WHvCreateTrigger: reserved word", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(.Reserved = 1, OF_EVENT(.VpIndex = 0)), &trigger_handle, &event_handle)) \
+    X(trg6, "WHvCreateTrigger: no such virtual processor", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(OF_EVENT(.VpIndex = 1)), &trigger_handle, &event_handle)) \
+    X(trg7, "WHvCreateTrigger: no such SINT", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(OF_EVENT(.TargetSint = 16)), &trigger_handle, &event_handle)) \
+    X(trg8, "WHvCreateTrigger: no such flag", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(OF_EVENT(.FlagNumber = 2048)), &trigger_handle, &event_handle)) \
+    X(trg9, "WHvCreateTrigger: VTL", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(OF_EVENT(.TargetVtl = 1)), &trigger_handle, &event_handle)) \
+    X(trg10, "WHvCreateTrigger: interrupt without local APICs", ERROR_HV_INVALID_PARTITION_STATE, WHvCreateTrigger(p, TRIGGER(.Interrupt = {.Vector = 0x40}), &trigger_handle, &event_handle)) \
+    X(trg11, "WHvCreateTrigger: interrupt with a reserved bit", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(.Interrupt = {.Reserved = 1, .Vector = 0x40}), &trigger_handle, &event_handle)) \
+    X(trg12, "WHvCreateTrigger: interrupt of another VTL", E_INVALIDARG, WHvCreateTrigger(p, TRIGGER(.Interrupt = {.TargetVtl = 1, .Vector = 0x40}), &trigger_handle, &event_handle)) \
+    X(trg13, "WHvCreateTrigger: no such device", ERROR_HV_INVALID_DEVICE_ID, WHvCreateTrigger(p, TRIGGER(.TriggerType = WHvTriggerTypeDeviceInterrupt), &trigger_handle, &event_handle)) \
+    X(trg14, "WHvUpdateTriggerParameters: no parameters", E_INVALIDARG, update_trigger(p, NULL)) \
+    X(trg15, "WHvUpdateTriggerParameters: reserved word", E_INVALIDARG, update_trigger(p, TRIGGER(.Reserved = 1, OF_EVENT(.VpIndex = 0)))) \
+    X(trg16, "WHvUpdateTriggerParameters: no such flag", E_INVALIDARG, update_trigger(p, TRIGGER(OF_EVENT(.FlagNumber = 2048)))) \
+    X(trg17, "WHvUpdateTriggerParameters: another type", ERROR_HV_INVALID_DEVICE_ID, update_trigger(p, TRIGGER(.TriggerType = WHvTriggerTypeDeviceInterrupt))) \
+    X(trg18, "WHvUpdateTriggerParameters: no trigger", E_INVALIDARG, WHvUpdateTriggerParameters(p, TRIGGER(OF_EVENT(.VpIndex = 0)), NULL)) \
+    X(trg19, "WHvUpdateTriggerParameters: the handle of a partition", E_INVALIDARG, WHvUpdateTriggerParameters(p, TRIGGER(OF_EVENT(.VpIndex = 0)), p)) \
+    X(trg20, "WHvDeleteTrigger: no trigger", E_INVALIDARG, WHvDeleteTrigger(p, NULL)) \
+    X(trg21, "WHvDeleteTrigger: the handle of a partition", E_INVALIDARG, WHvDeleteTrigger(p, p)) \
+    X(prt1, "WHvCreateNotificationPort: no parameters", E_INVALIDARG, create_port(p, NULL)) \
+    X(prt2, "WHvCreateNotificationPort: no such type", E_INVALIDARG, create_port(p, PORT(.NotificationPortType = (WHV_NOTIFICATION_PORT_TYPE)1))) \
+    X(prt3, "WHvCreateNotificationPort: reserved bits", E_INVALIDARG, create_port(p, PORT(.Reserved = 1, ON_CALL(1)))) \
+    X(prt4, "WHvCreateNotificationPort: VTL", E_INVALIDARG, create_port(p, PORT(.ConnectionVtl = 1, ON_CALL(1)))) \
+    X(prt5, "WHvCreateNotificationPort: no such connection", E_INVALIDARG, create_port(p, PORT(ON_CALL(0x1000000)))) \
+    X(prt6, "WHvCreateNotificationPort: a connection twice", ERROR_HV_INVALID_PARAMETER, create_ports(p, PORT(ON_CALL(0xffffff)))) \
+    X(prt7, "WHvCreateNotificationPort: no event", E_INVALIDARG, WHvCreateNotificationPort(p, PORT(ON_CALL(1)), NULL, &port_handle)) \
+    X(prt8, "WHvCreateNotificationPort: an event that is none", E_INVALIDARG, WHvCreateNotificationPort(p, PORT(ON_CALL(1)), p, &port_handle)) \
+    X(prt9, "WHvCreateNotificationPort: no place for the handle", E_INVALIDARG, WHvCreateNotificationPort(p, PORT(ON_CALL(1)), NULL, NULL)) \
+    X(prt10, "WHvCreateNotificationPort: doorbell with reserved bits", E_INVALIDARG, create_port(p, PORT(ON_WRITE(.Reserved = 1)))) \
+    X(prt12, "WHvSetNotificationPortProperty: no such property", WHV_E_UNKNOWN_PROPERTY, set_port_property(p, 2, 0)) \
+    X(prt13, "WHvSetNotificationPortProperty: no such virtual processor", E_INVALIDARG, set_port_property(p, WHvNotificationPortPropertyPreferredTargetVp, 1)) \
+    X(prt14, "WHvSetNotificationPortProperty: no port", E_INVALIDARG, WHvSetNotificationPortProperty(p, NULL, WHvNotificationPortPropertyPreferredTargetVp, 0)) \
+    X(prt15, "WHvDeleteNotificationPort: no port", E_INVALIDARG, WHvDeleteNotificationPort(p, NULL)) \
+    X(prt16, "WHvDeleteNotificationPort: the handle of a partition", E_INVALIDARG, WHvDeleteNotificationPort(p, p)) \
     X(emu1, "WHvEmulatorCreateEmulator: no callbacks", E_INVALIDARG, WHvEmulatorCreateEmulator(NULL, &emulator)) \
     X(emu2, "WHvEmulatorCreateEmulator: no place for the handle", E_INVALIDARG, WHvEmulatorCreateEmulator(&no_callbacks, NULL)) \
     X(emu3, "WHvEmulatorCreateEmulator: callbacks that are NULL", E_INVALIDARG, WHvEmulatorCreateEmulator(&no_callbacks, &emulator)) \

@@ -2,6 +2,7 @@
 /* After a partition is deleted the host has all its memory back, whatever had become of the partition. */
 #include "test.h"
 #include "vm.h"
+#include <kernel/event.h>
 #include <kernel/memory.h>
 
 #define ROM_GPA 0xff000u /* the page where a new VP starts: CS F000 (base F0000), IP FFF0 */
@@ -29,18 +30,19 @@ static void memory_end(void)
 }
 
 struct usage {
-    size_t pages, heap;
+    size_t pages, heap, events;
 };
 
 static struct usage usage_now(void)
 {
-    return (struct usage){pages_free_count(), heap_used()};
+    return (struct usage){pages_free_count(), heap_used(), events_used()};
 }
 
 static void expect_usage(struct usage before)
 {
     EXPECT_EQ(pages_free_count(), before.pages);
     EXPECT_EQ(heap_used(), before.heap);
+    EXPECT_EQ(events_used(), before.events);
 }
 
 static WHV_PARTITION_HANDLE partition_new(uint32_t processors)
@@ -215,6 +217,30 @@ static void whole_life(WHV_PARTITION_HANDLE p)
     EXPECT_OK(WHvResetPartition(p));
 }
 
+/* They are left behind, and so is the event that only a port has still. */
+static void triggers_and_ports(WHV_PARTITION_HANDLE p)
+{
+    static const WHV_TRIGGER_PARAMETERS trigger = {.TriggerType = WHvTriggerTypeSynicEvent};
+    WHV_NOTIFICATION_PORT_PARAMETERS port = {.NotificationPortType = WHvNotificationPortTypeEvent};
+    WHV_NOTIFICATION_PORT_HANDLE port_handle;
+    WHV_TRIGGER_HANDLE trigger_handle;
+    HANDLE event;
+
+    EXPECT_OK(WHvSetupPartition(p));
+    for (uint32_t i = 0; i < 20; i++) {
+        EXPECT_OK(WHvCreateTrigger(p, &trigger, &trigger_handle, &event));
+        EXPECT(event_close(event));
+        event = event_create(EVENT_MANUAL);
+        port.Event.ConnectionId = i * 0x10101;
+        EXPECT_OK(WHvCreateNotificationPort(p, &port, event, &port_handle));
+        EXPECT(event_close(event));
+        if (i % 3)
+            continue;
+        EXPECT_OK(WHvDeleteTrigger(p, trigger_handle));
+        EXPECT_OK(WHvDeleteNotificationPort(p, port_handle));
+    }
+}
+
 static void nothing(WHV_PARTITION_HANDLE p)
 {
     (void)p;
@@ -230,6 +256,7 @@ static const struct {
     {"set-ups that fail", 0, fail_to_set_up},
     {"mappings that fail", 0, fail_to_map},
     {"four VPs", 0, all_vps},
+    {"triggers and notification ports", 0, triggers_and_ports},
     {"all of it", 0, whole_life},
 };
 
