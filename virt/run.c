@@ -411,7 +411,7 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
         outcome = exit_handler_of(exit->reason)(vp, exit);
         if (outcome != EXIT_HANDLED)
             return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
-        if ((exit->reason == HV_EXIT_HOST_EVENT || exit->reason == HV_EXIT_TIMER) && hv_host_should_yield())
+        if (hv_host_should_yield()) /* interrupts have come with this exit, or while it was handled */
             return STEP_PREEMPTED;
     }
 }

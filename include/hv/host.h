@@ -128,8 +128,9 @@ void hv_host_irq_restore(uint64_t flags);
 void hv_host_kick(uint32_t cpu);
 
 /*
- * Does another thread want this CPU? Asked after each interrupt that ended a guest's run; when true the library
- * ends its pinned section so that the host can schedule, and then runs the guest on.
+ * Does another thread want this CPU? Asked after each interrupt that ended a guest's run, and after exits during whose
+ * handling interrupts could come; when true the library ends its pinned section so that the host can schedule, and then
+ * runs the guest on.
  * Context: pinned. A host without threads returns false.
  */
 bool hv_host_should_yield(void);
