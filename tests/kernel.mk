@@ -6,6 +6,7 @@
 #   make test-kernel ENGINE=uefi             SVM, started by UEFI
 #   make test-kernel CPUS=1                  with one CPU only
 #   make test-kernel FILTER=io               only the tests whose name contains that
+#   make test-kernel FILTER=storm STORM=1000000 TEST_KERNEL_TIMEOUT=900   storms of so many interrupts
 #
 # What is skipped, and why, is summed up at the end: what the CPU lacks, and what its emulator does not do as CPUs do it.
 #   make test-apic                           the tests of local APICs on Bochs' CPUs with more and with less of APIC virtualization
@@ -28,7 +29,7 @@ test-kernel: $(call image_of,$(ENGINE))
 	for cpus in $(TEST_KERNEL_CPUS); do \
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
 	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
-	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
+	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
 

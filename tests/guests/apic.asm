@@ -151,6 +151,7 @@ GUEST apic_fault, 64
     dd %%rdmsr_gp - %%table, %%wait - %%table, %%set - %%table, %%cpuid - %%table
     dd %%tsc - %%table, %%elapsed - %%table, %%store - %%table, %%at_least - %%table
     dd %%pass - %%table, %%rest - %%table, %%load - %%table, %%wrmsr_last - %%table
+    dd %%remote - %%table, %%fill - %%table
 %%exit:                             ; to the host
     out 0xf4, al
     jmp %%next
@@ -327,6 +328,26 @@ GUEST apic_fault, 64
 %%load:                             ; the word at RCX
     mov eax, [rcx]
     jmp %%keep
+%%remote:                           ; RAX to ICR, and on when it is answered
+    mov ecx, REG_ICR
+    write_apic
+%%remote_on:
+    pause
+    mov edx, REG_ICR
+    add rdx, [gs:A_PAGE]
+    mov eax, [rdx]
+    mov ecx, eax
+    and ecx, 0x30000
+    cmp ecx, 0x10000
+    je %%remote_on
+    jmp %%keep
+%%fill:                             ; RAX's upper half says how many words from RCX on
+    mov rdi, rcx
+    add rdi, [gs:A_PAGE]
+    mov rcx, rax
+    shr rcx, 32
+    rep stosd
+    jmp %%next
     hlt
 %endmacro
 GUEST apic_script, 64

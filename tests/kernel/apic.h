@@ -57,6 +57,8 @@ enum {
     OP_REST,
     OP_LOAD,
     OP_WRMSR_LAST,
+    OP_REMOTE,
+    OP_FILL,
 };
 
 /* clang-format off */
@@ -88,6 +90,8 @@ enum {
 #define ELAPSED(low, high)     {OP_ELAPSED, low, high}       /* ticks since TSC */
 #define PASS(word, rounds)     {OP_PASS, word, rounds}       /* in turn with another VP, whose TSC may not be ahead */
 #define REST                   {OP_REST, 0, 0}               /* one HLT */
+#define REMOTE(icr)            {OP_REMOTE, 0, icr}           /* writes ICR, reads it until no remote read is pending */
+#define FILL(offset, end, value) {OP_FILL, offset, (uint64_t)(((end) - (offset)) / 4 + 1) << 32 | (value)} /* REP STOSD */
 /* clang-format on */
 
 /* registers, by their offset in the page, and bits of ICR */
@@ -97,6 +101,7 @@ enum {
     APIC_TPR = 0x80,
     APIC_PPR = 0xa0,
     APIC_EOI = 0xb0,
+    APIC_RRD = 0xc0,
     APIC_LDR = 0xd0,
     APIC_DFR = 0xe0,
     APIC_SVR = 0xf0,
@@ -107,6 +112,7 @@ enum {
     APIC_ICR = 0x300,
     APIC_LVT_TIMER = 0x320,
     APIC_LVT_LINT0 = 0x350,
+    APIC_LVT_LINT1 = 0x360,
     APIC_LVT_ERROR = 0x370,
     APIC_TIMER_INIT = 0x380,
     APIC_TIMER_CUR = 0x390,
@@ -117,6 +123,8 @@ enum {
 #define BIT_OF(vector)      (1ull << (vector) % 32)
 
 #define LOWEST  0x100ull
+#define SMI_    0x200ull
+#define REMOTE_ 0x300ull
 #define NMI_    0x400ull
 #define INIT_   0xc500ull /* level, assert */
 #define SIPI_   0x600ull
@@ -159,6 +167,8 @@ static inline struct apic_area *apic_area(struct vm *vm, uint32_t vp)
 
 /* VPs that are ready to run their scripts, but for those that wait for SIPI (SIPI_VECTOR leads them there). */
 bool apic_create(struct vm *vm, const struct apic_mode *mode, uint32_t vps);
+/* Another handler of all interrupts than the one that logs. */
+bool apic_set_handler(struct vm *vm, const char *name);
 bool apic_create_waiting(struct vm *vm, const struct apic_mode *mode, uint32_t vps);
 #define SIPI_VECTOR       0x2a
 #define SIPI_VECTOR_OTHER 0x2d

@@ -119,6 +119,11 @@ bool apic_create(struct vm *vm, const struct apic_mode *mode, uint32_t vps)
     return true;
 }
 
+bool apic_set_handler(struct vm *vm, const char *name)
+{
+    return vm_load_at(vm, name, 64, HANDLER);
+}
+
 /* ---------------------------------------------------------------------------------- scripts */
 
 void apic_set_bare_script(struct vm *vm, uint32_t vp, const struct apic_op *ops, size_t count)
