@@ -193,7 +193,18 @@ static enum hv_status add(struct hv_partition *p, const struct hv_doorbell *d, s
     return st;
 }
 
-static enum hv_status register_locked(struct hv_partition *p, const struct hv_doorbell *d, void *handle)
+/* The bell that has the event. NULL: not registered with just these fields. */
+static struct bell *find_exact(const struct doorbells *ds, const struct hv_doorbell *d)
+{
+    struct bell *there = ds ? bell_find(ds, address_kind(d->is_port), d->address, 0) : NULL;
+
+    if (!there || there->length != d->length || !there->event != d->match_value)
+        return NULL;
+    return d->match_value ? bell_find(ds, value_kind(d->is_port), d->address, d->value) : there;
+}
+
+static enum hv_status register_locked(struct hv_partition *p, const struct hv_doorbell *d, void *handle,
+                                      const void *owner)
 {
     struct hv_host_event *event;
     enum hv_status st;
@@ -206,32 +217,29 @@ static enum hv_status register_locked(struct hv_partition *p, const struct hv_do
     if (!event)
         return HV_E_INVALID;
     st = add(p, d, event);
-    if (st != HV_OK)
+    if (st == HV_OK)
+        find_exact(p->doorbells, d)->owner = owner;
+    else
         hv_host_event_put(event);
+    return st;
+}
+
+enum hv_status doorbell_add(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event, const void *owner)
+{
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    st = register_locked(p, doorbell, event, owner);
+    hv_mutex_unlock(&p->mutex);
     return st;
 }
 
 enum hv_status hv_partition_register_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event)
 {
-    enum hv_status st;
-
-    hv_mutex_lock(&p->mutex);
-    st = register_locked(p, doorbell, event);
-    hv_mutex_unlock(&p->mutex);
-    return st;
+    return doorbell_add(p, doorbell, event, NULL);
 }
 
 /* -------------------------------------------------------------------------------- unregistering */
-
-/* The bell that has the event. NULL: not registered with just these fields. */
-static struct bell *find_exact(const struct doorbells *ds, const struct hv_doorbell *d)
-{
-    struct bell *there = ds ? bell_find(ds, address_kind(d->is_port), d->address, 0) : NULL;
-
-    if (!there || there->length != d->length || !there->event != d->match_value)
-        return NULL;
-    return d->match_value ? bell_find(ds, value_kind(d->is_port), d->address, d->value) : there;
-}
 
 /* Takes a doorbell out of what it shares with others. Returns the bell if it was the last one, which is gone with it.
  */
@@ -263,27 +271,32 @@ static void remove_parts(struct hv_partition *p, const struct hv_doorbell *d, st
     free_bell(page);
 }
 
-static enum hv_status unregister_locked(struct hv_partition *p, const struct hv_doorbell *d)
+static enum hv_status unregister_locked(struct hv_partition *p, const struct hv_doorbell *d, const void *owner)
 {
     struct bell *bell;
 
     if (!p->is_set_up)
         return HV_E_STATE;
     bell = is_match(d) ? find_exact(p->doorbells, d) : NULL;
-    if (!bell)
+    if (!bell || bell->owner != owner)
         return HV_E_NOT_FOUND;
     remove_parts(p, d, bell);
     return HV_OK;
 }
 
-enum hv_status hv_partition_unregister_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell)
+enum hv_status doorbell_take_away(struct hv_partition *p, const struct hv_doorbell *doorbell, const void *owner)
 {
     enum hv_status st;
 
     hv_mutex_lock(&p->mutex);
-    st = unregister_locked(p, doorbell);
+    st = unregister_locked(p, doorbell, owner);
     hv_mutex_unlock(&p->mutex);
     return st;
+}
+
+enum hv_status hv_partition_unregister_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell)
+{
+    return doorbell_take_away(p, doorbell, NULL);
 }
 
 void doorbell_free_all(struct hv_partition *p)

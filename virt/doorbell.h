@@ -8,6 +8,13 @@
 
 #include "partition.h"
 
+/*
+ * As hv_partition_register_doorbell and hv_partition_unregister_doorbell do it, for a doorbell that only its owner
+ * takes away. NULL: that nobody owns.
+ */
+enum hv_status doorbell_add(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event, const void *owner);
+enum hv_status doorbell_take_away(struct hv_partition *p, const struct hv_doorbell *doorbell, const void *owner);
+
 /* Are there any on ports? One read. */
 bool doorbell_has_ports(const struct hv_partition *p);
 

@@ -22,6 +22,7 @@ struct bell {
     struct bell *volatile next[2]; /* in its bucket; a new table uses the other one of the two */
     uint64_t address, value;       /* value: of a kind by value, else 0 */
     struct hv_host_event *event;   /* NULL: of a page, or doorbells by value */
+    const void *owner;             /* of a doorbell: who takes it away; NULL: anybody */
     uint32_t count;                /* how many doorbells are on the page, or how many by value at the address */
     uint8_t kind;
     uint8_t length; /* 0: any */

@@ -4,6 +4,7 @@
  * lock, and nothing moves when others come and go. What is taken out of the tree is freed after a partition_flush.
  */
 #include "port.h"
+#include "doorbell.h"
 #include "hypercall.h"
 
 #define CONNECTION_ID_BITS 24u
@@ -155,7 +156,7 @@ static enum hv_status attach_event(struct hv_port *port, void *event)
     return st;
 }
 
-static enum hv_status detach_event(struct hv_port *port)
+static void detach_event(struct hv_port *port)
 {
     struct hv_partition *p = port->partition;
     unsigned level;
@@ -167,21 +168,16 @@ static enum hv_status detach_event(struct hv_port *port)
     hv_mutex_unlock(&p->mutex);
     free_branch(branch, port, level);
     hv_host_event_put(port->event);
-    return HV_OK;
 }
 
 static enum hv_status attach_doorbell(struct hv_port *port, void *event)
 {
-    (void)port;
-    (void)event;
-    return HV_E_UNSUPPORTED; /* doorbells are not there yet */
+    return doorbell_add(port->partition, &port->parameters.doorbell, event, port);
 }
 
-/* One that was unregistered without its port is gone already. */
-static enum hv_status detach_doorbell(struct hv_port *port)
+static void detach_doorbell(struct hv_port *port)
 {
-    (void)port;
-    return HV_OK;
+    (void)doorbell_take_away(port->partition, &port->parameters.doorbell, port); /* it is there */
 }
 
 static bool is_valid(const struct hv_port_parameters *parameters)
@@ -200,9 +196,12 @@ static enum hv_status attach(struct hv_port *port, void *event)
     return port->parameters.type == HV_PORT_EVENT ? attach_event(port, event) : attach_doorbell(port, event);
 }
 
-static enum hv_status detach(struct hv_port *port)
+static void detach(struct hv_port *port)
 {
-    return port->parameters.type == HV_PORT_EVENT ? detach_event(port) : detach_doorbell(port);
+    if (port->parameters.type == HV_PORT_EVENT)
+        detach_event(port);
+    else
+        detach_doorbell(port);
 }
 
 /* ------------------------------------------------------------------------------------------- life */
@@ -305,17 +304,14 @@ enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_param
     return st;
 }
 
-enum hv_status hv_port_delete(struct hv_port *port)
+void hv_port_delete(struct hv_port *port)
 {
     struct hv_partition *p = port->partition;
-    enum hv_status st = detach(port);
 
-    if (st != HV_OK)
-        return st;
+    detach(port);
     unlink_port(port);
     hv_host_free(port, sizeof(*port));
     release_ports(p);
-    return HV_OK;
 }
 
 /* Nobody looks any more; doorbells go with the partition's others. */
@@ -328,7 +324,7 @@ void port_free_all(struct hv_partition *p)
     for (port = p->ports->all; port; port = next) {
         next = port->next;
         if (port->parameters.type == HV_PORT_EVENT)
-            (void)detach_event(port);
+            detach_event(port);
         hv_host_free(port, sizeof(*port));
     }
     hv_host_free(p->ports, sizeof(*p->ports));

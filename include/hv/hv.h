@@ -294,8 +294,8 @@ struct hv_doorbell {
  * different ones of the same length. HV_E_STATE: not set up. HV_E_NO_MEMORY.
  */
 enum hv_status hv_partition_register_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event);
-/* The one registered with just these fields; when it returns, its event is not signalled any more. HV_E_NOT_FOUND,
- * HV_E_STATE. */
+/* The one registered with just these fields, not as a port; when it returns, its event is not signalled any more.
+ * HV_E_NOT_FOUND, HV_E_STATE. */
 enum hv_status hv_partition_unregister_doorbell(struct hv_partition *p, const struct hv_doorbell *doorbell);
 
 /* What a trigger does; numbers of WHV_TRIGGER_TYPE. */
@@ -348,9 +348,7 @@ struct hv_port;
  */
 enum hv_status hv_port_create(struct hv_partition *p, const struct hv_port_parameters *parameters, void *event,
                               struct hv_port **out);
-/* When it returns, the event is not signalled any more. HV_E_NO_MEMORY: a doorbell's page could not be given back, and
- * the port is there still. */
-enum hv_status hv_port_delete(struct hv_port *port);
+void hv_port_delete(struct hv_port *port); /* when it returns, the event is not signalled any more */
 
 /* --------------------------------------------------------------------------------------- time */
 

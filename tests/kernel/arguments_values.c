@@ -283,6 +283,7 @@ static HRESULT set_port_property(WHV_PARTITION_HANDLE p, int code, UINT64 value)
     X(prt8, "WHvCreateNotificationPort: an event that is none", E_INVALIDARG, WHvCreateNotificationPort(p, PORT(ON_CALL(1)), p, &port_handle)) \
     X(prt9, "WHvCreateNotificationPort: no place for the handle", E_INVALIDARG, WHvCreateNotificationPort(p, PORT(ON_CALL(1)), NULL, NULL)) \
     X(prt10, "WHvCreateNotificationPort: doorbell with reserved bits", E_INVALIDARG, create_port(p, PORT(ON_WRITE(.Reserved = 1)))) \
+    X(prt11, "WHvCreateNotificationPort: doorbell's value without length", E_INVALIDARG, create_port(p, PORT(ON_WRITE(.MatchOnValue = 1)))) \
     X(prt12, "WHvSetNotificationPortProperty: no such property", WHV_E_UNKNOWN_PROPERTY, set_port_property(p, 2, 0)) \
     X(prt13, "WHvSetNotificationPortProperty: no such virtual processor", E_INVALIDARG, set_port_property(p, WHvNotificationPortPropertyPreferredTargetVp, 1)) \
     X(prt14, "WHvSetNotificationPortProperty: no port", E_INVALIDARG, WHvSetNotificationPortProperty(p, NULL, WHvNotificationPortPropertyPreferredTargetVp, 0)) \

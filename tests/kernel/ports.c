@@ -154,7 +154,47 @@ TEST(ports_delete, "ports: deletion while a VP signals")
     EXPECT(event_close(event));
 }
 
-/* ------------------------------------------------------------------------------------- handles */
+/* ------------------------------------------------------------------------------------- doorbells */
+
+#define BELL (VM_FREE + 0x1008)
+
+TEST(ports_doorbell, "ports: a doorbell's store signals its event, and exits no more than other stores after its end")
+{
+    WHV_NOTIFICATION_PORT_PARAMETERS parameters;
+    WHV_NOTIFICATION_PORT_HANDLE port, again;
+    HANDLE event = new_event();
+    VM_GUEST(vm, VM_LONG, "port_store", NULL);
+
+    memset(&parameters, 0, sizeof(parameters));
+    parameters.NotificationPortType = WHvNotificationPortTypeDoorbell;
+    parameters.Doorbell.GuestAddress = BELL;
+    parameters.Doorbell.Length = 4;
+    parameters.Doorbell.MatchOnLength = 1;
+    parameters.Doorbell.Value = 0x1234;
+    parameters.Doorbell.MatchOnValue = 1;
+    EXPECT_OK(WHvCreateNotificationPort(vm.partition, &parameters, event, &port));
+    EXPECT_HR(WHvCreateNotificationPort(vm.partition, &parameters, event, &again), ERROR_HV_INVALID_PARAMETER);
+    EXPECT_OK(WHvSetNotificationPortProperty(vm.partition, port, WHvNotificationPortPropertyPreferredTargetVp, 0));
+    EXPECT_HR(WHvUnregisterPartitionDoorbellEvent(vm.partition, &parameters.Doorbell),
+              HRESULT_FROM_WIN32(ERROR_NOT_FOUND)); /* it is the port's */
+    EXPECT_HR(WHvRegisterPartitionDoorbellEvent(vm.partition, &parameters.Doorbell, event), ERROR_HV_INVALID_PARAMETER);
+    vm_set(&vm, WHvX64RegisterRdi, BELL);
+    vm_set(&vm, WHvX64RegisterRax, 0x1234);
+    vm_set(&vm, WHvX64RegisterRcx, 10);
+    EXPECT_END(&vm);
+    EXPECT_EQ(event_signals(event), 10);
+    EXPECT_EQ(*vm_u32(&vm, BELL), 0);
+    vm_set(&vm, WHvX64RegisterRip, VM_CODE);
+    vm_set(&vm, WHvX64RegisterRax, 0x1235);
+    vm_set(&vm, WHvX64RegisterRcx, 1);
+    EXPECT_EXIT(&vm, MemoryAccess);
+    EXPECT_EQ(event_signals(event), 10);
+    EXPECT_OK(WHvDeleteNotificationPort(vm.partition, port));
+    EXPECT_END(&vm);
+    EXPECT_EQ(*vm_u32(&vm, BELL), 0x1235);
+    EXPECT_EQ(event_signals(event), 10);
+    EXPECT(event_close(event));
+}
 
 TEST(ports_partitions, "ports: each belongs to one partition, and goes with it")
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Interrupts: messages to the local APICs, and the local APICs' state. */
+#include "interrupt.h"
 #include "call.h"
-#include "event.h"
 #include <hv/base/bits.h>
 
 /* ------------------------------------------------------------------------- messages */

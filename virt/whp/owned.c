@@ -89,27 +89,22 @@ void owned_leave(const struct owned_use *in)
 }
 
 /* Of several that delete it, one finds the handle alive. The partition stays until the end. */
-static HRESULT delete_in(struct whp_table *table, const void *handle, enum hv_status (*destroy)(void *object))
+static HRESULT delete_in(struct whp_table *table, const void *handle, void (*destroy)(void *object))
 {
     struct whp_owned *owned;
     struct whp_slot *slot;
-    enum hv_status st;
 
     if (whp_handle_close(table, handle, &slot) != WHP_CLOSING)
         return E_INVALIDARG;
     owned = slot->object;
-    st = destroy(owned->object);
-    if (st == HV_OK) {
-        unlink_owned(owned);
-        end_of(owned, slot);
-    } else {
-        whp_slot_reopen(slot);
-    }
-    return whp_result(st);
+    destroy(owned->object);
+    unlink_owned(owned);
+    end_of(owned, slot);
+    return S_OK;
 }
 
 HRESULT whp_owned_delete(const void *partition, struct whp_table *table, const void *handle,
-                         enum hv_status (*destroy)(void *object))
+                         void (*destroy)(void *object))
 {
     struct owned_use in;
     HRESULT hr;

@@ -31,12 +31,9 @@ struct owned_use {
 bool owned_enter(struct owned_use *in, const void *partition, struct whp_table *table, const void *handle);
 void owned_leave(const struct owned_use *in);
 
-/*
- * Takes an object away from all users; destroy takes the native one, and when that fails it lives on. Returns what
- * destroy says, or E_INVALIDARG.
- */
+/* Takes an object away from all users; destroy takes the native one. S_OK or E_INVALIDARG. */
 HRESULT whp_owned_delete(const void *partition, struct whp_table *table, const void *handle,
-                         enum hv_status (*destroy)(void *object));
+                         void (*destroy)(void *object));
 
 /* The partition is being closed, and its native objects are gone. */
 void whp_owned_forget_all(const struct whp_slot *partition);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Notification ports: what a guest does that signals an event of the caller's. */
-#include "event.h"
+#include "doorbell.h"
 #include "owned.h"
 
 #define PORTS_MAX 8192
@@ -24,7 +24,7 @@ static bool to_parameters(const WHV_NOTIFICATION_PORT_PARAMETERS *from, struct h
         return true;
     case WHvNotificationPortTypeDoorbell:
         to->type = HV_PORT_DOORBELL;
-        return whp_doorbell(&from->Doorbell, &to->doorbell);
+        return whp_doorbell(&from->Doorbell, false, &to->doorbell);
     }
     return false;
 }
@@ -104,9 +104,9 @@ HRESULT WHVAPI WHvSetNotificationPortProperty(WHV_PARTITION_HANDLE Partition, WH
     return hr;
 }
 
-static enum hv_status destroy(void *port)
+static void destroy(void *port)
 {
-    return hv_port_delete(port);
+    hv_port_delete(port);
 }
 
 HRESULT WHVAPI WHvDeleteNotificationPort(WHV_PARTITION_HANDLE Partition, WHV_NOTIFICATION_PORT_HANDLE PortHandle)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Triggers: events of the host that become interrupts of the guest. */
-#include "event.h"
+#include "interrupt.h"
 #include "owned.h"
 
 #define TRIGGERS_MAX 8192
@@ -100,10 +100,9 @@ HRESULT WHVAPI WHvUpdateTriggerParameters(WHV_PARTITION_HANDLE Partition, const 
     return hr;
 }
 
-static enum hv_status destroy(void *trigger)
+static void destroy(void *trigger)
 {
     hv_trigger_delete(trigger);
-    return HV_OK;
 }
 
 HRESULT WHVAPI WHvDeleteTrigger(WHV_PARTITION_HANDLE Partition, WHV_TRIGGER_HANDLE TriggerHandle)
