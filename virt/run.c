@@ -382,6 +382,14 @@ static enum run_step take_requests(struct hv_vp *vp, struct hv_exit *exit)
     return STEP_ENTER;
 }
 
+/* An instruction whose length nobody can tell now is tried again. */
+static enum exit_outcome handle(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (exit->instruction_length == HV_LENGTH_UNKNOWN && !exit_length_find(vp, exit))
+        return EXIT_HANDLED;
+    return exit_handler_of(exit->reason)(vp, exit);
+}
+
 static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
 {
     for (;;) {
@@ -399,18 +407,13 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
         case ENTRY_TO_CLIENT:
             return STEP_TO_CLIENT;
         case ENTRY_HANDLED:
-            continue;
+            break;
         case ENTRY_EXITED:
+            outcome = handle(vp, exit);
+            if (outcome != EXIT_HANDLED)
+                return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
             break;
         }
-        if (exit->instruction_length == HV_LENGTH_UNKNOWN && !exit_length_find(vp, exit)) {
-            if (hv_host_should_yield())
-                return STEP_PREEMPTED;
-            continue;
-        }
-        outcome = exit_handler_of(exit->reason)(vp, exit);
-        if (outcome != EXIT_HANDLED)
-            return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
         if (hv_host_should_yield()) /* interrupts have come with this exit, or while it was handled */
             return STEP_PREEMPTED;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of synthetic MSRs: see synthetic.h. */
-#include "stimer.h"
 #include "synthetic.h"
+#include "stimer.h"
 #include "synic.h"
 #include "synthetic_vp.h"
 #include "time.h"

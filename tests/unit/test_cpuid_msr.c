@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What guests see of CPUID and MSRs (virt/features.c, cpuid_policy.c, exit_cpuid.c, exit_msr.c). */
 #include "stub_irq.h"
-#include "stub_synthetic.h"
 #include "stub_policy.h"
+#include "stub_synthetic.h"
 #include "virt/exit.h"
 #include "virt/exit_msr.h"
 #include <WinHvPlatform.h>
