@@ -276,8 +276,8 @@ void run_prepare(struct hv_vp *vp)
         vp->todo |= VP_TODO_SINTS;
     if (vp->has_apic && (vp->notifications || c->core_delivers)) /* the client has changed its mind */
         vp->todo |= VP_TODO_INTERRUPTS;
-    /* each CPU counts for itself; and a client may have moved the guest's TSC */
-    if (vp->has_apic && (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc))
+    /* each CPU counts for itself; and a client may have moved the guest's TSC, or the reference time */
+    if (vp->has_apic && (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc || vp->stimers.active))
         vp->todo |= VP_TODO_TIMER;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The partition's time: see time.h. */
 #include "time.h"
-#include <hv/base/assert.h>
 #include <hv/base/memory.h>
 
 typedef unsigned __int128 u128;
@@ -376,7 +375,8 @@ void time_init(struct hv_partition *p)
 
 enum hv_status time_start(struct hv_partition *p)
 {
-    HV_ASSERT(cpu_facts()->tsc_hz > UNITS_PER_S);
+    if (cpu_facts()->tsc_hz <= UNITS_PER_S) /* the formula's scale is below 1 */
+        return HV_E_UNSUPPORTED;
     if (p->properties.synthetic_features & HV_SYNTH_REFERENCE_TSC) {
         p->guest.tsc_page = hv_host_page_alloc();
         if (!p->guest.tsc_page)

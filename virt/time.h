@@ -25,7 +25,8 @@ uint64_t time_vp_reference(struct hv_vp *vp); /* owner */
 void time_set_reference(struct hv_partition *p,
                         uint64_t reference); /* all VPs claimed, or not set up. Thread context */
 
-/* The partition's life. init: with it. start: at set-up; HV_E_NO_MEMORY. Thread context, under partition.mutex. */
+/* The partition's life. init: with it. start: at set-up; HV_E_NO_MEMORY, HV_E_UNSUPPORTED: a TSC that is too slow.
+ * Thread context, under partition.mutex. */
 void time_init(struct hv_partition *p);
 enum hv_status time_start(struct hv_partition *p);
 void time_reset(struct hv_partition *p); /* all VPs claimed: from 0 again, suspended */

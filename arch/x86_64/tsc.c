@@ -83,12 +83,6 @@ uint64_t vcpu_guest_tsc(const struct vcpu *v)
     return cpu_tsc() + vcpu_tsc_offset(v);
 }
 
-void vcpu_set_guest_tsc(struct vcpu *v, uint64_t tsc)
-{
-    v->tsc_offset = tsc - tsc_now();
-    vcpu_changed(v, VCPU_TSC);
-}
-
 /* ----------------------------------------------------------------------------- moving a VP */
 
 void tsc_leave(struct vcpu *v)

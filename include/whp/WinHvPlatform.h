@@ -106,15 +106,17 @@ HRESULT WHVAPI WHvSetPartitionProperty(WHV_PARTITION_HANDLE Partition, WHV_PARTI
 
 /*
  * Stops the partition's reference time and TSC until WHvResumePartitionTime or the next run. No virtual processor
- * may be running.
- * Errors: ERROR_HV_INVALID_PARTITION_STATE.
+ * may be running. The reference time, synthetic timers and the local APICs' timers stop with them. TSCs can be read and
+ * set meanwhile.
+ * Errors: ERROR_HV_INVALID_PARTITION_STATE before WHvSetupPartition and while suspended, WHV_E_INVALID_VP_STATE while a
+ *         virtual processor runs.
  * Context: thread. WHP: WHvSuspendPartitionTime.
  */
 HRESULT WHVAPI WHvSuspendPartitionTime(WHV_PARTITION_HANDLE Partition);
 
 /*
- * Lets the partition's time go on from where it was stopped.
- * Errors: ERROR_HV_INVALID_PARTITION_STATE.
+ * Lets the partition's time go on from where it was stopped, also by WHvResetPartition.
+ * Errors: ERROR_HV_INVALID_PARTITION_STATE when it is not suspended.
  * Context: thread. WHP: WHvResumePartitionTime.
  */
 HRESULT WHVAPI WHvResumePartitionTime(WHV_PARTITION_HANDLE Partition);

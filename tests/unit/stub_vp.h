@@ -116,13 +116,6 @@ uint64_t vcpu_guest_tsc(const struct vcpu *v)
     return STUB_TSC + v->tsc_offset;
 }
 
-void vcpu_set_guest_tsc(struct vcpu *v, uint64_t tsc)
-{
-    fake_require(fake_preempt_depth() > 0, "vcpu_set_guest_tsc: not pinned");
-    v->tsc_offset = tsc - STUB_TSC;
-    vcpu_changed(v, VCPU_TSC);
-}
-
 /* Leaf 0xD: true sizes and offsets of silicon for AVX and AVX-512; PKRU and TILECFG as such a CPU would lay them out.
  */
 static const struct {

@@ -45,7 +45,8 @@ static uint64_t guest_tsc(void)
 static void set_guest_tsc(uint64_t tsc)
 {
     pin();
-    vcpu_set_guest_tsc(v, tsc);
+    v->tsc_offset = tsc - tsc_now();
+    vcpu_changed(v, VCPU_TSC);
     unpin();
 }
 

@@ -218,6 +218,5 @@ uint64_t cpu_tsc(void); /* of this CPU: others may differ */
  */
 uint64_t tsc_now(void);
 uint64_t vcpu_guest_tsc(const struct vcpu *v);
-void vcpu_set_guest_tsc(struct vcpu *v, uint64_t tsc);
 
 #endif
