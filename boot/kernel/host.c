@@ -2,13 +2,18 @@
 /* The porting layer of the library, as this kernel fulfils it: <hv/host.h> has the contracts. */
 #include "percpu.h"
 #include "sched.h"
+#include <hv/base/bits.h>
 #include <hv/host.h>
+#include <kernel/acpi.h>
 #include <kernel/clock.h>
 #include <kernel/exit.h>
+#include <kernel/lock.h>
 #include <kernel/memory.h>
+#include <kernel/module.h>
 #include <kernel/print.h>
 #include <kernel/string.h>
 #include <kernel/thread.h>
+#include <kernel/trap.h>
 
 _Static_assert(HV_HPA_NONE == PHYS_NONE, "handed through by hv_host_virt_to_phys");
 
@@ -135,4 +140,89 @@ void hv_host_wake(const volatile uint32_t *word)
 uint64_t hv_host_time_ns(void)
 {
     return clock_ns();
+}
+
+/* -------------------------------------------------------------------------------- tier 2 */
+
+/* RAM as the loader found it; what overlaps it in a list of firmware's is not asked for. */
+static bool is_ram(const struct boot_memory *m)
+{
+    return m->type < BOOT_MEMORY_RESERVED && m->length && m->base + m->length > m->base;
+}
+
+/* Never RAM: it is mapped already, and cached. */
+void *hv_host_mmio_map(hv_hpa_t pa, uint64_t size)
+{
+    const struct boot_info *info = boot_info();
+
+    if (!size || pa + size < pa || !IS_ALIGNED(pa | size, PAGE_SIZE))
+        return NULL;
+    for (uint32_t i = 0; i < info->memory_count; i++) {
+        const struct boot_memory *m = &info->memory[i];
+
+        if (is_ram(m) && m->base < pa + size && pa < m->base + m->length)
+            return NULL;
+    }
+    return mmio_map(pa, size);
+}
+
+void hv_host_mmio_unmap(void *va, uint64_t size)
+{
+    mmio_unmap(va, size);
+}
+
+const void *hv_host_acpi_table(const char signature[4], uint32_t n, size_t *size)
+{
+    const struct acpi_header *table = acpi_find(signature, n);
+
+    if (table)
+        *size = table->length;
+    return table;
+}
+
+static struct spinlock pci_lock;
+
+uint64_t hv_host_pci_lock(void)
+{
+    return spin_lock(&pci_lock);
+}
+
+void hv_host_pci_unlock(uint64_t flags)
+{
+    spin_unlock(&pci_lock, flags);
+}
+
+uint32_t hv_host_irq_alloc(void (*fn)(void *arg), void *arg)
+{
+    return irq_vector_alloc(fn, arg);
+}
+
+void hv_host_irq_free(uint32_t vector)
+{
+    irq_vector_free((uint8_t)vector);
+}
+
+uint32_t hv_host_apic_id(uint32_t cpu)
+{
+    const struct cpu *c = cpu_get(cpu);
+
+    return c ? c->apic_id : ~0u;
+}
+
+/* This kernel trusts the devices that it keeps with all of RAM. */
+bool hv_host_dma_range(uint16_t segment, uint16_t bdf, uint32_t n, hv_hpa_t *start, uint64_t *size)
+{
+    const struct boot_info *info = boot_info();
+
+    (void)segment, (void)bdf;
+    for (uint32_t i = 0; i < info->memory_count; i++) {
+        const struct boot_memory *m = &info->memory[i];
+
+        if (!is_ram(m) || n--)
+            continue;
+        *start = ALIGN_DOWN(m->base, PAGE_SIZE);
+        *size = ALIGN_UP(m->base + m->length, PAGE_SIZE) - *start;
+        return true;
+    }
+    return false;
 }

@@ -142,6 +142,62 @@ uint64_t paging_unmap_page(uint64_t va)
     return pa;
 }
 
+static bool is_empty(const uint64_t *table)
+{
+    for (unsigned i = 0; i < 512; i++) {
+        if (table[i])
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Clears the entries of one table for va .. end - 1. Tables that nothing is left in go to the list: each one's first
+ * entry holds the next one's address, which is no present entry for a CPU that still walks it.
+ */
+static void clear_entries(uint64_t *table, unsigned level, uint64_t va, uint64_t end, uint64_t **empty)
+{
+    while (va < end) {
+        uint64_t *entry = entry_of(table, va, level);
+        uint64_t next = HV_MIN(end, ALIGN_DOWN(va, level_size(level)) + level_size(level));
+
+        if (!(*entry & PTE_PRESENT) || is_leaf(*entry, level)) {
+            *entry = 0;
+        } else {
+            uint64_t *lower = table_at(*entry);
+
+            clear_entries(lower, level - 1, va, next, empty);
+            if (is_empty(lower)) {
+                *entry = 0;
+                lower[0] = (uintptr_t)*empty;
+                *empty = lower;
+            }
+        }
+        va = next;
+    }
+}
+
+static void flush_all(void *arg)
+{
+    (void)arg;
+    WRITE_CR(3, READ_CR(3));
+}
+
+/* The tables are used again only when no CPU walks them any more. */
+void paging_unmap(uint64_t va, uint64_t length)
+{
+    uint64_t *empty = NULL, *next;
+    uint64_t irq = spin_lock(&lock);
+
+    clear_entries(root, LEVELS, va, va + length, &empty);
+    spin_unlock(&lock, irq);
+    cpu_call_all(flush_all, NULL);
+    for (; empty; empty = next) {
+        next = (uint64_t *)empty[0];
+        page_free(empty);
+    }
+}
+
 bool paging_prepare(uint64_t va, uint64_t length)
 {
     for (uint64_t at = va; at < va + length; at += level_size(2)) {
@@ -212,11 +268,6 @@ void *paging_window(uint64_t pa, uint64_t length, uint64_t flags)
     if (!va || !paging_map(va, pa - offset, size, flags))
         return NULL;
     return (void *)(va + offset);
-}
-
-void *mmio_map(uint64_t pa, uint64_t length)
-{
-    return paging_window(pa, length, PTE_WRITE | PTE_NX | PTE_UNCACHED);
 }
 
 static void must_map(uint64_t va, uint64_t pa, uint64_t length, uint64_t flags)

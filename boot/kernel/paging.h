@@ -19,9 +19,11 @@
 #define PTE_UNCACHED (PTE_PCD | PTE_PWT)
 #define PTE_ADDRESS  0x000ffffffffff000ull
 
-/* the four regions of the upper half, each far from the next */
-#define WINDOW_BASE 0xffffc00000000000ull /* devices, and ACPI tables outside RAM */
+/* regions of the upper half, beside the direct map and the image, each far from the next */
+#define WINDOW_BASE 0xffffc00000000000ull /* ACPI tables outside RAM */
 #define WINDOW_SIZE (1ull << 36)
+#define MMIO_BASE   0xffffd00000000000ull
+#define MMIO_SIZE   (1ull << 42)
 #define STACKS_BASE 0xffffe00000000000ull
 
 /* Builds the kernel's tables and switches this CPU to them; paging_load switches another one. */
@@ -35,6 +37,10 @@ bool paging_map(uint64_t va, uint64_t pa, uint64_t length, uint64_t flags);
 
 /* Removes 4 KiB leaves; the caller flushes the TLBs. Returns the physical address that was there or PHYS_NONE. */
 uint64_t paging_unmap_page(uint64_t va);
+
+/* Removes all leaves of a range that was mapped as a whole, and tables that become empty. Thread context: all CPUs are
+ * asked to forget them. */
+void paging_unmap(uint64_t va, uint64_t length);
 
 /* Creates the tables for a range, so that mapping pages in it later takes no memory. */
 bool paging_prepare(uint64_t va, uint64_t length);

@@ -23,7 +23,8 @@ struct extable_entry {
 };
 
 struct device_irq {
-    void (*fn)(void *arg);
+    bool used;             /* device_lock; still set while the last calls of fn may be under way */
+    void (*fn)(void *arg); /* atomic */
     void *arg;
 };
 
@@ -80,8 +81,9 @@ uint8_t irq_vector_alloc(void (*fn)(void *arg), void *arg)
     uint8_t vector = 0;
 
     for (unsigned v = VECTOR_DEVICE_LAST; v >= VECTOR_DEVICE_FIRST && !vector; v--) {
-        if (devices[v].fn)
+        if (devices[v].used)
             continue;
+        devices[v].used = true;
         devices[v].arg = arg;
         __atomic_store_n(&devices[v].fn, fn, __ATOMIC_RELEASE);
         vector = (uint8_t)v;
@@ -90,10 +92,34 @@ uint8_t irq_vector_alloc(void (*fn)(void *arg), void *arg)
     return vector;
 }
 
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* A CPU that answers a call has left all handlers that it was in. */
 void irq_vector_free(uint8_t vector)
 {
-    if (vector >= VECTOR_DEVICE_FIRST && vector <= VECTOR_DEVICE_LAST)
-        __atomic_store_n(&devices[vector].fn, (void (*)(void *))0, __ATOMIC_RELEASE);
+    uint64_t flags;
+
+    if (vector < VECTOR_DEVICE_FIRST || vector > VECTOR_DEVICE_LAST)
+        return;
+    __atomic_store_n(&devices[vector].fn, (void (*)(void *))0, __ATOMIC_SEQ_CST);
+    cpu_call_all(nothing, NULL);
+    flags = spin_lock(&device_lock);
+    devices[vector].used = false;
+    spin_unlock(&device_lock, flags);
+}
+
+unsigned irq_vectors_used(void)
+{
+    uint64_t flags = spin_lock(&device_lock);
+    unsigned used = 0;
+
+    for (unsigned v = VECTOR_DEVICE_FIRST; v <= VECTOR_DEVICE_LAST; v++)
+        used += devices[v].used;
+    spin_unlock(&device_lock, flags);
+    return used;
 }
 
 static bool in_text(uint64_t address)

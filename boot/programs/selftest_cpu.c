@@ -4,6 +4,7 @@
 #include <kernel/clock.h>
 #include <kernel/cpu.h>
 #include <kernel/thread.h>
+#include <kernel/trap.h>
 
 #define STORM_CALLS 2000 /* of all CPUs together: waiting for each other is slow where one core plays many CPUs */
 
@@ -137,10 +138,29 @@ static bool case_kick(void)
     return true;
 }
 
+static bool case_vectors(void)
+{
+    unsigned before = irq_vectors_used(), count = 0;
+    uint8_t vectors[256];
+
+    while (count < sizeof(vectors) && (vectors[count] = irq_vector_alloc(storm_hit, NULL)) != 0) {
+        CHECK(vectors[count] >= 32 && (!count || vectors[count] != vectors[count - 1]));
+        count++;
+    }
+    CHECK(count > 100 && count + before < 256 && irq_vectors_used() == before + count);
+    irq_vector_free(vectors[1]);
+    CHECK(irq_vector_alloc(storm_hit, NULL) == vectors[1]);
+    while (count)
+        irq_vector_free(vectors[--count]);
+    CHECK(irq_vectors_used() == before);
+    return true;
+}
+
 const struct selftest_case selftest_cpu[] = {
     {"a refused MSR is an answer, not an exception", case_msr, 1},
     {"calls reach every CPU, the own one too", case_call, 1},
     {"CPUs that call each other all get their answers", case_storm, 2},
+    {"vectors of devices run out and are taken back", case_vectors, 1},
     {"kicks harm nobody", case_kick, 1},
     {"a pinned section keeps others waiting and is told so", case_preempt_disable, 1},
     {"the clock never runs backwards between CPUs", case_clock, 1},

@@ -154,6 +154,32 @@ static bool case_wx(void)
     return true;
 }
 
+#define DEVICES 0xfed00000ull /* on PCs no RAM; not read here */
+
+static bool case_mmio(void)
+{
+    size_t pages, heap = heap_used();
+    char *first = mmio_map(DEVICES, PAGE_SIZE), *odd, *large;
+
+    CHECK(first && virt_to_phys(first) == DEVICES);
+    pages = pages_free_count();
+    odd = mmio_map(DEVICES + PAGE_SIZE + 8, PAGE_SIZE);
+    large = mmio_map(1ull << 40, 3 * SIZE_1G);
+    CHECK(odd && virt_to_phys(odd) == DEVICES + PAGE_SIZE + 8 && virt_to_phys(odd + PAGE_SIZE - 1) != PHYS_NONE);
+    CHECK(virt_to_phys(odd + 2 * PAGE_SIZE) == PHYS_NONE && virt_to_phys(first + PAGE_SIZE) == PHYS_NONE);
+    CHECK(large && virt_to_phys(large + 3 * SIZE_1G - 1) == (1ull << 40) + 3 * SIZE_1G - 1);
+    CHECK(!mmio_map(DEVICES, 0) && !mmio_map(~0ull - 1, PAGE_SIZE) && !mmio_map(0, 1ull << 50));
+    mmio_unmap(odd, PAGE_SIZE);
+    CHECK(virt_to_phys(odd) == PHYS_NONE && virt_to_phys(first) == DEVICES && virt_to_phys(large) == 1ull << 40);
+    CHECK(mmio_map(DEVICES + 8, PAGE_SIZE) == odd);
+    mmio_unmap(odd, PAGE_SIZE);
+    mmio_unmap(large, 3 * SIZE_1G);
+    CHECK(virt_to_phys(large) == PHYS_NONE && pages_free_count() == pages);
+    mmio_unmap(first, PAGE_SIZE);
+    CHECK(heap_used() == heap);
+    return true;
+}
+
 static bool case_words(void)
 {
     char value[8];
@@ -174,6 +200,7 @@ const struct selftest_case selftest_memory[] = {
     {"heap objects keep their contents", case_heap, 1},
     {"addresses translate both ways", case_addresses, 1},
     {"nothing is writable and executable", case_wx, 1},
+    {"device memory is mapped and unmapped without a trace", case_mmio, 1},
     {"words and strings", case_words, 1},
     {0},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Failure, log and counters of the fake host. */
 #include "fake.h"
+#include "fake_device.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,7 @@ struct fake_counts fake_counts(void)
 void fake_reset(void)
 {
     fake_event_reset();
+    fake_device_reset();
     fake_memory_reset();
     fake_cpu_reset();
     fake_x86_reset();
@@ -98,6 +100,7 @@ void fake_assert_clean(void)
     fake_vmx_assert_clean();
     fake_svm_assert_clean();
     fake_event_assert_clean();
+    fake_device_assert_clean();
     fake_memory_assert_clean();
     fake_cpu_assert_clean();
 }

@@ -3,7 +3,7 @@
  * A host for tests: host.h in a Linux process. It polices the library's manners: what is not allowed by the contract
  * comments of host.h fails the test, and fake_assert_clean proves that everything was given back.
  *
- * Threads may use it at once: interrupt state, preemption and the CPU number are per thread.
+ * Threads may use it at once: interrupt state, preemption and the CPU number are per thread. Devices: fake_device.h.
  */
 #ifndef FAKE_H
 #define FAKE_H
@@ -25,12 +25,14 @@ struct fake_counts {
     uint64_t requests;           /* allocations, pages and events asked for, all so far */
     uint64_t events;             /* handles that are open, and events that are still used without */
     uint64_t event_uses;         /* of hv_host_event_get and _create, not put yet */
+    uint64_t mmio_mappings;      /* of hv_host_mmio_map, not unmapped yet */
+    uint64_t vectors;            /* of hv_host_irq_alloc, not freed yet */
 };
 
 /* Forgets everything: 1 CPU, clock at 1 s, no failures ordered, empty log. Memory that is still out is lost. */
 void fake_reset(void);
 
-/* Fails unless all memory and events are back, interrupts are on and preemption is enabled. */
+/* Fails unless all memory, events, mappings and vectors are back, interrupts are on and preemption is enabled. */
 void fake_assert_clean(void);
 
 struct fake_counts fake_counts(void);

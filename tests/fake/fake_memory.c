@@ -7,6 +7,7 @@
  * as possible. Runs of pages have an arena of their own, whose physical addresses rise; nothing is behind a run.
  */
 #include "fake.h"
+#include "fake_device.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
@@ -259,6 +260,8 @@ static void limit(uint64_t *size, uint64_t most)
 hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)
 {
     uintptr_t offset = (uintptr_t)va - (uintptr_t)arena;
+    uint64_t left = 0;
+    hv_hpa_t pa;
 
     fake_require(fake_irqs_on(), "hv_host_virt_to_phys: interrupts are off");
     if (is_arena_page(va)) {
@@ -276,7 +279,10 @@ hv_hpa_t hv_host_virt_to_phys(const volatile void *va, uint64_t *size)
             return r->pa + offset;
         }
     }
-    return HV_HPA_NONE;
+    pa = fake_mmio_to_phys(va, &left);
+    if (pa != HV_HPA_NONE)
+        limit(size, left);
+    return pa;
 }
 
 void *hv_host_phys_to_virt(hv_hpa_t pa)

@@ -7,6 +7,7 @@
 #include <kernel/memory.h>
 #include <kernel/module.h>
 #include <kernel/program.h>
+#include <kernel/trap.h>
 
 extern const struct test_case test_cases_start[], test_cases_end[];
 
@@ -192,6 +193,7 @@ static void count_instance(const struct instance *i)
 static void run_body(const struct instance *i)
 {
     size_t pages = pages_free_count(), heap = heap_used();
+    unsigned vectors = irq_vectors_used();
     const char *gap = engine_gap(i->test->text, i->row ? i->row->name : NULL);
 
     if (gap) {
@@ -204,6 +206,8 @@ static void run_body(const struct instance *i)
         FAIL("leak: heap use went from %zu to %zu bytes", heap, heap_used());
     if (pages_free_count() != pages)
         FAIL("leak: free pages went from %zu to %zu", pages, pages_free_count());
+    if (irq_vectors_used() != vectors)
+        FAIL("leak: vectors in use went from %u to %u", vectors, irq_vectors_used());
 }
 
 static void run_instance(const struct instance *i)

@@ -253,6 +253,72 @@ void hv_host_event_silence(struct hv_host_event *event) { event->notify = NULL; 
 void hv_host_event_put(struct hv_host_event *event) { (void)event; }
 /* clang-format on */
 
+/* ----------------------------------------------------------- tier 2: devices of a PC, without interrupts */
+
+/* entry.asm maps the 4th GiB to itself, uncached: that is where a PC's devices are. */
+void *hv_host_mmio_map(hv_hpa_t pa, uint64_t size)
+{
+    bool fits = pa >= 3 * HV_SIZE_1G && size <= 4 * HV_SIZE_1G - pa && pa < 4 * HV_SIZE_1G;
+
+    return fits ? (void *)pa : NULL;
+}
+
+struct acpi_table {
+    char signature[4];
+    uint32_t length;
+};
+
+static bool is_sum_zero(const void *p, uint32_t size)
+{
+    const uint8_t *bytes = p;
+    uint8_t sum = 0;
+
+    while (size--)
+        sum = (uint8_t)(sum + *bytes++);
+    return !sum;
+}
+
+/* Where a BIOS leaves the root pointer (ACPI 6.4, 5.2.5.1). */
+static const struct acpi_table *acpi_root(void)
+{
+    for (const uint8_t *p = (const uint8_t *)0xe0000; p < (const uint8_t *)0x100000; p += 16)
+        if (memcmp(p, "RSD PTR ", 8) == 0 && is_sum_zero(p, 20))
+            return (const struct acpi_table *)(uintptr_t)(*(const uint32_t *)(p + 16));
+    return NULL;
+}
+
+static bool is_table(const struct acpi_table *t)
+{
+    return t && (uintptr_t)t < HV_SIZE_1G - sizeof(*t) && t->length >= 36 && t->length < HV_SIZE_1G - (uintptr_t)t &&
+           is_sum_zero(t, t->length);
+}
+
+const void *hv_host_acpi_table(const char signature[4], uint32_t n, size_t *size)
+{
+    const struct acpi_table *root = acpi_root();
+
+    for (uint32_t at = 36; is_table(root) && at + 4 <= root->length; at += 4) {
+        uint32_t pa;
+
+        memcpy(&pa, (const char *)root + at, 4);
+        if (!is_table((const void *)(uintptr_t)pa) || memcmp((const void *)(uintptr_t)pa, signature, 4) || n--)
+            continue;
+        *size = ((const struct acpi_table *)(uintptr_t)pa)->length;
+        return (const void *)(uintptr_t)pa;
+    }
+    return NULL;
+}
+
+/* clang-format off */
+void hv_host_mmio_unmap(void *va, uint64_t size) { (void)va; (void)size; }
+uint64_t hv_host_pci_lock(void) { return 0; } /* one CPU, and no interrupts */
+void hv_host_pci_unlock(uint64_t flags) { (void)flags; }
+uint32_t hv_host_irq_alloc(void (*fn)(void *arg), void *arg) { (void)fn; (void)arg; return 0; } /* there is no IDT */
+void hv_host_irq_free(uint32_t vector) { (void)vector; }
+uint32_t hv_host_apic_id(uint32_t cpu) { return cpu; }
+bool hv_host_dma_range(uint16_t segment, uint16_t bdf, uint32_t n, hv_hpa_t *start, uint64_t *size) { (void)segment; (void)bdf; (void)n; (void)start; (void)size; return false; }
+/* clang-format on */
+
 /* ------------------------------------------------------------------------------------------ main */
 
 void port_main(void)

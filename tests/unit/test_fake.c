@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The fake host itself: a judge that lets everything pass proves nothing. */
 #include "unit.h"
+#include <arch/cpu.h>
+#include <fake_device.h>
 #include <string.h>
 
 static void leaks_are_found(void **state)
@@ -293,6 +295,62 @@ static void events(void **state)
     expect_assert_failure(fake_event_close(handle));
 }
 
+static void raised(void *arg)
+{
+    assert_false(fake_irqs_on());
+    ++*(unsigned *)arg;
+}
+
+static void device_memory(void **state)
+{
+    static uint32_t registers[1024];
+    uint64_t size = HV_SIZE_2M;
+    char *va;
+
+    (void)state;
+    fake_mmio_add(0xfe000000, HV_PAGE_SIZE, &fake_device_bytes, registers);
+    expect_assert_failure(fake_mmio_add(0xfe000000, 2 * HV_PAGE_SIZE, &fake_device_bytes, registers));
+    assert_null(hv_host_mmio_map(0xfe001000, HV_PAGE_SIZE));
+    assert_null(hv_host_mmio_map(0xfe000000, 2 * HV_PAGE_SIZE));
+    va = hv_host_mmio_map(0xfe000000, HV_PAGE_SIZE);
+    cpu_mmio_write32(va + 8, 0x12345678);
+    assert_int_equal(registers[2], 0x12345678);
+    assert_int_equal(cpu_mmio_read16(va + 10), 0x1234);
+    assert_int_equal(hv_host_virt_to_phys(va + 16, &size), 0xfe000010);
+    assert_int_equal(size, HV_PAGE_SIZE - 16);
+    assert_null(hv_host_phys_to_virt(0xfe000000));
+    expect_assert_failure(cpu_mmio_read32(va + 2));
+    expect_assert_failure(cpu_mmio_read32(va + HV_PAGE_SIZE));
+    expect_assert_failure(fake_assert_clean());
+    expect_assert_failure(hv_host_mmio_unmap(va, 2 * HV_PAGE_SIZE));
+    hv_host_mmio_unmap(va, HV_PAGE_SIZE);
+    expect_assert_failure(hv_host_mmio_unmap(va, HV_PAGE_SIZE));
+    expect_assert_failure(cpu_mmio_read32(va));
+    expect_assert_failure(cpu_in8(0x80));
+}
+
+static void vectors_and_the_lock(void **state)
+{
+    unsigned calls = 0;
+    uint32_t vector = hv_host_irq_alloc(raised, &calls);
+    uint64_t flags;
+
+    (void)state;
+    fake_irq_limit(1);
+    assert_int_equal(hv_host_irq_alloc(raised, &calls), 0);
+    assert_true(fake_irq_raise(vector));
+    assert_int_equal(calls, 1);
+    expect_assert_failure(fake_assert_clean());
+    hv_host_irq_free(vector);
+    expect_assert_failure(hv_host_irq_free(vector));
+    assert_false(fake_irq_raise(vector));
+    flags = hv_host_pci_lock();
+    expect_assert_failure(hv_host_pci_lock());
+    expect_assert_failure(hv_host_mmio_map(0, HV_PAGE_SIZE));
+    hv_host_pci_unlock(flags);
+    expect_assert_failure(hv_host_pci_unlock(flags));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +367,8 @@ int main(void)
         UNIT_TEST(runs_of_pages),
         UNIT_TEST(misuse_of_runs),
         UNIT_TEST(events),
+        UNIT_TEST(device_memory),
+        UNIT_TEST(vectors_and_the_lock),
     };
 
     return cmocka_run_group_tests_name("fake host", tests, NULL, NULL);

@@ -43,8 +43,11 @@ uint64_t virt_to_phys_run(const volatile void *va, uint64_t *size);
 /* The direct map's address of RAM; NULL for what is not RAM. */
 void *phys_to_virt(uint64_t pa);
 
-/* Maps a device's registers, uncached, for good: a second call with the same range makes a second mapping. NULL when
- * out of space. */
+/*
+ * Maps a device's registers, uncached: a second call with the same range makes a second mapping. NULL when out of space
+ * or memory. mmio_unmap takes what mmio_map returned, with the same length: thread context, interrupts on.
+ */
 void *mmio_map(uint64_t pa, uint64_t length);
+void mmio_unmap(void *va, uint64_t length);
 
 #endif

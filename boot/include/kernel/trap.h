@@ -22,6 +22,7 @@ void trap_hook(uint8_t vector, bool (*fn)(struct trap_frame *frame));
 /* A vector (32..239) for a device's interrupts, or 0 when none is left. fn runs with interrupts off; the EOI is sent
  * for it. */
 uint8_t irq_vector_alloc(void (*fn)(void *arg), void *arg);
-void irq_vector_free(uint8_t vector);
+void irq_vector_free(uint8_t vector); /* fn is not running any more when it returns: thread context, interrupts on */
+unsigned irq_vectors_used(void);      /* allocated and not freed */
 
 #endif

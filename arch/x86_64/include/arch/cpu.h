@@ -230,4 +230,43 @@ static inline uint16_t cpu_read_ldtr(void)
     return v;
 }
 
+/* ----------------------------------------------------------------------------------- devices */
+
+#define CPU_PORT(bits, suffix)                                                      \
+    static inline uint##bits##_t cpu_in##bits(uint16_t port)                        \
+    {                                                                               \
+        uint##bits##_t v;                                                           \
+        __asm__ volatile("in" suffix " %1, %0" : "=a"(v) : "Nd"(port) : "memory");  \
+        return v;                                                                   \
+    }                                                                               \
+    static inline void cpu_out##bits(uint16_t port, uint##bits##_t v)               \
+    {                                                                               \
+        __asm__ volatile("out" suffix " %0, %1" : : "a"(v), "Nd"(port) : "memory"); \
+    }
+CPU_PORT(8, "b")
+CPU_PORT(16, "w")
+CPU_PORT(32, "l")
+#undef CPU_PORT
+
+/*
+ * Device memory, mapped by hv_host_mmio_map: one access of that size. Through rAX, as some CPUs demand for
+ * configuration space (AMD BKDG, MMIO configuration).
+ */
+#define CPU_MMIO(bits, suffix)                                                     \
+    static inline uint##bits##_t cpu_mmio_read##bits(const volatile void *at)      \
+    {                                                                              \
+        uint##bits##_t v;                                                          \
+        __asm__ volatile("mov" suffix " (%1), %0" : "=a"(v) : "r"(at) : "memory"); \
+        return v;                                                                  \
+    }                                                                              \
+    static inline void cpu_mmio_write##bits(volatile void *at, uint##bits##_t v)   \
+    {                                                                              \
+        __asm__ volatile("mov" suffix " %0, (%1)" : : "a"(v), "r"(at) : "memory"); \
+    }
+CPU_MMIO(8, "b")
+CPU_MMIO(16, "w")
+CPU_MMIO(32, "l")
+CPU_MMIO(64, "q")
+#undef CPU_MMIO
+
 #endif

@@ -44,4 +44,16 @@ void cpu_insn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 uint64_t cpu_insn_rdtsc(void);
 void cpu_load_fence(void);
 
+/* devices: fake_device.c */
+uint8_t cpu_in8(uint16_t port);
+uint16_t cpu_in16(uint16_t port);
+uint32_t cpu_in32(uint16_t port);
+void cpu_out8(uint16_t port, uint8_t v), cpu_out16(uint16_t port, uint16_t v), cpu_out32(uint16_t port, uint32_t v);
+uint8_t cpu_mmio_read8(const volatile void *at);
+uint16_t cpu_mmio_read16(const volatile void *at);
+uint32_t cpu_mmio_read32(const volatile void *at);
+uint64_t cpu_mmio_read64(const volatile void *at);
+void cpu_mmio_write8(volatile void *at, uint8_t v), cpu_mmio_write16(volatile void *at, uint16_t v),
+    cpu_mmio_write32(volatile void *at, uint32_t v), cpu_mmio_write64(volatile void *at, uint64_t v);
+
 #endif
