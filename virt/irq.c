@@ -399,7 +399,7 @@ bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit)
 }
 
 /* An event of the client's. One that the guest masks waits. */
-static bool client_wakes(const struct hv_vp *vp)
+static bool client_wakes(const struct hv_vp *vp, bool is_idle)
 {
     struct vcpu *v = vp->vcpu;
 
@@ -408,14 +408,26 @@ static bool client_wakes(const struct hv_vp *vp)
     if (!(vp->pending_event[0] & HV_PENDING_EVENT_VALID))
         return false;
     vcpu_need(v, VCPU_RFLAGS);
-    return FIELD_GET(HV_PENDING_EVENT_TYPE, vp->pending_event[0]) != HV_EVENT_TYPE_EXT_INT || v->rflags & RFLAGS_IF;
+    return FIELD_GET(HV_PENDING_EVENT_TYPE, vp->pending_event[0]) != HV_EVENT_TYPE_EXT_INT || is_idle ||
+           v->rflags & RFLAGS_IF;
+}
+
+/* One that idles goes on with whatever has come, also when the guest holds it back. */
+static bool is_interrupted(struct hv_vp *vp, bool is_idle)
+{
+    struct lapic *l = &vp->lapic;
+
+    if (irq_next_ext_int(vp) >= 0)
+        return true;
+    return is_idle ? lapic_highest_irr(l) >= 0 : lapic_is_enabled(l) && lapic_next(l) >= 0;
 }
 
 bool irq_wakes(struct hv_vp *vp)
 {
+    bool is_idle = vp->activity == HV_ACTIVITY_IDLE_SUSPEND;
     struct vcpu *v = vp->vcpu;
 
-    if (client_wakes(vp))
+    if (client_wakes(vp, is_idle))
         return true;
     if (vp->nmi_pending) {
         vcpu_need(v, VCPU_INTR);
@@ -423,12 +435,10 @@ bool irq_wakes(struct hv_vp *vp)
             return true;
     }
     assist_settle(vp);
-    if (!vp->has_apic)
-        return false;
-    if (irq_next_ext_int(vp) < 0 && (!lapic_is_enabled(&vp->lapic) || lapic_next(&vp->lapic) < 0))
+    if (!vp->has_apic || !is_interrupted(vp, is_idle))
         return false;
     vcpu_need(v, VCPU_RFLAGS);
-    return v->rflags & RFLAGS_IF;
+    return is_idle || v->rflags & RFLAGS_IF;
 }
 
 /* ------------------------------------------------------------------------------ consequences */

@@ -31,7 +31,7 @@ void irq_stop_timer(struct hv_vp *vp);
 /* Owner, pinned: the timer may have fired. */
 void irq_poll_timer(struct hv_vp *vp);
 
-/* Owner, pinned: would a halted VP go on, with what has arrived so far? */
+/* Owner, pinned: would a VP that is halted, or idles, go on, with what has arrived so far? */
 bool irq_wakes(struct hv_vp *vp);
 
 /* Owner: when a halted VP has to look at its timer again, in hv_host_time_ns time; 0: never. */

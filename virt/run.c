@@ -43,6 +43,11 @@ static void cancel_before_entry(struct hv_vp *vp, struct hv_exit *exit)
 
 /* ---------------------------------------------------------------------------------- suspended */
 
+static bool waits_for_interrupt(const struct hv_vp *vp)
+{
+    return vp->activity == HV_ACTIVITY_HALT_SUSPEND || vp->activity == HV_ACTIVITY_IDLE_SUSPEND;
+}
+
 /* What has come in the meantime: may end the suspension. Not loaded: INIT changes what vcpu_load would have loaded. */
 static void look_at_requests(struct hv_vp *vp)
 {
@@ -51,7 +56,7 @@ static void look_at_requests(struct hv_vp *vp)
     hypercall_take_flush(vp);
     irq_take_requests(vp);
     irq_poll_timer(vp);
-    if (vp->activity == HV_ACTIVITY_HALT_SUSPEND && irq_wakes(vp))
+    if (waits_for_interrupt(vp) && irq_wakes(vp))
         vp->activity = 0;
     vp_unpin(vp);
 }
@@ -106,8 +111,7 @@ static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit)
     bool tells;
 
     vp_pin(vp);
-    tells = irq_tell(vp, exit) ||
-            (vp->activity == HV_ACTIVITY_HALT_SUSPEND && (run_tell_window(vp, exit) || synic_notify(vp, exit)));
+    tells = irq_tell(vp, exit) || (waits_for_interrupt(vp) && (run_tell_window(vp, exit) || synic_notify(vp, exit)));
     if (tells)
         exit_fill_context(vp, exit);
     vp_unpin(vp);
@@ -426,8 +430,8 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     vp_pin(vp);
     vp->run_begin = cpu_tsc();
     run_prepare(vp);
-    __atomic_store_n(&vp->shared.working, 1,
-                     __ATOMIC_SEQ_CST); /* before requests are looked at: see hypercall_flush.c */
+    /* before requests are looked at: see hypercall_flush.c */
+    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_SEQ_CST);
     vcpu_load(vp->vcpu);
     step = run_loaded(vp, exit);
     if (step == STEP_TO_CLIENT)

@@ -35,6 +35,7 @@ static const struct synthetic_msr msrs[] = {
                                  HV_SYNTH_SYNIC,             synic_read,               synic_write},
     {MSR_HV_STIMER0_CONFIG, MSR_HV_STIMER3_COUNT,
                                  HV_SYNTH_TIMERS,            stimer_read,              stimer_write},
+    {ONE(MSR_HV_GUEST_IDLE),     HV_SYNTH_GUEST_IDLE,        synthetic_read_idle,      NULL},
     {ONE(SYNTHETIC_REFERENCE_TSC_SEQUENCE),
                                  HV_SYNTH_REFERENCE_TSC,     time_read_tsc_sequence,   time_write_tsc_sequence},
 };

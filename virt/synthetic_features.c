@@ -6,17 +6,18 @@
 
 /* ----------------------------------------------------------------------------------- features */
 
-/* GuestIdle is not offered: HLT does the same. Nor are distances of NUMA nodes and interrupts of passed-on devices. */
+/* Distances of NUMA nodes and interrupts of passed-on devices are not offered. */
 #define OFFERED                                                                                                       \
     (HV_SYNTH_HYPERVISOR_PRESENT | HV_SYNTH_HV1 | HV_SYNTH_VP_RUNTIME | HV_SYNTH_REFERENCE_COUNTER | HV_SYNTH_SYNIC | \
      HV_SYNTH_TIMERS | HV_SYNTH_APIC_REGS | HV_SYNTH_HYPERCALL_REGS | HV_SYNTH_VP_INDEX | HV_SYNTH_REFERENCE_TSC |    \
-     HV_SYNTH_FREQUENCY_REGS | HV_SYNTH_EXTENDED_FLUSH_LIST | HV_SYNTH_FAST_OUTPUT | HV_SYNTH_DIRECT_TIMERS |         \
-     HV_SYNTH_PROCESSOR_MASKS | HV_SYNTH_FLUSH_CALLS | HV_SYNTH_CLUSTER_IPI | HV_SYNTH_SPIN_WAIT |                    \
-     HV_SYNTH_SIGNAL_EVENTS)
+     HV_SYNTH_GUEST_IDLE | HV_SYNTH_FREQUENCY_REGS | HV_SYNTH_EXTENDED_FLUSH_LIST | HV_SYNTH_FAST_OUTPUT |            \
+     HV_SYNTH_DIRECT_TIMERS | HV_SYNTH_PROCESSOR_MASKS | HV_SYNTH_FLUSH_CALLS | HV_SYNTH_CLUSTER_IPI |                \
+     HV_SYNTH_SPIN_WAIT | HV_SYNTH_SIGNAL_EVENTS)
 
 /* What nobody has without a local APIC: these interrupt, or are its registers. */
-#define NEED_APIC \
-    (HV_SYNTH_SYNIC | HV_SYNTH_TIMERS | HV_SYNTH_APIC_REGS | HV_SYNTH_DIRECT_TIMERS | HV_SYNTH_CLUSTER_IPI)
+#define NEED_APIC                                                                                           \
+    (HV_SYNTH_SYNIC | HV_SYNTH_TIMERS | HV_SYNTH_APIC_REGS | HV_SYNTH_GUEST_IDLE | HV_SYNTH_DIRECT_TIMERS | \
+     HV_SYNTH_CLUSTER_IPI)
 
 uint64_t synthetic_features_host(void)
 {
@@ -51,6 +52,7 @@ enum { LEAF_MAX, LEAF_INTERFACE, LEAF_VERSION, LEAF_FEATURES, LEAF_HINTS, LEAF_L
 #define PRIVILEGE_SIGNAL      BIT32(5)
 /* EDX */
 #define FEATURE_XMM_INPUT     BIT32(4)
+#define FEATURE_IDLE          BIT32(5)
 #define FEATURE_FREQUENCIES   BIT32(8)
 #define FEATURE_FLUSH_RANGES  BIT32(14)
 #define FEATURE_XMM_OUTPUT    BIT32(15)
@@ -85,8 +87,11 @@ static const struct synthetic_bit privileges[] = {
 };
 
 static const struct synthetic_bit features[] = {
-    {HV_SYNTH_FREQUENCY_REGS, FEATURE_FREQUENCIES},  {HV_SYNTH_EXTENDED_FLUSH_LIST, FEATURE_FLUSH_RANGES},
-    {HV_SYNTH_FAST_OUTPUT, FEATURE_XMM_OUTPUT},      {HV_SYNTH_HYPERCALL_REGS, FEATURE_LOCK | FEATURE_XMM_INPUT},
+    {HV_SYNTH_GUEST_IDLE, FEATURE_IDLE},
+    {HV_SYNTH_FREQUENCY_REGS, FEATURE_FREQUENCIES},
+    {HV_SYNTH_EXTENDED_FLUSH_LIST, FEATURE_FLUSH_RANGES},
+    {HV_SYNTH_FAST_OUTPUT, FEATURE_XMM_OUTPUT},
+    {HV_SYNTH_HYPERCALL_REGS, FEATURE_LOCK | FEATURE_XMM_INPUT},
     {HV_SYNTH_DIRECT_TIMERS, FEATURE_DIRECT_TIMERS},
 };
 

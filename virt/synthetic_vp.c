@@ -4,6 +4,7 @@
 #include "assist.h"
 #include "exit_apic.h"
 #include "hypercall.h"
+#include <arch/bits/cr.h>
 
 /* ------------------------------------------------------------------ OS ID, hypercall page (TLFS 3.13) */
 
@@ -92,6 +93,26 @@ bool synthetic_read_frequency(struct hv_vp *vp, uint32_t index, enum synthetic_a
 {
     (void)vp, (void)by;
     *value = index == MSR_HV_TSC_FREQUENCY ? cpu_facts()->tsc_hz : HV_INTERRUPT_HZ;
+    return true;
+}
+
+/* ---------------------------------------------------------------------------- idling (7.8.3) */
+
+/*
+ * Reading it is like HLT, but that an interrupt ends it whether the guest takes interrupts or not. One that is there
+ * already does so at once (irq_wakes). A step over the instruction would have to end it too: so there is none then.
+ */
+bool synthetic_read_idle(struct hv_vp *vp, uint32_t index, enum synthetic_access by, uint64_t *value)
+{
+    struct vcpu *v = vp->vcpu;
+
+    (void)index;
+    *value = 0;
+    if (by == SYNTHETIC_CLIENT)
+        return true;
+    vcpu_need(v, VCPU_RFLAGS);
+    if (!(v->rflags & RFLAGS_TF))
+        vp->activity = HV_ACTIVITY_IDLE_SUSPEND;
     return true;
 }
 

@@ -33,6 +33,7 @@
 #define MSR_HV_SINT15         0x4000009fu
 #define MSR_HV_STIMER0_CONFIG 0x400000b0u /* CONFIG and COUNT of each of four timers */
 #define MSR_HV_STIMER3_COUNT  0x400000b7u
+#define MSR_HV_GUEST_IDLE     0x400000f0u
 #define MSR_HV_FIRST          0x40000000u
 #define MSR_HV_LAST           0x400001ffu
 

@@ -7,20 +7,21 @@
 #define PRESENT       FEATURE(HypervisorPresent)
 #define INTERFACE     (PRESENT | FEATURE(Hv1))
 
-#define MSR_OS_ID     0x40000000u
-#define MSR_HYPERCALL 0x40000001u
-#define MSR_VP_INDEX  0x40000002u
-#define MSR_RUNTIME   0x40000010u
-#define MSR_TSC_HZ    0x40000022u
-#define MSR_APIC_HZ   0x40000023u
-#define MSR_EOI       0x40000070u
-#define MSR_ICR       0x40000071u
-#define MSR_TPR       0x40000072u
-#define MSR_VP_ASSIST 0x40000073u
-#define OS_ID         0x8100000000000000u
-#define ALL_ONES      (~0ull)
-#define PAGE_ENABLED  1u
-#define PAGE_LOCKED   2u
+#define MSR_OS_ID      0x40000000u
+#define MSR_HYPERCALL  0x40000001u
+#define MSR_VP_INDEX   0x40000002u
+#define MSR_RUNTIME    0x40000010u
+#define MSR_TSC_HZ     0x40000022u
+#define MSR_APIC_HZ    0x40000023u
+#define MSR_EOI        0x40000070u
+#define MSR_ICR        0x40000071u
+#define MSR_TPR        0x40000072u
+#define MSR_VP_ASSIST  0x40000073u
+#define MSR_GUEST_IDLE 0x400000f0u
+#define OS_ID          0x8100000000000000u
+#define ALL_ONES       (~0ull)
+#define PAGE_ENABLED   1u
+#define PAGE_LOCKED    2u
 
 /* guest memory: see synthetic.asm */
 #define ASSIST_PAGE    0x50000u
@@ -118,9 +119,9 @@ TEST(synthetic_leaves, "synthetic: the interface's leaves, with all features")
     EXPECT_BYTES(&out.Eax, "Hv#1", 4);
     EXPECT_EQ(guest_cpuid(&vm, 0x40000002).Ebx >> 16, 10);
     out = guest_cpuid(&vm, 0x40000003);
-    EXPECT_EQ(out.Eax, 0xa7f);
+    EXPECT_EQ(out.Eax, 0xe7f);
     EXPECT_EQ(out.Ebx, 0x30);
-    EXPECT_EQ(out.Edx, 0xcc110); /* XMM in and out, frequencies, ranges of flushes, lock, direct timers */
+    EXPECT_EQ(out.Edx, 0xcc130); /* XMM in and out, idling, frequencies, ranges of flushes, lock, direct timers */
     out = guest_cpuid(&vm, 0x40000004);
     EXPECT_EQ(out.Eax & 0xe24, 0xe24); /* flush calls, relaxed timing, no AutoEOI, IPIs, masks */
     EXPECT_NE(out.Ebx, 0xffffffff);
@@ -149,6 +150,7 @@ static const struct msr_row {
     {"ICR", 0x40000071, 6, 4},
     {"TPR", 0x40000072, 6, 4},
     {"VP assist page", 0x40000073, 6, 4},
+    {"guest idle", 0x400000f0, 10, 10},
     {"SCONTROL", 0x40000080, 4, 2},
     {"SIMP", 0x40000083, 4, 2},
     {"SINT0", 0x40000090, 4, 2},
@@ -160,15 +162,17 @@ static const struct msr_row {
 /* With its feature alone it is there, and those of other features are not. */
 TEST_ROWS(synthetic_msr, "synthetic: by its feature there is", msr_rows)
 {
-    struct apic_op ops[COUNT(msr_rows)];
+    const struct apic_op pending = ICR(SELF | 0x41); /* ends idling */
+    struct apic_op ops[COUNT(msr_rows) + 1];
 
     wanted_features = INTERFACE | 1ull << row->bit;
     VM(vm);
     REQUIRE(apic_create(&vm, &modes[0], 1));
+    ops[0] = pending;
     for (size_t i = 0; i < COUNT(msr_rows); i++) {
         const struct apic_op there = RDMSR(msr_rows[i].msr), not_there = RDMSR_GP(msr_rows[i].msr);
 
-        ops[i] = msr_rows[i].bit == row->bit ? there : not_there;
+        ops[i + 1] = msr_rows[i].bit == row->bit ? there : not_there;
     }
     apic_set_script(&vm, 0, ops, COUNT(ops));
     EXPECT_SCRIPT_END(&vm);
@@ -183,7 +187,7 @@ TEST_ROWS(synthetic_no_msr, "synthetic: without its feature there is no", msr_ro
     APIC_GUEST(vm, &modes[0], 1, RDMSR_GP(row->msr), WRMSR_GP(row->msr, 0));
     EXPECT_SCRIPT_END(&vm);
     EXPECT_OK(WHvGetVirtualProcessorCpuidOutput(vm.partition, 0, 0x40000003, 0, &out));
-    EXPECT_EQ(out.Eax, 0xa7f & ~(1u << row->eax));
+    EXPECT_EQ(out.Eax, 0xe7f & ~(1u << row->eax));
 }
 
 /* MSRs that no feature gives. The reset's is one: there is none that offers it. */
@@ -191,7 +195,7 @@ static const struct {
     const char *name;
     uint32_t msr;
 } absent_rows[] = {{"reset", 0x40000003},      {"0x40000011", 0x40000011}, {"0x40000074", 0x40000074},
-                   {"guest idle", 0x400000f0}, {"crash", 0x40000100},      {"the last one", 0x400001ff}};
+                   {"0x400000ef", 0x400000ef}, {"crash", 0x40000100},      {"the last one", 0x400001ff}};
 
 static void all_and_unhandled(struct vm *vm)
 {
@@ -262,6 +266,23 @@ TEST(synthetic_vp_index, "synthetic: each VP has its index")
     EXPECT_SCRIPT_END(&vm);
     EXPECT_OK(vm_run_vp(&vm, 2, &exit));
     apic_check_end(&vm, 2, &exit, __FILE__, __LINE__);
+}
+
+/* Like HLT, but that an interrupt ends it also with IF clear: the guest takes it later. */
+TEST_ROWS(synthetic_idle, "synthetic: an interrupt ends idling with interrupts off", modes)
+{
+    struct runner r;
+
+    wanted_features = all_features();
+    APIC_GUEST(vm, row, 1, CLI, WRITE(APIC_TPR, 0x60), SET(WORD(0), 1), RDMSR(MSR_GUEST_IDLE), EXPECT_LAST(ALL_ONES, 0),
+               COUNT_IS(0x61, 0), READ(BANK(APIC_IRR, 0x61)), EXPECT_LAST(0xffffffff, BIT_OF(0x61)),
+               RDMSR(MSR_GUEST_IDLE), WRITE(APIC_TPR, 0), STI, SPIN(0x61, 1), COUNT_IS(0x61, 1),
+               WRMSR_GP(MSR_GUEST_IDLE, 0));
+    REQUIRE(runner_start(&r, &vm, 0, other_cpu()) && apic_wait_word(&vm, WORD(0), 1));
+    thread_sleep_ns(20 * NS_PER_MS);
+    EXPECT(!r.ended);
+    EXPECT_OK(apic_request(&vm, WHvX64InterruptTypeFixed, false, false, 0, 0x61));
+    EXPECT_RUNNER_END(&r);
 }
 
 /* In 100 ns: it grows while the VP runs, and by no more than time does. */

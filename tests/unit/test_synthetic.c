@@ -7,6 +7,7 @@
 #include "virt/overlay.h"
 #include "virt/synthetic.h"
 #include <WinHvPlatform.h>
+#include <pthread.h>
 
 #define CPU2_APIC     (CPU2_VIRT_APIC_ACCESSES | CPU2_VIRT_X2APIC | CPU2_APIC_REGISTER_VIRT | CPU2_VIRT_INTR_DELIVERY)
 #define FEATURE(name) ((WHV_SYNTHETIC_PROCESSOR_FEATURES){.name = 1}.AsUINT64)
@@ -92,6 +93,7 @@ static const struct {
     {0x40000080, 0x40000084, {.AccessSynicRegs = 1}},
     {0x40000090, 0x4000009f, {.AccessSynicRegs = 1}},
     {0x400000b0, 0x400000b7, {.AccessSyntheticTimerRegs = 1}},
+    {0x400000f0, 0x400000f0, {.AccessGuestIdleReg = 1}},
 };
 
 static uint64_t feature_of(uint32_t index)
@@ -128,7 +130,8 @@ static void all_msrs_can_be_read(void **state)
 
 static void msrs_that_are_read_only(void **state)
 {
-    static const uint32_t read_only[] = {0x40000002, 0x40000010, 0x40000020, 0x40000022, 0x40000023, 0x40000081};
+    static const uint32_t read_only[] = {0x40000002, 0x40000010, 0x40000020, 0x40000022,
+                                         0x40000023, 0x40000081, 0x400000f0};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(read_only); i++)
@@ -142,7 +145,7 @@ static void msrs_that_are_read_only(void **state)
 static void what_needs_a_local_apic(void **state)
 {
     const uint64_t gone = FEATURE(AccessSynicRegs) | FEATURE(AccessSyntheticTimerRegs) | FEATURE(AccessIntrCtrlRegs) |
-                          FEATURE(DirectSyntheticTimers) | FEATURE(SyntheticClusterIpi);
+                          FEATURE(AccessGuestIdleReg) | FEATURE(DirectSyntheticTimers) | FEATURE(SyntheticClusterIpi);
     uint64_t banks[2] = {1, 0};
 
     (void)state;
@@ -173,6 +176,7 @@ static const struct {
     {{.AccessHypercallRegs = 1}, BIT32(5), 0, BIT32(18) | BIT32(4), 0},
     {{.AccessVpIndex = 1}, BIT32(6), 0, 0, 0},
     {{.AccessPartitionReferenceTsc = 1}, BIT32(9), 0, 0, 0},
+    {{.AccessGuestIdleReg = 1}, BIT32(10), 0, BIT32(5), 0},
     {{.AccessFrequencyRegs = 1}, BIT32(11), 0, BIT32(8), 0},
     {{.EnableExtendedGvaRangesForFlushVirtualAddressList = 1}, 0, 0, BIT32(14), 0},
     {{.FastHypercallOutput = 1}, 0, 0, BIT32(15), 0},
@@ -351,7 +355,7 @@ static void registers_of_the_apic(void **state)
         assert_gp(index, 0);
 }
 
-/* ----------------------------------------------------------------------------- EOI assist */
+/* ------------------------------------------------------------------ EOI assist, and idling */
 
 static struct hv_vp *other;
 
@@ -555,6 +559,48 @@ static void a_reset_takes_it_away(void **state)
     assert_false(vp->assist.is_placed);
 }
 
+static void rdmsr_idle(uint64_t gpr[16])
+{
+    fake_vmcs_set(VMCS_GUEST_RFLAGS, RFLAGS_FIXED);
+    gpr[GPR_RCX] = 0x400000f0;
+}
+
+#define IDLE                                                         \
+    {                                                                \
+        .run = rdmsr_idle, .reason = EXIT_REASON_RDMSR, .length = 2, \
+    }
+
+static uint32_t idle_asleep; /* how often the VP slept before the interrupt came */
+
+static void *send_later(void *vector)
+{
+    while (!__atomic_load_n(&vp->shared.waiting, __ATOMIC_SEQ_CST))
+        ;
+    idle_asleep++;
+    send(*(uint32_t *)vector, false);
+    return NULL;
+}
+
+/* Interrupts are off, and the next entry injects nothing; the priority does not matter either. */
+static void an_interrupt_ends_the_idling(void **state)
+{
+    uint32_t vector = 0x41;
+    pthread_t sender;
+
+    (void)state;
+    set_apic(APIC_TPR, 0xf0);
+    idle_asleep = 0;
+    assert_int_equal(pthread_create(&sender, NULL, send_later, &vector), 0);
+    GUEST(IDLE, LOOK_AND_STOP);
+    assert_int_equal(pthread_join(sender, NULL), 0);
+    assert_int_equal(idle_asleep, 1);
+    assert_seen(0, 0, 0);
+    assert_int_equal(get(HV_REG_INTERNAL_ACTIVITY_STATE), 0);
+    assert_int_equal(get(HV_REG_RAX) | get(HV_REG_RDX), 0);
+    GUEST(IDLE, LOOK_AND_STOP); /* what is pending ends it at once */
+    assert_int_equal(get_apic(APIC_IRR + 0x20), BIT64(1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -579,6 +625,7 @@ int main(void)
         ASSIST_TEST(a_halted_vp_wakes),
         ASSIST_TEST(a_page_that_goes),
         ASSIST_TEST(a_reset_takes_it_away),
+        ASSIST_TEST(an_interrupt_ends_the_idling),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
