@@ -242,6 +242,45 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
     return called(__func__, buffer, size, 0, 0);
 }
 
+enum hv_status hv_vp_get_synic_messages(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
+{
+    assert_is_held(vp);
+    *written = core.written;
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_set_synic_messages(struct hv_vp *vp, const void *buffer, uint32_t size)
+{
+    assert_is_held(vp);
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_get_synic_flags(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
+{
+    assert_is_held(vp);
+    *written = core.written;
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_set_synic_flags(struct hv_vp *vp, const void *buffer, uint32_t size)
+{
+    assert_is_held(vp);
+    return called(__func__, buffer, size, 0, 0);
+}
+
+enum hv_status hv_vp_post_message(struct hv_vp *vp, uint32_t sint, const void *message, uint32_t size)
+{
+    assert_is_held(vp);
+    return called(__func__, message, sint, size, 0);
+}
+
+enum hv_status hv_vp_signal_event(struct hv_vp *vp, uint32_t sint, uint32_t flag, bool *newly)
+{
+    assert_is_held(vp);
+    *newly = true;
+    return called(__func__, NULL, sint, flag, 0);
+}
+
 enum hv_status hv_vp_get_synic_timers(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written)
 {
     assert_is_held(vp);
@@ -384,6 +423,16 @@ GOOD_CALL(good_get_apic, WHvGetVirtualProcessorInterruptControllerState2(p, vp, 
 GOOD_CALL(good_set_apic, WHvSetVirtualProcessorInterruptControllerState2(p, vp, page, sizeof(page)))
 GOOD_CALL(good_get_apic1, WHvGetVirtualProcessorInterruptControllerState(p, vp, page, sizeof(page), &written))
 GOOD_CALL(good_set_apic1, WHvSetVirtualProcessorInterruptControllerState(p, vp, page, sizeof(page)))
+GOOD_CALL(good_get_messages, WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicMessagePage, page,
+                                                         sizeof(page), &written))
+GOOD_CALL(good_set_messages,
+          WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicMessagePage, page, sizeof(page)))
+GOOD_CALL(good_get_flags, WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicEventFlagPage, page,
+                                                      sizeof(page), &written))
+GOOD_CALL(good_set_flags,
+          WHvSetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicEventFlagPage, page, sizeof(page)))
+GOOD_CALL(good_post, WHvPostVirtualProcessorSynicMessage(p, vp, 2, page, 256))
+GOOD_CALL(good_signal, WHvSignalVirtualProcessorSynicEvent(p, (WHV_SYNIC_EVENT_PARAMETERS){.VpIndex = vp}, NULL))
 GOOD_CALL(good_get_timers,
           WHvGetVirtualProcessorState(p, vp, WHvVirtualProcessorStateTypeSynicTimerState, page, sizeof(page), &written))
 GOOD_CALL(good_set_timers,
@@ -430,6 +479,12 @@ static const struct good {
     {"hv_vp_set_apic", good_set_apic, true, true},
     {"hv_vp_get_apic", good_get_apic1, true, true},
     {"hv_vp_set_apic", good_set_apic1, true, true},
+    {"hv_vp_get_synic_messages", good_get_messages, true, true},
+    {"hv_vp_set_synic_messages", good_set_messages, true, true},
+    {"hv_vp_get_synic_flags", good_get_flags, true, true},
+    {"hv_vp_set_synic_flags", good_set_flags, true, true},
+    {"hv_vp_post_message", good_post, true, true},
+    {"hv_vp_signal_event", good_signal, true, true},
     {"hv_vp_get_synic_timers", good_get_timers, true, true},
     {"hv_vp_set_synic_timers", good_set_timers, true, true},
     {"hv_partition_suspend_time", good_suspend, false, true},
@@ -541,13 +596,18 @@ static const HRESULT documented[HV_E_STATUS_COUNT] = {
     [HV_E_ACCESS_DENIED] = (HRESULT)0x80070005,
     [HV_E_BUFFER_TOO_SMALL] = (HRESULT)0x80370301,
     [HV_E_UNKNOWN_PROPERTY] = (HRESULT)0x80370302,
+    [HV_E_IN_USE] = (HRESULT)0xC0350019,
+    [HV_E_SYNIC_STATE] = (HRESULT)0xC0350018,
+    [HV_E_CONFLICT] = (HRESULT)0xC0350005,
+    [HV_E_NOT_FOUND] = (HRESULT)0x80070490,
+    [HV_E_DEVICE] = (HRESULT)0xC0350057,
 };
 
 static HRESULT expected_result(const char *function, enum hv_status st)
 {
     bool setup = !strcmp(function, "hv_partition_setup"), reset = !strcmp(function, "hv_partition_reset");
 
-    bool state = strstr(function, "_apic") || strstr(function, "_xsave");
+    bool state = strstr(function, "_apic") || strstr(function, "_xsave") || strstr(function, "_synic_");
 
     if ((setup || reset) && st == HV_E_STATE)
         return INVALID_STATE;
@@ -1201,9 +1261,6 @@ static void state_types(void **state)
         UINT32 type;
         HRESULT result;
     } others[] = {
-        {0, DENIED},      /* SynIC message page */
-        {1, DENIED},      /* SynIC event flag page */
-        {2, DENIED},      /* SynIC timers */
         {0x1002, DENIED}, /* nested */
         {3, E_INVALIDARG}, {0xfff, E_INVALIDARG}, {0x1003, E_INVALIDARG}, {0xffffffff, E_INVALIDARG},
     };
