@@ -82,9 +82,16 @@ static uint64_t entry_read(const uint64_t *p)
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 
-static void entry_write(uint64_t *p, uint64_t entry)
+static void written(const struct npt *npt, const volatile void *p, size_t size)
+{
+    if (npt->format->written)
+        npt->format->written(p, size);
+}
+
+static void entry_write(const struct npt *npt, uint64_t *p, uint64_t entry)
 {
     __atomic_store_n(p, entry, __ATOMIC_RELEASE);
+    written(npt, p, sizeof(*p));
 }
 
 static bool is_present(const struct npt *npt, uint64_t entry)
@@ -149,6 +156,7 @@ static uint64_t *spare_take(struct npt *npt)
     HV_ASSERT(page != NULL);
     npt->spare = (void *)(uintptr_t)page[0];
     page[0] = 0;
+    written(npt, page, HV_PAGE_SIZE);
     npt->counts.tables++;
     return page;
 }
@@ -215,7 +223,7 @@ static void write_gated(struct npt *npt, uint64_t *p, uint64_t entry)
 {
     uint64_t flags = hv_spin_lock(&npt->gate_lock);
 
-    entry_write(p, npt->gate_holders ? entry & ~npt->format->gate : entry);
+    entry_write(npt, p, npt->gate_holders ? entry & ~npt->format->gate : entry);
     hv_spin_unlock(&npt->gate_lock, flags);
 }
 
@@ -229,7 +237,7 @@ static void slot_replace(struct change *c, const struct slot *s, uint64_t entry)
     if (npt->format->gate && s->level == 1 && s->gpa == npt->format->gated)
         write_gated(npt, s->p, entry);
     else
-        entry_write(s->p, entry);
+        entry_write(npt, s->p, entry);
     if (entry)
         npt->counts.pages[s->level]++;
     if (is_table(npt, s->entry, s->level))
@@ -248,6 +256,7 @@ static void slot_protect(struct change *c, const struct slot *s)
     do
         entry = (old & ~c->npt->format->rights_mask) | c->rights;
     while (!__atomic_compare_exchange_n(s->p, &old, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    written(c->npt, s->p, sizeof(*s->p));
 }
 
 /* Fills a table with the leaves that together are the large leaf `entry`. */
@@ -271,9 +280,11 @@ static uint64_t *slot_split(struct change *c, const struct slot *s)
     uint64_t *table = spare_take(npt);
     uint64_t entry = table_entry(npt, table), old = s->entry;
 
-    do
+    do {
         fill_split(npt, table, old, s->level);
-    while (!__atomic_compare_exchange_n(s->p, &old, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+        written(npt, table, HV_PAGE_SIZE);
+    } while (!__atomic_compare_exchange_n(s->p, &old, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    written(npt, s->p, sizeof(*s->p));
     npt->counts.pages[s->level]--;
     npt->counts.pages[s->level - 1] += ENTRIES;
     return table;
@@ -293,7 +304,7 @@ static uint64_t *slot_table(struct change *c, const struct slot *s)
     if (is_present(c->npt, s->entry))
         return slot_split(c, s);
     table = spare_take(c->npt);
-    entry_write(s->p, table_entry(c->npt, table));
+    entry_write(c->npt, s->p, table_entry(c->npt, table));
     return table;
 }
 
@@ -402,7 +413,7 @@ static void prune(struct change *c, const struct slot *s)
 
     if (c->dry || !is_empty(c->npt, table) || has_covers(c->npt, s))
         return;
-    entry_write(s->p, 0);
+    entry_write(c->npt, s->p, 0);
     retire(c->npt, table, s->level - 1);
 }
 
@@ -443,8 +454,11 @@ static void protect_visit(struct change *c, const struct slot *s)
 
 static void show(struct change *c, const struct slot *s)
 {
-    if (!c->dry) /* the CPU may be setting its accessed and dirty bits */
-        c->old = __atomic_exchange_n(s->p, c->new, __ATOMIC_ACQ_REL);
+    if (c->dry)
+        return;
+    /* the CPU may be setting its accessed and dirty bits */
+    c->old = __atomic_exchange_n(s->p, c->new, __ATOMIC_ACQ_REL);
+    written(c->npt, s->p, sizeof(*s->p));
 }
 
 static void cover_visit(struct change *c, const struct slot *s)
@@ -530,6 +544,7 @@ enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
     if (!npt->root)
         return HV_E_NO_MEMORY;
     npt->root_pa = hv_host_virt_to_phys(npt->root, NULL);
+    written(npt, npt->root, HV_PAGE_SIZE);
     npt->counts.tables = 1;
     return HV_OK;
 }

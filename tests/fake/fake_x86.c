@@ -236,6 +236,14 @@ void cpu_load_fence(void)
 {
 }
 
+void (*fake_on_flush_line)(const volatile void *p);
+
+void cpu_flush_line(const volatile void *p)
+{
+    if (fake_on_flush_line)
+        fake_on_flush_line(p);
+}
+
 uint64_t cpu_insn_rdtsc(void)
 {
     fake_x86_counts.tscs++;
@@ -667,6 +675,7 @@ void fake_x86_make_amd(void)
 void fake_x86_reset(void)
 {
     is_amd = false;
+    fake_on_flush_line = NULL;
     for (uint32_t cpu = 0; cpu < FAKE_MAX_CPUS; cpu++)
         reset_one(&cpus[cpu], cpu);
     memcpy(leaves, default_leaves, sizeof(default_leaves));

@@ -57,6 +57,9 @@ void fake_set_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t eax, uint32_t ebx,
 void fake_set_tsc(uint64_t tsc);
 void fake_skew_tsc(uint32_t cpu, int64_t ahead); /* from now on, this CPU's */
 
+/* Called for each line that is written back by CLFLUSH; NULL again after fake_reset. */
+extern void (*fake_on_flush_line)(const volatile void *p);
+
 /* instructions executed since fake_reset, on all CPUs */
 struct fake_x86_counts {
     uint64_t msr_reads, msr_writes, xsaves, xrstors, xcr0_writes, dr_writes, cpuids, tscs;

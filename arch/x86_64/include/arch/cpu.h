@@ -198,6 +198,12 @@ static inline void cpu_load_fence(void)
     __asm__ volatile("lfence" : : : "memory");
 }
 
+/* Writes the cache line back and drops it; in order with writes before and after it (SDM 2A, CLFLUSH). */
+static inline void cpu_flush_line(const volatile void *p)
+{
+    __asm__ volatile("clflush (%0)" : : "r"(p) : "memory");
+}
+
 static inline void cpu_clear_ts(void)
 {
     __asm__ volatile("clts");

@@ -16,7 +16,7 @@
 /* An address space of devices: what the partition's memory map says, in the IOMMU's own tables. */
 struct iommu_domain {
     struct npt npt; /* changed by npt_map, npt_unmap; then iommu_flush */
-    uint16_t id;    /* the hardware's tag */
+    uint16_t id;    /* the hardware's tag; 0 is nobody's */
 };
 
 enum hv_status iommu_domain_create(struct iommu_domain **out); /* empty. HV_E_NO_MEMORY, HV_E_NOT_PRESENT */
@@ -83,18 +83,44 @@ struct iommu_fault {
  */
 void iommu_on_fault(void (*fn)(const struct iommu_fault *fault, void *arg), void *arg);
 
+/* -------------------------------------------------------------------------------- topology */
+
+/*
+ * Which buses are behind a bridge: false when it is none, or nobody knows. Told by drivers/pci, once it does; tables
+ * that name bridges go by it. Does not sleep. Context: any but NMI.
+ */
+typedef bool iommu_bridge_fn(const struct hv_pci_address *bridge, uint8_t *first, uint8_t *last);
+void iommu_set_bridges(iommu_bridge_fn *fn);
+bool iommu_bridge_buses(const struct hv_pci_address *bridge, uint8_t *first, uint8_t *last);
+
 /* -------------------------------------------------------------------------------- the twins */
 
+/* A fault that a twin has found. Any context but NMI. */
+void iommu_report(const struct iommu_fault *fault);
+
+/* Calls that change what is attached exclude each other. */
 struct iommu_backend {
     const char *name;
-    bool (*probe)(
-        struct hv_iommu_platform *platform); /* by the ACPI tables; false: not this kind, or unusable (reason) */
-    enum hv_status (*on)(void);              /* all units, with what is attached and set by then */
+    /* by the ACPI tables; false: not this kind, or unusable (reason). Keeps no memory. */
+    bool (*probe)(struct hv_iommu_platform *platform);
+    /*
+     * All units, with what is attached and set by then. HV_E_NOT_PRESENT: somebody else uses one of them, or it does
+     * not work (logged). HV_E_NO_MEMORY. After a failure it is off.
+     */
+    enum hv_status (*on)(void);
+    /* As it was before. Nothing is attached and no entry set any more, and all memory is given back. Also without on.
+     */
     void (*off)(void);
     const struct npt_format *(*format)(void); /* of domains, that all units can walk */
-    uint32_t (*domain_ids)(void);             /* how many there are */
+    uint32_t (*domain_ids)(void);             /* how many there are, with 0, which is not for domains */
+    /* NULL: blocked. HV_E_NO_MEMORY, HV_E_NOT_PRESENT: no unit is responsible for it. */
     enum hv_status (*attach)(const struct hv_pci_address *requester, const struct iommu_domain *d);
     void (*flush)(const struct iommu_domain *d, hv_gpa_t gpa, uint64_t size);
+    /*
+     * Memory that firmware wants the requester to reach for good, at the same addresses: the n-th range. A requester
+     * that has some is not for domains other than the host's, whose tables have it.
+     */
+    bool (*reserved)(const struct hv_pci_address *requester, uint32_t n, hv_hpa_t *start, uint64_t *size);
     /* a table of remapping entries for one requester's unit: how many, and setting one (any context) */
     uint32_t (*irq_entries)(const struct hv_pci_address *requester);
     enum hv_status (*irq_prepare)(const struct hv_pci_address *requester); /* its table is there. HV_E_NO_MEMORY */
@@ -102,6 +128,7 @@ struct iommu_backend {
     void (*irq_message)(const struct hv_pci_address *requester, uint32_t entry, uint32_t n, struct hv_msi_message *out);
     enum hv_status (*ioapic_requester)(uint8_t ioapic_id, struct hv_pci_address *out);
     uint64_t (*ioapic_entry)(uint32_t entry, uint8_t pin, const struct iommu_irq_target *target);
+    void (*poll)(void); /* reports faults that no interrupt has told of yet. Any context but NMI */
 };
 extern const struct iommu_backend vtd_backend, amdvi_backend;
 

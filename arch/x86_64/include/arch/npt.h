@@ -52,6 +52,8 @@ struct npt_format {
      */
     uint64_t gate;
     hv_gpa_t gated;
+    /* NULL: what walks the tables sees what CPUs write. Else called after each write, before one that leads to it. */
+    void (*written)(const volatile void *p, size_t size);
 };
 
 struct npt_counts {

@@ -37,6 +37,7 @@ void cpu_load_es(uint16_t selector), cpu_load_ds(uint16_t selector), cpu_load_fs
     cpu_load_gs(uint16_t selector), cpu_load_ldtr(uint16_t selector), cpu_load_tr(uint16_t selector);
 uint32_t cpu_segment_limit(uint16_t selector);
 
+void cpu_flush_line(const volatile void *p);
 void cpu_clear_ts(void);
 void cpu_call_nmi_handler(void), cpu_call_machine_check_handler(void);
 
