@@ -5,6 +5,10 @@
  *
  * The pages are the core's own, put in front of the guest's memory (overlay.h): so that anybody may post at any time,
  * in any context, also to a VP that runs.
+ *
+ * Where the TLFS leaves a choice: messages and events for a masked SINT are refused (a polling one is open, and takes
+ * them in silence); reserved bits, which guests are to preserve and which are 0 after a reset, have to be 0; EOM reads
+ * as 0. A page is emptied by a reset and by the guest's enabling it, and keeps its contents while it is moved.
  */
 #ifndef VIRT_SYNIC_H
 #define VIRT_SYNIC_H

@@ -244,7 +244,7 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
  * Puts a message of 1 to HV_SYNIC_MESSAGE_SIZE bytes, whose form is the guest's interface's, into the slot of a SINT
  * and asserts the SINT. HV_E_IN_USE: the slot is taken; the guest is told to say when it is free
  * (HV_NOTIFY_SINT makes an exit of that). HV_E_SYNIC_STATE: the guest has not enabled the SynIC, its message page or
- * the SINT. HV_E_INVALID: size, or no such SINT. Context: any but NMI.
+ * the SINT (masked, and not polling). HV_E_INVALID: size, a message of type 0, or no such SINT. Context: any but NMI.
  */
 #define HV_SYNIC_MESSAGE_SIZE 256u
 #define HV_SYNIC_SINTS        16u
