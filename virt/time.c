@@ -274,8 +274,10 @@ static void resume(struct hv_partition *p)
 
 static enum hv_status suspend_locked(struct hv_partition *p)
 {
-    if (!p->is_set_up || p->time.clock.is_suspended)
+    if (!p->is_set_up)
         return HV_E_STATE;
+    if (p->time.clock.is_suspended) /* clients do it once for each VP */
+        return HV_OK;
     if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
     suspend(p);

@@ -354,8 +354,8 @@ void hv_port_delete(struct hv_port *port); /* when it returns, the event is not 
 
 /*
  * Stops the partition's time: the reference time, synthetic timers, the local APICs' timers and the TSCs. It goes on
- * from there at hv_partition_resume_time, or when a VP is next run. HV_E_STATE: not set up; suspended already, or not
- * suspended. HV_E_VP_BUSY: a VP runs.
+ * from there at hv_partition_resume_time, or when a VP is next run. Suspending it twice is
+ * once. HV_E_STATE: not set up; resumed without being suspended. HV_E_VP_BUSY: a VP runs.
  */
 enum hv_status hv_partition_suspend_time(struct hv_partition *p);
 enum hv_status hv_partition_resume_time(struct hv_partition *p);

@@ -108,8 +108,9 @@ HRESULT WHVAPI WHvSetPartitionProperty(WHV_PARTITION_HANDLE Partition, WHV_PARTI
  * Stops the partition's reference time and TSC until WHvResumePartitionTime or the next run. No virtual processor
  * may be running. The reference time, synthetic timers and the local APICs' timers stop with them. TSCs can be read and
  * set meanwhile.
- * Errors: ERROR_HV_INVALID_PARTITION_STATE before WHvSetupPartition and while suspended, WHV_E_INVALID_VP_STATE while a
- *         virtual processor runs.
+ * While it is stopped already nothing changes.
+ * Errors: ERROR_HV_INVALID_PARTITION_STATE before WHvSetupPartition, WHV_E_INVALID_VP_STATE while a virtual processor
+ *         runs.
  * Context: thread. WHP: WHvSuspendPartitionTime.
  */
 HRESULT WHVAPI WHvSuspendPartitionTime(WHV_PARTITION_HANDLE Partition);

@@ -130,7 +130,7 @@ TEST_ROWS(time_suspended, "time: suspended, and on without a jump", ways)
     REQUIRE(look(&vm, &first));
     EXPECT_OK(WHvSuspendPartitionTime(vm.partition));
     begin = clock_ns();
-    EXPECT_HR(WHvSuspendPartitionTime(vm.partition), ERROR_HV_INVALID_PARTITION_STATE);
+    EXPECT_OK(WHvSuspendPartitionTime(vm.partition)); /* as clients do for each VP */
     tsc = vm_get(&vm, WHvX64RegisterTsc);
     reference = reference_time(&vm);
     thread_sleep_ns(SUSPEND_MS * MS);
