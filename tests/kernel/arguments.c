@@ -6,8 +6,10 @@
  */
 #include "arguments.h"
 #include "runner.h"
+#include <kernel/event.h>
 #include <kernel/memory.h>
 #include <whp/WinHvDiagnostics.h>
+#include <whp/WinHvExtensions.h>
 
 /* -------------------------------------------------------------------------- what must not change */
 
@@ -165,6 +167,23 @@ CALL(audit)        { return WHvxAuditVirtualProcessor(p, vp, (BOOL *)(buffer + 5
 CALL(triple_fault) { return WHvxGetTripleFault(p, vp, (WHVX_TRIPLE_FAULT *)buffer); }
 CALL(exits)        { return WHvxGetExitCounters(p, vp, (WHVX_EXIT_COUNTER *)buffer, WHVX_EXIT_COUNTERS_MAX, &written); }
 
+static const WHV_DOORBELL_MATCH_DATA doorbell = {.GuestAddress = 0xF0};
+
+CALL(no_doorbell)      { (void)vp; return WHvUnregisterPartitionDoorbellEvent(p, &doorbell); }
+CALL(no_port_doorbell) { (void)vp; return WHvxUnregisterPartitionPortDoorbellEvent(p, &doorbell); }
+
+static HRESULT with_event(HRESULT (*call)(WHV_PARTITION_HANDLE p, const WHV_DOORBELL_MATCH_DATA *match, HANDLE event), WHV_PARTITION_HANDLE p)
+{
+    void *event = event_create(EVENT_AUTO);
+    HRESULT hr = call(p, &doorbell, event);
+
+    event_close(event);
+    return hr;
+}
+
+CALL(doorbell)      { (void)vp; return with_event(WHvRegisterPartitionDoorbellEvent, p); }
+CALL(port_doorbell) { (void)vp; return with_event(WHvxRegisterPartitionPortDoorbellEvent, p); }
+
 CALL(translate)
 {
     return WHvTranslateGva(p, vp, VM_DATA, WHvTranslateGvaFlagValidateRead, (WHV_TRANSLATE_GVA_RESULT *)buffer,
@@ -173,6 +192,7 @@ CALL(translate)
 
 #define BUSY        WHV_E_INVALID_VP_STATE
 #define NOT_SET_UP  ERROR_HV_INVALID_PARTITION_STATE
+#define WIN32_NOT_FOUND HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
 #define WIN32_STATE HRESULT_FROM_WIN32(ERROR_INVALID_STATE)
 #define MISSING     WHV_E_VP_DOES_NOT_EXIST
 #define DENIED      ERROR_HV_OPERATION_DENIED /* this partition has no local APICs */
@@ -227,6 +247,10 @@ static const struct {
     {"WHvReadGpaRange",                   0, call_read_gpa,     MISSING,     MISSING,  BUSY},
     {"WHvWriteGpaRange",                  0, call_write_gpa,    MISSING,     MISSING,  BUSY},
     {"WHvTranslateGva",                   0, call_translate,    MISSING,     MISSING,  BUSY},
+    {"WHvRegisterPartitionDoorbellEvent", 0, call_doorbell,     NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvUnregisterPartitionDoorbellEvent", 0, call_no_doorbell, NOT_SET_UP, WIN32_NOT_FOUND, WIN32_NOT_FOUND},
+    {"WHvxRegisterPartitionPortDoorbellEvent", 0, call_port_doorbell, NOT_SET_UP, ALLOWED, ALLOWED},
+    {"WHvxUnregisterPartitionPortDoorbellEvent", 0, call_no_port_doorbell, NOT_SET_UP, WIN32_NOT_FOUND, WIN32_NOT_FOUND},
     {"WHvxGetAuditFinding",               0, call_finding,      MISSING,     MISSING,  BUSY},
     {"WHvxAuditVirtualProcessor",         0, call_audit,        MISSING,     MISSING,  BUSY},
     {"WHvxGetTripleFault",                0, call_triple_fault, MISSING,     MISSING,  BUSY},

@@ -6,6 +6,7 @@
 #include <kernel/memory.h>
 #include <whp/WinHvDiagnostics.h>
 #include <whp/WinHvEmulation.h>
+#include <whp/WinHvExtensions.h>
 
 #define RWX                 ((WHV_MAP_GPA_RANGE_FLAGS)VM_RWX)
 #define FLAGS(n)            ((WHV_MAP_GPA_RANGE_FLAGS)(n))
@@ -107,6 +108,22 @@ static HRESULT set_port_property(WHV_PARTITION_HANDLE p, int code, UINT64 value)
     EXPECT_OK(WHvDeleteNotificationPort(p, port_handle));
     return hr;
 }
+
+/* With an event that is one. */
+static HRESULT with_event(HRESULT (*call)(WHV_PARTITION_HANDLE p, const WHV_DOORBELL_MATCH_DATA *match, HANDLE event),
+                          WHV_PARTITION_HANDLE p, const WHV_DOORBELL_MATCH_DATA *match)
+{
+    void *event = event_create(EVENT_AUTO);
+    HRESULT hr = call(p, match, event);
+
+    event_close(event);
+    return hr;
+}
+
+#define DOORBELL(p, ...) with_event(WHvRegisterPartitionDoorbellEvent, p, &(WHV_DOORBELL_MATCH_DATA){__VA_ARGS__})
+#define PORT_DOORBELL(p, ...) \
+    with_event(WHvxRegisterPartitionPortDoorbellEvent, p, &(WHV_DOORBELL_MATCH_DATA){__VA_ARGS__})
+static const WHV_DOORBELL_MATCH_DATA good_match = {.GuestAddress = VM_DATA};
 
 /* clang-format off */
 
@@ -289,6 +306,26 @@ static HRESULT set_port_property(WHV_PARTITION_HANDLE p, int code, UINT64 value)
     X(prt14, "WHvSetNotificationPortProperty: no port", E_INVALIDARG, WHvSetNotificationPortProperty(p, NULL, WHvNotificationPortPropertyPreferredTargetVp, 0)) \
     X(prt15, "WHvDeleteNotificationPort: no port", E_INVALIDARG, WHvDeleteNotificationPort(p, NULL)) \
     X(prt16, "WHvDeleteNotificationPort: the handle of a partition", E_INVALIDARG, WHvDeleteNotificationPort(p, p)) \
+    X(db1, "WHvRegisterPartitionDoorbellEvent: no match data", E_INVALIDARG, with_event(WHvRegisterPartitionDoorbellEvent, p, NULL)) \
+    X(db2, "WHvRegisterPartitionDoorbellEvent: no event", E_INVALIDARG, WHvRegisterPartitionDoorbellEvent(p, &good_match, NULL)) \
+    X(db3, "WHvRegisterPartitionDoorbellEvent: not an event", E_INVALIDARG, WHvRegisterPartitionDoorbellEvent(p, &good_match, p)) \
+    X(db4, "WHvRegisterPartitionDoorbellEvent: reserved bits", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA, .Reserved = 1)) \
+    X(db5, "WHvRegisterPartitionDoorbellEvent: length 3", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA, .Length = 3, .MatchOnLength = 1)) \
+    X(db6, "WHvRegisterPartitionDoorbellEvent: length 0 to be matched", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA, .MatchOnLength = 1)) \
+    X(db7, "WHvRegisterPartitionDoorbellEvent: a length that is not matched", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA, .Length = 4)) \
+    X(db8, "WHvRegisterPartitionDoorbellEvent: a value without a length", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA, .MatchOnValue = 1)) \
+    X(db9, "WHvRegisterPartitionDoorbellEvent: a value that is not matched", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA, .Value = 1, .Length = 4, .MatchOnLength = 1)) \
+    X(db10, "WHvRegisterPartitionDoorbellEvent: across pages", E_INVALIDARG, DOORBELL(p, .GuestAddress = VM_DATA + 0xffd, .Length = 4, .MatchOnLength = 1)) \
+    X(db11, "WHvRegisterPartitionDoorbellEvent: beyond what guests can address", E_INVALIDARG, DOORBELL(p, .GuestAddress = BEYOND)) \
+    X(db12, "WHvUnregisterPartitionDoorbellEvent: no match data", E_INVALIDARG, WHvUnregisterPartitionDoorbellEvent(p, NULL)) \
+    X(db13, "WHvUnregisterPartitionDoorbellEvent: not registered", HRESULT_FROM_WIN32(ERROR_NOT_FOUND), WHvUnregisterPartitionDoorbellEvent(p, &good_match)) \
+    X(db14, "WHvxRegisterPartitionPortDoorbellEvent: no match data", E_INVALIDARG, with_event(WHvxRegisterPartitionPortDoorbellEvent, p, NULL)) \
+    X(db15, "WHvxRegisterPartitionPortDoorbellEvent: no event", E_INVALIDARG, WHvxRegisterPartitionPortDoorbellEvent(p, &good_match, NULL)) \
+    X(db16, "WHvxRegisterPartitionPortDoorbellEvent: no such port", E_INVALIDARG, PORT_DOORBELL(p, .GuestAddress = 0x10000)) \
+    X(db17, "WHvxRegisterPartitionPortDoorbellEvent: beyond the last port", E_INVALIDARG, PORT_DOORBELL(p, .GuestAddress = 0xffff, .Length = 2, .MatchOnLength = 1)) \
+    X(db18, "WHvxRegisterPartitionPortDoorbellEvent: length 8", E_INVALIDARG, PORT_DOORBELL(p, .GuestAddress = 0xf0, .Length = 8, .MatchOnLength = 1)) \
+    X(db19, "WHvxUnregisterPartitionPortDoorbellEvent: no match data", E_INVALIDARG, WHvxUnregisterPartitionPortDoorbellEvent(p, NULL)) \
+    X(db20, "WHvxUnregisterPartitionPortDoorbellEvent: not registered", HRESULT_FROM_WIN32(ERROR_NOT_FOUND), WHvxUnregisterPartitionPortDoorbellEvent(p, &good_match)) \
     X(emu1, "WHvEmulatorCreateEmulator: no callbacks", E_INVALIDARG, WHvEmulatorCreateEmulator(NULL, &emulator)) \
     X(emu2, "WHvEmulatorCreateEmulator: no place for the handle", E_INVALIDARG, WHvEmulatorCreateEmulator(&no_callbacks, NULL)) \
     X(emu3, "WHvEmulatorCreateEmulator: callbacks that are NULL", E_INVALIDARG, WHvEmulatorCreateEmulator(&no_callbacks, &emulator)) \
