@@ -131,9 +131,9 @@ static enum hv_status make_parts(struct parts *parts, const struct doorbells *ds
     return HV_OK;
 }
 
-/* All that can fail has been done. */
-static void insert_parts(struct hv_partition *p, const struct parts *parts, const struct hv_doorbell *d,
-                         struct hv_host_event *event)
+/* Returns the one that has the event. */
+static struct bell *insert_parts(struct hv_partition *p, const struct parts *parts, const struct hv_doorbell *d,
+                                 struct hv_host_event *event)
 {
     struct doorbells *ds = p->doorbells;
 
@@ -155,6 +155,37 @@ static void insert_parts(struct hv_partition *p, const struct parts *parts, cons
         bell_find(ds, address_kind(d->is_port), d->address, 0)->count++;
     if (d->is_port)
         __atomic_fetch_add(&ds->ports, 1, __ATOMIC_RELAXED);
+    return parts->value ? parts->value : parts->address;
+}
+
+/* Takes a doorbell out of what it shares with others. Returns the bell if it was the last one, which is gone with it.
+ */
+static struct bell *take_out(struct doorbells *ds, struct bell *bell)
+{
+    if (--bell->count)
+        return NULL;
+    bell_remove(ds, bell);
+    return bell;
+}
+
+static void remove_parts(struct hv_partition *p, const struct hv_doorbell *d, struct bell *bell)
+{
+    struct doorbells *ds = p->doorbells;
+    struct bell *address = NULL, *page = NULL;
+
+    if (d->is_port)
+        __atomic_fetch_sub(&ds->ports, 1, __ATOMIC_RELAXED);
+    else
+        page = take_out(ds, bell_find(ds, BELL_PAGE, d->address & ~HV_PAGE_MASK, 0));
+    if (page)
+        overlay_remove(p, &page_of(page)->hole); /* before its doorbells: see exit_doorbell.h */
+    bell_remove(ds, bell);
+    if (d->match_value)
+        address = take_out(ds, bell_find(ds, address_kind(d->is_port), d->address, 0));
+    partition_flush(p); /* who has found them has signalled */
+    free_bell(bell);
+    free_bell(address);
+    free_bell(page);
 }
 
 static enum hv_status have_table(struct hv_partition *p)
@@ -174,39 +205,27 @@ static enum hv_status have_table(struct hv_partition *p)
     return HV_OK;
 }
 
-static enum hv_status add(struct hv_partition *p, const struct hv_doorbell *d, struct hv_host_event *event)
+/* What can be refused. HV_OK: *parts is complete. */
+static enum hv_status prepare(struct hv_partition *p, struct parts *parts, const struct hv_doorbell *d)
 {
-    struct parts parts = {0};
     enum hv_status st = have_table(p);
 
     if (st != HV_OK)
         return st;
     if (is_conflict(p->doorbells, d))
         return HV_E_CONFLICT;
-    st = make_parts(&parts, p->doorbells, d);
-    if (st == HV_OK && parts.page)
-        st = overlay_place(p, &parts.page->hole, parts.page->bell.address, NULL, 0);
-    if (st == HV_OK)
-        insert_parts(p, &parts, d, event);
-    else
-        free_parts(&parts);
+    st = make_parts(parts, p->doorbells, d);
+    if (st != HV_OK)
+        free_parts(parts);
     return st;
-}
-
-/* The bell that has the event. NULL: not registered with just these fields. */
-static struct bell *find_exact(const struct doorbells *ds, const struct hv_doorbell *d)
-{
-    struct bell *there = ds ? bell_find(ds, address_kind(d->is_port), d->address, 0) : NULL;
-
-    if (!there || there->length != d->length || !there->event != d->match_value)
-        return NULL;
-    return d->match_value ? bell_find(ds, value_kind(d->is_port), d->address, d->value) : there;
 }
 
 static enum hv_status register_locked(struct hv_partition *p, const struct hv_doorbell *d, void *handle,
                                       const void *owner)
 {
     struct hv_host_event *event;
+    struct parts parts = {0};
+    struct bell *bell;
     enum hv_status st;
 
     if (!p->is_set_up)
@@ -216,11 +235,17 @@ static enum hv_status register_locked(struct hv_partition *p, const struct hv_do
     event = hv_host_event_get(handle);
     if (!event)
         return HV_E_INVALID;
-    st = add(p, d, event);
-    if (st == HV_OK)
-        find_exact(p->doorbells, d)->owner = owner;
-    else
+    st = prepare(p, &parts, d);
+    if (st != HV_OK) {
         hv_host_event_put(event);
+        return st;
+    }
+    bell = insert_parts(p, &parts, d, event);
+    bell->owner = owner;
+    if (parts.page)
+        st = overlay_place(p, &parts.page->hole, parts.page->bell.address, NULL, 0);
+    if (st != HV_OK)
+        remove_parts(p, d, bell); /* with the event */
     return st;
 }
 
@@ -241,34 +266,14 @@ enum hv_status hv_partition_register_doorbell(struct hv_partition *p, const stru
 
 /* -------------------------------------------------------------------------------- unregistering */
 
-/* Takes a doorbell out of what it shares with others. Returns the bell if it was the last one, which is gone with it.
- */
-static struct bell *take_out(struct doorbells *ds, struct bell *bell)
+/* The bell that has the event. NULL: not registered with just these fields. */
+static struct bell *find_exact(const struct doorbells *ds, const struct hv_doorbell *d)
 {
-    if (--bell->count)
+    struct bell *there = ds ? bell_find(ds, address_kind(d->is_port), d->address, 0) : NULL;
+
+    if (!there || there->length != d->length || !there->event != d->match_value)
         return NULL;
-    bell_remove(ds, bell);
-    return bell;
-}
-
-static void remove_parts(struct hv_partition *p, const struct hv_doorbell *d, struct bell *bell)
-{
-    struct doorbells *ds = p->doorbells;
-    struct bell *address = NULL, *page = NULL;
-
-    bell_remove(ds, bell);
-    if (d->match_value)
-        address = take_out(ds, bell_find(ds, address_kind(d->is_port), d->address, 0));
-    if (d->is_port)
-        __atomic_fetch_sub(&ds->ports, 1, __ATOMIC_RELAXED);
-    else
-        page = take_out(ds, bell_find(ds, BELL_PAGE, d->address & ~HV_PAGE_MASK, 0));
-    if (page)
-        overlay_remove(p, &page_of(page)->hole);
-    partition_flush(p); /* who has found them has signalled */
-    free_bell(bell);
-    free_bell(address);
-    free_bell(page);
+    return d->match_value ? bell_find(ds, value_kind(d->is_port), d->address, d->value) : there;
 }
 
 static enum hv_status unregister_locked(struct hv_partition *p, const struct hv_doorbell *d, const void *owner)

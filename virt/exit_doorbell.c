@@ -173,12 +173,19 @@ static bool is_own_store(const struct vcpu *v, const struct hv_exit *exit)
     return exit->memory.page_walk || v->event & HV_PENDING_INT_VALID;
 }
 
+/* Something stands in front of the doorbells' hole, or they are being unregistered. */
+static bool is_shown(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    return gpa_rights(vp, gpa) >= 0;
+}
+
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     struct hv_instruction bytes;
     struct insn insn;
 
-    if (!doorbell_is_at(vp, exit->memory.gpa) || is_own_store(vp->vcpu, exit) || !decode(vp, exit, &bytes, &insn))
+    if (!doorbell_is_at(vp, exit->memory.gpa) || is_shown(vp, exit->memory.gpa) || is_own_store(vp->vcpu, exit) ||
+        !decode(vp, exit, &bytes, &insn))
         return EXIT_TO_CLIENT;
     if (is_mov(&insn))
         return ring_by_mov(vp, exit, &insn);

@@ -7,9 +7,10 @@
 
 /*
  * EXIT_HANDLED: the access rang one, and the instruction is done; or a part of it, and the guest goes on with it.
- * EXIT_TO_CLIENT: it has to be handled as if there were no doorbells; nothing has changed.
+ * EXIT_TO_CLIENT: it has to be handled as if there were no doorbells; nothing has changed. That is looked at after
+ * this: doorbells come before their page leaves the mapping, and go after it has come back.
  */
-exit_handler exit_doorbell_memory; /* a write to a page that is not mapped */
+exit_handler exit_doorbell_memory; /* a write */
 exit_handler exit_doorbell_port;
 
 #endif

@@ -23,10 +23,10 @@ enum exit_outcome exit_memory(struct hv_vp *vp, struct hv_exit *exit)
 
     if (exit_apic_is_here(vp, exit->memory.gpa))
         return exit_apic_memory(vp, exit);
+    if (exit->memory.access == HV_ACCESS_WRITE && exit_doorbell_memory(vp, exit) == EXIT_HANDLED)
+        return EXIT_HANDLED;
     rights = gpa_rights(vp, exit->memory.gpa);
     if (rights >= 0 && (unsigned)rights & right_of[exit->memory.access])
-        return EXIT_HANDLED;
-    if (rights < 0 && exit->memory.access == HV_ACCESS_WRITE && exit_doorbell_memory(vp, exit) == EXIT_HANDLED)
         return EXIT_HANDLED;
     exit->memory.unmapped = rights < 0;
     gva_need_instruction(vp, &exit->instruction);
