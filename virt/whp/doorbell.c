@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Doorbells: in memory, and on ports, which is an addition of ours. */
+#include "doorbell.h"
 #include "call.h"
-#include "event.h"
 #include <whp/WinHvExtensions.h>
+
+_Static_assert(sizeof(WHV_DOORBELL_MATCH_DATA) == 24, "WHV_DOORBELL_MATCH_DATA");
 
 /* E_INVALIDARG, and nothing is entered. */
 static HRESULT enter(WHV_PARTITION_HANDLE partition, const WHV_DOORBELL_MATCH_DATA *match, bool is_port,
@@ -13,9 +15,8 @@ static HRESULT enter(WHV_PARTITION_HANDLE partition, const WHV_DOORBELL_MATCH_DA
     if (!match)
         return E_INVALIDARG;
     __builtin_memcpy(&copy, match, sizeof(copy));
-    if (!whp_doorbell(&copy, doorbell))
+    if (!whp_doorbell(&copy, is_port, doorbell))
         return E_INVALIDARG;
-    doorbell->is_port = is_port;
     *in = partition_enter(partition);
     return *in ? S_OK : E_INVALIDARG;
 }
