@@ -367,3 +367,44 @@ TEST_ROWS(synic_reset, "synic: a reset closes it and empties its pages", synic_m
     memset(other_page, 0, sizeof(other_page));
     EXPECT_BYTES(page, other_page, sizeof(page));
 }
+
+/* ------------------------------------------------------------------------------- several VPs */
+
+#define OTHER_SIM_PAGE 0x62000ull
+
+/* Runs VP 0's script from its begin, without what it began with before. */
+#define RESTART(vm, ...)                        \
+    do {                                        \
+        BARE_SCRIPT(vm, 0, __VA_ARGS__);        \
+        vm_set(vm, WHvX64RegisterRip, VM_CODE); \
+        EXPECT_SCRIPT_END(vm);                  \
+    } while (0)
+
+/* All see all pages; each VP has its own registers, messages and interrupts. A VP's page goes with it. */
+TEST_ROWS(synic_two, "synic: two VPs have one each", synic_modes)
+{
+    const uint64_t message[2] = {0x55, 0};
+    WHV_RUN_VP_EXIT_CONTEXT exit;
+    VM(vm);
+
+    REQUIRE(apic_create(&vm, row, 2));
+    *vm_u32(&vm, OTHER_SIM_PAGE + 256) = 0x77;
+    SCRIPT(&vm, 0, STI, SYNIC_ON, SINT(1, VEC));
+    SCRIPT(&vm, 1, STI, WRMSR(MSR_SIMP, OTHER_SIM_PAGE | 1), WRMSR(MSR_SCONTROL, 1), SINT(1, VEC), EXIT, SPIN(VEC, 1));
+    REQUIRE(EXPECT_SCRIPT_END(&vm));
+    REQUIRE(EXPECT_OK(vm_run_vp(&vm, 1, &exit)) && apic_check_end(&vm, 1, &exit, __FILE__, __LINE__));
+    vm_set_vp(&vm, 1, WHvX64RegisterRip, exit.VpContext.Rip + exit.VpContext.InstructionLength);
+    EXPECT_OK(WHvPostVirtualProcessorSynicMessage(vm.partition, 1, 1, message, sizeof(message)));
+    RESTART(&vm, DELAY(100), COUNT_IS(VEC, 0), LOAD(SLOT(1)), EXPECT_LAST(ONES, 0), LOAD(OTHER_SIM_PAGE + 256),
+            EXPECT_LAST(ONES, 0x55));
+    EXPECT_OK(vm_run_vp(&vm, 1, &exit));
+    apic_check_end(&vm, 1, &exit, __FILE__, __LINE__);
+    EXPECT_OK(WHvDeleteVirtualProcessor(vm.partition, 1));
+    EXPECT_HR(WHvPostVirtualProcessorSynicMessage(vm.partition, 1, 1, message, sizeof(message)),
+              WHV_E_VP_DOES_NOT_EXIST);
+    RESTART(&vm, LOAD(OTHER_SIM_PAGE + 256), EXPECT_LAST(ONES, 0x77));
+    EXPECT_OK(WHvCreateVirtualProcessor(vm.partition, 1, 0));
+    EXPECT_HR(WHvPostVirtualProcessorSynicMessage(vm.partition, 1, 1, message, sizeof(message)),
+              ERROR_HV_INVALID_SYNIC_STATE);
+    RESTART(&vm, LOAD(OTHER_SIM_PAGE + 256), EXPECT_LAST(ONES, 0x77), DELAY(100), COUNT_IS(VEC, 0));
+}
