@@ -48,20 +48,31 @@ struct pci_device {
     enum pci_port port;
     uint8_t secondary, last; /* of a bridge: buses behind it */
     bool is_multifunction;
-    struct pci_bar bars[PCI_BARS], rom;
+    struct pci_bar bars[PCI_BARS], rom; /* pci_refusal finds them */
     struct pci_msix msix;
     struct pci_msi msi;
     uint16_t pm, express, af, acs, sriov; /* offsets of capabilities; 0: none */
-    const char *refused;                  /* why it can not be passed on; NULL: it can */
+    const char *refused;                  /* pci_refusal's answer, as far as it is known */
+    bool is_examined;                     /* pci_refusal was here */
 };
 
 /*
- * Scans all segments and buses, once: the first caller does the work. A function whose registers make no sense is
- * there, with `refused`. HV_E_NO_MEMORY.
+ * Scans all segments and buses, once: the first caller does the work. Writes to no device's registers: each may be in
+ * use. Thread. HV_E_NO_MEMORY.
  */
 enum hv_status pci_scan(void);
 const struct pci_device *pci_first(void);
-struct pci_device *pci_find(const struct hv_pci_address *a);
+struct pci_device *pci_find(const struct hv_pci_address *a); /* constant time, any context */
+
+/*
+ * Why a function can not be passed on; NULL: it can. Asked by whoever wants to pass it on, before anything else: the
+ * first time finds the sizes of its BARs, for which it does not answer for some microseconds (so never for a function
+ * that the host uses). Thread.
+ */
+const char *pci_refusal(const struct pci_device *d);
+
+/* Gives back all memory and mappings: nobody uses devices any more. pci_scan may follow. Thread. */
+void pci_forget(void);
 
 /* Walks that end, whatever the chain looks like. 0: not there. */
 uint16_t pci_find_capability(const struct hv_pci_address *a, uint8_t id);

@@ -6,6 +6,7 @@
  */
 #include "fake_device.h"
 #include "fake.h"
+#include "fake_pci.h"
 #include <arch/cpu.h>
 #include <pthread.h>
 #include <string.h>
@@ -388,6 +389,7 @@ void fake_device_reset(void)
     if (!space)
         space = mmap(NULL, SPACE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     fake_require(space != MAP_FAILED, "no room for device memory");
+    fake_pci_reset();
     space_next = 0;
     memset(regions, 0, sizeof(regions));
     memset(ports, 0, sizeof(ports));
