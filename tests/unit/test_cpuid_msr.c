@@ -580,6 +580,29 @@ static void set_results2(const struct hv_cpuid_entry2 *entries, uint32_t count)
     assert_int_equal(stub_set(WHvPartitionPropertyCodeCpuidResultList2, entries, count * sizeof(*entries)), HV_OK);
 }
 
+/* The interface's leaves are like all others: the lists have the last word, and no CPUID is executed for them. */
+static void results_replace_the_interface(void **state)
+{
+    static const struct hv_cpuid_entry entries[] = {{0x40000002, {0, 0, 0}, 1, 2, 3, 4}};
+    static const struct hv_cpuid_entry2 entries2[] = {
+        {0x40000004, 0, 0, 0, {BIT32(31), 0, 0, 0}, {BIT32(31), 0, 0, 0}},
+        {1, 0, 1, HV_CPUID_ENTRY2_VP, {0, 0, 0, 0}, {0, 0, CPUID_1_ECX_HYPERVISOR, 0}},
+    };
+
+    (void)state;
+    PROPS->synthetic_features = HV_SYNTH_HYPERVISOR_PRESENT | HV_SYNTH_HV1;
+    set_results(entries, ARRAY_COUNT(entries));
+    set_results2(entries2, ARRAY_COUNT(entries2));
+    seal();
+    stub_cpuids = 0;
+    assert_output(ask(0x40000001, 5), 0x31237648, 0, 0, 0);
+    assert_output(ask(0x40000002, 0), 1, 2, 3, 4);
+    assert_int_equal(ask(0x40000004, 0).eax, BIT32(31) | BIT32(5)); /* relaxed timing stays */
+    assert_true(ask_vp(0, 1, 0).ecx & CPUID_1_ECX_HYPERVISOR);
+    assert_false(ask_vp(1, 1, 0).ecx & CPUID_1_ECX_HYPERVISOR);
+    assert_int_equal(stub_cpuids, 0);
+}
+
 static void results_replace_everything(void **state)
 {
     static const struct hv_cpuid_entry entries[] = {
@@ -1267,6 +1290,7 @@ int main(void)
         STUB_TEST(xsave_sizes_follow_xcr0),
         STUB_TEST(answers_come_from_the_table),
         STUB_TEST(a_busy_vp_does_not_answer),
+        STUB_TEST(results_replace_the_interface),
         STUB_TEST(results_replace_everything),
         STUB_TEST(masked_results_replace_their_bits),
         STUB_TEST(the_second_list_comes_after_the_first),
