@@ -118,14 +118,14 @@ enum hv_status bell_table_create(struct doorbells *d)
     return d->table ? HV_OK : HV_E_NO_MEMORY;
 }
 
-void bell_table_destroy(struct doorbells *d, void (*free)(struct bell *bell))
+void bell_table_destroy(struct doorbells *d, void (*dispose)(struct bell *bell))
 {
     struct bell_table *t = d->table;
 
     for (uint64_t i = 0; i < 1ull << t->bits; i++)
         for (struct bell *b = *bucket_at(t, i), *next; b; b = next) {
             next = b->next[t->link];
-            free(b);
+            dispose(b);
         }
     table_free(t);
 }

@@ -39,7 +39,7 @@ struct bell *bell_find(const struct doorbells *d, enum bell_kind kind, uint64_t 
 
 /* The rest under partition.mutex, in thread context. HV_E_NO_MEMORY. */
 enum hv_status bell_table_create(struct doorbells *d);
-void bell_table_destroy(struct doorbells *d, void (*free)(struct bell *bell)); /* with all that is in it */
+void bell_table_destroy(struct doorbells *d, void (*dispose)(struct bell *bell)); /* with all that is in it */
 /* Makes the table larger when it is time; without memory for it, it stays as it is. */
 void bell_insert(struct hv_partition *p, struct doorbells *d, struct bell *bell);
 void bell_remove(struct doorbells *d, struct bell *bell);

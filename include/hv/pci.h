@@ -22,7 +22,7 @@ struct hv_pci_address {
 struct hv_iommu_platform {
     bool present;           /* devices can be confined to a partition */
     bool remaps_interrupts; /* and so can their interrupts */
-    const char *name;       /* "VT-d", "AMD-Vi", "the host's", or "none" */
+    const char *name;       /* as the manuals call it, or "none" */
     char reason[160];       /* when something is missing: one line that says what */
 };
 
