@@ -380,6 +380,31 @@ static void many(void **state)
     assert_true(stub_partition.npt.counts.tables <= tables + 1); /* a large page stays split */
 }
 
+/* --------------------------------------------------------------------------------------- storm */
+
+#define STORM 1000000u
+
+/* Among doorbells that come and go, and a table that grows. */
+static void a_million(void **state)
+{
+    uint64_t rung[2] = {0};
+
+    (void)state;
+    assert_int_equal(add(AT(PAGE), 0), HV_OK);
+    assert_int_equal(add(on_port(VALUED(PORT, 2, 7)), 1), HV_OK);
+    for (unsigned i = 0; i < STORM; i++) {
+        rung[0] += doorbell_ring(&stub_vp, false, PAGE, 4, i);
+        rung[1] += doorbell_ring(&stub_vp, true, PORT, 2, i % 8);
+        if (i % 256 == 0)
+            assert_int_equal(add(VALUED(PAGE + 8, 4, i), 2), HV_OK);
+    }
+    assert_int_equal(rung[0], STORM);
+    assert_int_equal(rung[1], STORM / 8);
+    assert_int_equal(fake_event_signals(handles[0]), STORM);
+    assert_int_equal(fake_event_signals(handles[1]), STORM / 8);
+    assert_int_equal(fake_event_signals(handles[2]), 0);
+}
+
 /* --------------------------------------------------------------------------------- instructions */
 
 #define CODE 0x1000u
@@ -602,6 +627,7 @@ int main(void)
         DOORBELL_TEST(a_repeated_store),
         DOORBELL_TEST(the_cpus_own_stores),
         DOORBELL_TEST(ports_ring),
+        DOORBELL_TEST(a_million),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
