@@ -122,11 +122,13 @@ static bool stack_pull(struct hv_partition *p, struct overlay *o)
     bool was_shown = *at == o;
 
     if (!was_shown) {
-        struct overlay *above = *at;
+        struct overlay **below = at;
 
-        while (above->below != o)
-            above = above->below;
-        above->below = o->below;
+        while (*below != o) {
+            HV_ASSERT(*below != NULL); /* it is one of those at its place */
+            below = &(*below)->below;
+        }
+        *below = o->below;
     } else if (o->below) {
         tree_replace(at, o->below);
     } else {

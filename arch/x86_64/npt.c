@@ -324,7 +324,7 @@ static void walk(struct change *c, uint64_t *table, uint64_t above, unsigned lev
         if (c->cover && c->cover->gpa < gpa)
             c->cover = next_cover(c->npt, gpa);
         s.p = table ? &table[level_index(gpa, level)] : NULL;
-        if (level == 1 && is_covered(c, &s))
+        if (is_covered(c, &s) && level == 1)
             s.p = &c->cover->hidden;
         s.entry = s.p ? entry_read(s.p) : above;
         c->visit(c, &s);
@@ -463,19 +463,19 @@ static void show(struct change *c, const struct slot *s)
 
 static void cover_visit(struct change *c, const struct slot *s)
 {
-    if (s->level == 1)
-        show(c, s);
-    else
+    if (s->level > 1)
         descend(c, s);
+    else
+        show(c, s);
 }
 
 static void uncover_visit(struct change *c, const struct slot *s)
 {
-    if (s->level == 1) {
-        show(c, s);
-    } else {
+    if (s->level > 1) {
         descend(c, s);
         prune(c, s);
+    } else {
+        show(c, s);
     }
 }
 
