@@ -19,6 +19,11 @@ struct hv_pci_address {
     uint16_t segment, bdf;
 };
 
+struct hv_msi_message {
+    uint64_t address;
+    uint32_t data;
+};
+
 struct hv_iommu_platform {
     bool present;           /* devices can be confined to a partition */
     bool remaps_interrupts; /* and so can their interrupts */
@@ -37,23 +42,70 @@ const struct hv_iommu_platform *hv_iommu_platform(void);
 enum hv_status hv_iommu_on(void);
 void hv_iommu_off(void);
 
+/*
+ * For a host that manages the IOMMU itself: it keeps it, and supplies these. Used in place of the library's own
+ * drivers, which then look at no hardware. Context of all but irq_set: thread; calls exclude each other, but for
+ * irq_set.
+ *   static const struct hv_iommu_ops ops = {.name = "mine", .map = my_map, ...};
+ *   hv_iommu_use(&ops);
+ */
+struct hv_iommu_ops {
+    const char *name;
+    bool remaps_interrupts; /* without: the functions on interrupts are NULL, and only HV_VPCI_UNSAFE passes devices */
+    /* An address space of devices, empty; NULL: no memory. Nobody is attached to it when it is destroyed. */
+    void *(*domain_create)(void);
+    void (*domain_destroy)(void *domain);
+    /*
+     * Whole pages. Nothing is mapped there when map is called. False: no memory, or an address that the hardware can
+     * not have; the range then stays as it is, and devices do not reach it (logged). When unmap returns, no DMA goes
+     * to what was mapped there; there may be holes in the range.
+     */
+    bool (*map)(void *domain, hv_gpa_t gpa, hv_hpa_t pa, uint64_t size, bool is_writable);
+    void (*unmap)(void *domain, hv_gpa_t gpa, uint64_t size);
+    /*
+     * From when attach returns, the requester's DMA goes to the domain, nowhere (NULL), or, after give_back, where the
+     * host wants. HV_E_NO_MEMORY; HV_E_NOT_PRESENT: it is not behind an IOMMU; HV_E_UNSUPPORTED: it can not be passed.
+     */
+    enum hv_status (*attach)(const struct hv_pci_address *requester, void *domain);
+    void (*give_back)(const struct hv_pci_address *requester);
+    /*
+     * Remapping entries: `count`, a power of 2, that follow one another from an aligned number on, for interrupts of
+     * this requester only. They block, until irq_set says which vector they raise (of hv_host_irq_alloc's) at which
+     * local APIC; vector 0: they block again. irq_set: any context but NMI; does not sleep.
+     * irq_message: what the device sends for entry first + n; for n = 0 the device may put further numbers into the low
+     * bits of the data (MSI). HV_E_NO_MEMORY.
+     */
+    enum hv_status (*irq_alloc)(const struct hv_pci_address *requester, uint32_t count, uint32_t *first);
+    void (*irq_free)(const struct hv_pci_address *requester, uint32_t first, uint32_t count);
+    void (*irq_set)(const struct hv_pci_address *requester, uint32_t entry, uint8_t vector, uint32_t apic_id);
+    void (*irq_message)(const struct hv_pci_address *requester, uint32_t first, uint32_t n, struct hv_msi_message *out);
+};
+/* Before anything else of this header. HV_E_STATE: too late. HV_E_INVALID: a function is missing. */
+enum hv_status hv_iommu_use(const struct hv_iommu_ops *ops);
+
 /* --------------------------------------------------------------------- the host's interrupts */
 
 /*
  * While interrupts are remapped, those of the host's own devices have to come through remapping entries too. These make
  * or change the entry and say what to write where; without remapping they say what goes there as ever.
- * `cpu` takes the interrupt, as `vector`. HV_E_NO_MEMORY: no entry is free. HV_E_INVALID.
+ * `cpu` takes the interrupt, as `vector`. HV_E_NO_MEMORY: no entry is free. HV_E_INVALID: arguments, or an APIC ID that
+ * needs remapping, which there is not. HV_E_NOT_PRESENT: no unit sees its interrupts. HV_E_NOT_FOUND: the ACPI tables
+ * do not say what the IOAPIC is to the remapping hardware.
+ * A device that sends several messages by MSI (not MSI-X) can only have its first one here: index 0.
  */
-struct hv_msi_message {
-    uint64_t address;
-    uint32_t data;
-};
 enum hv_status hv_remap_msi(const struct hv_pci_address *device, uint32_t index, uint32_t cpu, uint8_t vector,
                             struct hv_msi_message *out);
 void hv_remap_msi_free(const struct hv_pci_address *device, uint32_t index);
 /* The redirection entry for an IOAPIC's pin, by the ID that ACPI has for the IOAPIC. */
 enum hv_status hv_remap_ioapic(uint8_t ioapic_id, uint8_t pin, uint32_t cpu, uint8_t vector, bool is_level, bool is_low,
                                uint64_t *entry);
+
+/*
+ * fn(arg) is called whenever remapping has been switched on or off: what the functions above have said is void, and the
+ * host asks and writes anew. Interrupts that came in between are lost: the host looks at its devices once. One
+ * listener; NULL: none. It is called on the thread that switched; hv_iommu_on and off return after it.
+ */
+void hv_remap_on_change(void (*fn)(void *arg), void *arg);
 
 /* --------------------------------------------------------------------------------- resources */
 

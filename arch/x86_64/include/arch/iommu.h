@@ -19,6 +19,14 @@ struct iommu_domain {
     uint16_t id;    /* the hardware's tag; 0 is nobody's */
 };
 
+/*
+ * Switches all units on, for one user more, and off again for the last one. `each` calls found for every requester that
+ * there is: they are the host's from the first moment on, and what it does not name is blocked. Status as hv_iommu_on.
+ */
+typedef enum hv_status iommu_found_fn(const struct hv_pci_address *requester);
+enum hv_status iommu_on(enum hv_status (*each)(iommu_found_fn *found));
+void iommu_off(void);
+
 enum hv_status iommu_domain_create(struct iommu_domain **out); /* empty. HV_E_NO_MEMORY, HV_E_NOT_PRESENT */
 void iommu_domain_destroy(struct iommu_domain *d);             /* nobody is attached */
 
@@ -26,11 +34,13 @@ void iommu_domain_destroy(struct iommu_domain *d);             /* nobody is atta
 void iommu_flush(struct iommu_domain *d, hv_gpa_t gpa, uint64_t size);
 
 /*
- * Where a requester's DMA goes. When it returns, nothing goes where it went before. NULL: blocked. HV_E_NO_MEMORY:
- * nothing has changed. HV_E_NOT_PRESENT: no unit is responsible for it.
+ * Where a requester's DMA goes, also before iommu_on. When it returns, nothing goes where it went before. NULL:
+ * blocked. In case of an error nothing has changed: HV_E_NO_MEMORY; HV_E_NOT_PRESENT: no unit is responsible for it;
+ * HV_E_UNSUPPORTED: firmware wants it to reach memory for good (logged).
  */
 enum hv_status iommu_attach(const struct hv_pci_address *requester, struct iommu_domain *d);
-void iommu_give_back(const struct hv_pci_address *requester); /* to the host */
+/* To the host. Should there be no memory for what that takes, it stays blocked (logged). */
+void iommu_give_back(const struct hv_pci_address *requester);
 
 /* -------------------------------------------------------------------------------- interrupts */
 
@@ -48,7 +58,10 @@ struct iommu_irq_target {
     bool is_level, is_low;
 };
 
-/* `count` is a power of 2. All block. HV_E_NO_MEMORY: no such run is free. */
+/*
+ * `count` is a power of 2. All block. HV_E_NO_MEMORY: no such run is free. HV_E_NOT_PRESENT: interrupts are not
+ * remapped, or not now. All are freed before iommu_off.
+ */
 enum hv_status iommu_irq_alloc(const struct hv_pci_address *requester, uint32_t count, struct iommu_irq *out);
 void iommu_irq_free(struct iommu_irq *irq); /* they block, and then belong to nobody; all zero afterwards */
 
@@ -98,7 +111,10 @@ bool iommu_bridge_buses(const struct hv_pci_address *bridge, uint8_t *first, uin
 /* A fault that a twin has found. Any context but NMI. */
 void iommu_report(const struct iommu_fault *fault);
 
-/* Calls that change what is attached exclude each other. */
+/*
+ * All that changes what is attached excludes each other, and so do setting entries. attach and irq_prepare come before
+ * `on` too; format and domain_ids once probe has said yes.
+ */
 struct iommu_backend {
     const char *name;
     /* by the ACPI tables; false: not this kind, or unusable (reason). Keeps no memory. */
@@ -121,15 +137,27 @@ struct iommu_backend {
      * that has some is not for domains other than the host's, whose tables have it.
      */
     bool (*reserved)(const struct hv_pci_address *requester, uint32_t n, hv_hpa_t *start, uint64_t *size);
-    /* a table of remapping entries for one requester's unit: how many, and setting one (any context) */
+    /* the table of remapping entries for a requester: how many it has, and setting one (any context) */
     uint32_t (*irq_entries)(const struct hv_pci_address *requester);
+    /* requesters for which this is the same number share one table. NULL: all do */
+    uint32_t (*irq_table)(const struct hv_pci_address *requester);
     enum hv_status (*irq_prepare)(const struct hv_pci_address *requester); /* its table is there. HV_E_NO_MEMORY */
     void (*irq_set)(const struct hv_pci_address *requester, uint32_t entry, const struct iommu_irq_target *target);
     void (*irq_message)(const struct hv_pci_address *requester, uint32_t entry, uint32_t n, struct hv_msi_message *out);
     enum hv_status (*ioapic_requester)(uint8_t ioapic_id, struct hv_pci_address *out);
     uint64_t (*ioapic_entry)(uint32_t entry, uint8_t pin, const struct iommu_irq_target *target);
     void (*poll)(void); /* reports faults that no interrupt has told of yet. Any context but NMI */
+    /*
+     * For units that are the host's; NULL elsewhere. A domain comes and goes; a requester is the host's again; entries
+     * are the host's to give.
+     */
+    enum hv_status (*domain_create)(const struct iommu_domain *d);
+    void (*domain_destroy)(const struct iommu_domain *d);
+    void (*give_back)(const struct hv_pci_address *requester);
+    enum hv_status (*irq_alloc)(const struct hv_pci_address *requester, uint32_t count, uint32_t *first);
+    void (*irq_free)(const struct hv_pci_address *requester, uint32_t first, uint32_t count);
 };
 extern const struct iommu_backend vtd_backend, amdvi_backend;
+extern const struct iommu_backend *const iommu_backends[]; /* up to NULL; the first whose probe says yes is used */
 
 #endif
