@@ -47,6 +47,7 @@
 #define PCI_CAP_MSIX      0x11
 #define PCI_CAP_AF        0x13
 #define PCI_EXT_CAP_ACS   0x000d
+#define PCI_EXT_CAP_ARI   0x000e
 #define PCI_EXT_CAP_SRIOV 0x0010
 
 #endif

@@ -24,6 +24,19 @@ struct hv_msi_message {
     uint32_t data;
 };
 
+struct hv_vpci_ids { /* WHV_VPCI_HARDWARE_IDS */
+    uint16_t vendor, device;
+    uint8_t revision, prog_if, sub_class, base_class;
+    uint16_t sub_vendor, sub_system;
+};
+
+/* The n-th function of the machine, in the order of segment, bus, device. HV_E_NOT_FOUND; HV_E_NO_MEMORY. */
+struct hv_pci_function {
+    struct hv_pci_address address;
+    struct hv_vpci_ids ids;
+};
+enum hv_status hv_pci_function(uint32_t n, struct hv_pci_function *out);
+
 struct hv_iommu_platform {
     bool present;           /* devices can be confined to a partition */
     bool remaps_interrupts; /* and so can their interrupts */
@@ -139,11 +152,6 @@ enum hv_status hv_vpci_create(struct hv_partition *p, uint64_t id, struct hv_vpc
 /* Quiesces, resets and frees it, with its mappings and interrupts. HV_E_DEVICE: no such device; so below. */
 enum hv_status hv_vpci_delete(struct hv_partition *p, uint64_t id);
 
-struct hv_vpci_ids { /* WHV_VPCI_HARDWARE_IDS */
-    uint16_t vendor, device;
-    uint8_t revision, prog_if, sub_class, base_class;
-    uint16_t sub_vendor, sub_system;
-};
 enum hv_status hv_vpci_ids(struct hv_partition *p, uint64_t id, struct hv_vpci_ids *out);
 enum hv_status hv_vpci_probed_bars(struct hv_partition *p, uint64_t id, uint32_t bars[6]);
 

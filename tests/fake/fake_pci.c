@@ -37,8 +37,8 @@ static struct {
         uint16_t segment;
         uint8_t first, last;
         uint32_t reserved;
-    } entries[SEGMENTS];
-} mcfg;
+    } __attribute__((packed)) entries[SEGMENTS];
+} __attribute__((packed)) mcfg;
 
 /* ------------------------------------------------------------------------------------ bytes */
 
@@ -216,6 +216,18 @@ static uint64_t ports_read(void *arg, uint64_t offset, uint32_t size)
     return selected >> 31 ? config_read(0, (uint16_t)(selected >> 8), at, size) : ~0u;
 }
 
+/* No host bridge listens. */
+static uint64_t void_read(void *arg, uint64_t offset, uint32_t size)
+{
+    (void)arg, (void)offset, (void)size;
+    return ~0ull;
+}
+
+static void void_write(void *arg, uint64_t offset, uint32_t size, uint64_t value)
+{
+    (void)arg, (void)offset, (void)size, (void)value;
+}
+
 static void ports_write(void *arg, uint64_t offset, uint32_t size, uint64_t value)
 {
     uint32_t at = (selected & 0xfc) + (uint32_t)(offset & 3);
@@ -264,14 +276,14 @@ static void mcfg_entry(uint16_t segment, const struct fake_device_ops *ecam)
 
 void fake_pci_start(uint32_t flags)
 {
-    static const struct fake_device_ops ecam = {ecam_read, ecam_write}, ports = {ports_read, ports_write};
+    static const struct fake_device_ops ecam = {ecam_read, ecam_write}, ports = {ports_read, ports_write},
+                                        no_ports = {void_read, void_write};
     bool used[SEGMENTS] = {true};
     uint32_t entries, length;
 
     for (uint32_t i = 0; i < count; i++)
         used[functions[i].address.segment] = true;
-    if (flags & FAKE_PCI_PORTS)
-        fake_ports_add(PORTS, 8, &ports, NULL);
+    fake_ports_add(PORTS, 8, flags & FAKE_PCI_PORTS ? &ports : &no_ports, NULL);
     if (!(flags & FAKE_PCI_ECAM))
         return;
     memset(&mcfg, 0, sizeof(mcfg));
@@ -409,6 +421,13 @@ void fake_pci_bridge(struct fake_pci *f, uint8_t secondary, uint8_t last)
     fake_pci_let(f, PCI_BRIDGE_PRIMARY, 4, 0x00ffffff);
     f->bridge_control = PCI_BRIDGE_CONTROL;
     fake_pci_let(f, PCI_BRIDGE_CONTROL, 2, 0x0fff);
+}
+
+void fake_pci_ecam(uint16_t segment, hv_hpa_t base)
+{
+    static const struct fake_device_ops ecam = {ecam_read, ecam_write};
+
+    fake_mmio_add(base, ECAM_SIZE, &ecam, (void *)(uintptr_t)segment);
 }
 
 struct fake_pci_counts fake_pci_counts(void)

@@ -53,6 +53,7 @@ struct fake_pci {
 struct fake_pci *fake_pci_add(uint16_t segment, uint16_t bdf, uint16_t vendor, uint16_t device, uint32_t class);
 struct fake_pci *fake_pci_find(uint16_t segment, uint16_t bdf);
 void fake_pci_start(uint32_t flags);
+void fake_pci_ecam(uint16_t segment, hv_hpa_t base); /* all of a segment, of which no MCFG tells */
 
 /* Values as the hardware has them; the guest's side can not change them, and a reset does not. */
 void fake_pci_set(struct fake_pci *f, uint32_t offset, uint32_t size, uint32_t value);

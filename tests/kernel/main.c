@@ -3,6 +3,7 @@
 #include "test.h"
 #include "vm.h"
 #include <hv/hv.h>
+#include <hv/pci.h>
 #include <kernel/clock.h>
 #include <kernel/memory.h>
 #include <kernel/module.h>
@@ -250,10 +251,13 @@ static const char *why_skip_all(void)
 
 static int tests_main(const struct boot_info *info)
 {
+    struct hv_pci_function function;
+
     (void)info;
     if (!option_find("filter", filter, sizeof(filter)))
         filter[0] = 0;
     totals.skip_all = why_skip_all();
+    hv_pci_function(0, &function); /* scanned once, for good: no test leaks that */
     kprintf("TAP version 13\n");
     for_each_instance(count_instance);
     kprintf("1..%u\n", totals.count);
