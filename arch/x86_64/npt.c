@@ -18,13 +18,12 @@
 #define LEVEL_BITS 9
 
 /*
- * A CPU may still be walking a retired table, so its entries have to stay as they are. Bits 56..52 are ignored by
- * hardware in every entry of every format (SDM 3 29.3.2, APM 2 5.3, VT-d 9.8): the chain of retired pages is kept
- * there, five bits in each of the first eleven entries.
+ * A CPU may still be walking a retired table, so its entries have to stay as they are. The chain of retired pages is
+ * kept in bits that hardware ignores, a few in each of the first entries. Bits 56..52 are such bits in the entries of
+ * most formats (SDM 3 29.3.2, APM 2 5.3, VT-d 9.8).
  */
-#define LINK_BITS    BITS64(56, 52)
-#define LINK_WIDTH   5
-#define LINK_ENTRIES 11u
+#define LINK_BITS  BITS64(56, 52)
+#define LINK_TOTAL (64u - HV_PAGE_SHIFT)
 
 /* An entry, and the part [gpa, end) of a change that falls into it. */
 struct slot {
@@ -101,7 +100,9 @@ static bool is_present(const struct npt *npt, uint64_t entry)
 
 static bool is_table(const struct npt *npt, uint64_t entry, unsigned level)
 {
-    return level > 1 && is_present(npt, entry) && !(entry & npt->format->large);
+    const struct npt_format *f = npt->format;
+
+    return level > 1 && is_present(npt, entry) && !(entry & f->large) && (f->large || entry & f->next_level);
 }
 
 static uint64_t *table_of(const struct npt *npt, uint64_t entry)
@@ -109,9 +110,12 @@ static uint64_t *table_of(const struct npt *npt, uint64_t entry)
     return hv_host_phys_to_virt(entry & npt->format->address);
 }
 
-static uint64_t table_entry(const struct npt *npt, const uint64_t *table)
+/* Of that level. */
+static uint64_t table_entry(const struct npt *npt, const uint64_t *table, unsigned level)
 {
-    return hv_host_virt_to_phys(table, NULL) | npt->format->table;
+    const struct npt_format *f = npt->format;
+
+    return hv_host_virt_to_phys(table, NULL) | f->table | (f->next_level ? FIELD_PUT(f->next_level, level) : 0);
 }
 
 static bool is_empty(const struct npt *npt, const uint64_t *table)
@@ -161,24 +165,35 @@ static uint64_t *spare_take(struct npt *npt)
     return page;
 }
 
+static uint64_t link_bits(const struct npt_format *f)
+{
+    return f->link ? f->link : LINK_BITS;
+}
+
+static unsigned link_width(uint64_t bits)
+{
+    return 64 - (unsigned)__builtin_clzll(bits) - (unsigned)__builtin_ctzll(bits);
+}
+
 /* The CPU may be setting accessed and dirty bits in these entries, hence the locked OR. */
 static void retired_push(struct npt *npt, uint64_t *table)
 {
-    uint64_t link = (uintptr_t)npt->retired / HV_PAGE_SIZE;
+    uint64_t link = (uintptr_t)npt->retired / HV_PAGE_SIZE, bits = link_bits(npt->format);
 
-    for (unsigned i = 0; i < LINK_ENTRIES; i++) {
-        __atomic_fetch_or(&table[i], FIELD_PUT(LINK_BITS, link), __ATOMIC_RELAXED);
-        link >>= LINK_WIDTH;
+    for (unsigned i = 0, width = link_width(bits); i * width < LINK_TOTAL; i++) {
+        __atomic_fetch_or(&table[i], FIELD_PUT(bits, link), __ATOMIC_RELAXED);
+        link >>= width;
     }
     npt->retired = table;
 }
 
 static uint64_t *retired_pop(struct npt *npt)
 {
-    uint64_t *table = npt->retired, link = 0;
+    uint64_t *table = npt->retired, link = 0, bits = link_bits(npt->format);
+    unsigned width = link_width(bits);
 
-    for (unsigned i = LINK_ENTRIES; i-- > 0;)
-        link = link << LINK_WIDTH | FIELD_GET(LINK_BITS, entry_read(&table[i]));
+    for (unsigned i = (LINK_TOTAL + width - 1) / width; i-- > 0;)
+        link = link << width | FIELD_GET(bits, entry_read(&table[i]));
     npt->retired = (void *)(uintptr_t)(link * HV_PAGE_SIZE);
     return table;
 }
@@ -278,7 +293,7 @@ static uint64_t *slot_split(struct change *c, const struct slot *s)
 {
     struct npt *npt = c->npt;
     uint64_t *table = spare_take(npt);
-    uint64_t entry = table_entry(npt, table), old = s->entry;
+    uint64_t entry = table_entry(npt, table, s->level - 1), old = s->entry;
 
     do {
         fill_split(npt, table, old, s->level);
@@ -304,7 +319,7 @@ static uint64_t *slot_table(struct change *c, const struct slot *s)
     if (is_present(c->npt, s->entry))
         return slot_split(c, s);
     table = spare_take(c->npt);
-    entry_write(c->npt, s->p, table_entry(c->npt, table));
+    entry_write(c->npt, s->p, table_entry(c->npt, table, s->level - 1));
     return table;
 }
 
@@ -539,7 +554,9 @@ static enum hv_status change_commit(struct change *c)
 
 enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
 {
-    HV_ASSERT(!((format->address | format->table | format->leaf | format->rights_mask | format->tracked) & LINK_BITS));
+    HV_ASSERT(!(
+        (format->address | format->table | format->leaf | format->rights_mask | format->tracked | format->next_level) &
+        link_bits(format)));
     *npt = (struct npt){.format = format, .root = hv_host_page_alloc(), .root_pa = HV_HPA_NONE};
     if (!npt->root)
         return HV_E_NO_MEMORY;

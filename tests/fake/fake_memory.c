@@ -19,7 +19,9 @@
 #define ARENA_SIZE  (ARENA_PAGES * HV_PAGE_SIZE)
 #define ARENA_PA    0x2300000000ull /* below 2^38, so that a 39-bit CPU could have it */
 #define RUNS        2048u
-#define RUN_PAGES   4u /* from one run's first page to the next's; the last one is never used */
+#define RUN_PAGES   4u /* runs begin at multiples of this; behind a run there is a page that is never used */
+#define RUN_MAX     512u
+#define RUN_USED    0x8000u
 #define RUN_SIZE    (RUN_PAGES * HV_PAGE_SIZE)
 #define RUNS_SIZE   (RUNS * RUN_SIZE)
 #define RUNS_PA     0x2600000000ull
@@ -37,7 +39,7 @@ static char *arena;
 static bool page_used[ARENA_PAGES];
 static unsigned arena_next;
 static char *runs;
-static uint8_t run_count[RUNS]; /* pages of the run; 0: free */
+static uint16_t run_count[RUNS]; /* RUN_USED, and the pages from the place's first one to the run's end; 0: free */
 static unsigned runs_next;
 static struct ram regions[RAM_REGIONS];
 static uint64_t fail_countdown;
@@ -159,13 +161,34 @@ void hv_host_page_free(void *page)
 
 /* ----------------------------------------------------------------------- runs of pages */
 
+static unsigned run_places(uint32_t count)
+{
+    return count / RUN_PAGES + 1;
+}
+
+static bool is_run_free(unsigned first, uint32_t count)
+{
+    for (unsigned i = first; i < first + run_places(count); i++)
+        if (i >= RUNS || run_count[i])
+            return false;
+    return true;
+}
+
+/* Each place tells what is left from there. */
+static void run_mark(unsigned first, uint32_t count, bool used)
+{
+    for (unsigned i = 0; i < run_places(count); i++)
+        __atomic_store_n(&run_count[first + i], used ? (uint16_t)(RUN_USED | (count - i * RUN_PAGES)) : 0,
+                         __ATOMIC_RELAXED);
+}
+
 static char *run_take(uint32_t count)
 {
     for (unsigned tries = 0; tries < RUNS; tries++) {
         unsigned i = runs_next++ % RUNS;
 
-        if (!run_count[i]) {
-            __atomic_store_n(&run_count[i], (uint8_t)count, __ATOMIC_RELAXED);
+        if (is_run_free(i, count)) {
+            run_mark(i, count, true);
             return runs + i * RUN_SIZE;
         }
     }
@@ -179,7 +202,7 @@ static uint64_t run_left(const volatile void *va)
 
     if (!runs || offset >= RUNS_SIZE)
         return 0;
-    size = __atomic_load_n(&run_count[offset / RUN_SIZE], __ATOMIC_RELAXED) * HV_PAGE_SIZE;
+    size = (__atomic_load_n(&run_count[offset / RUN_SIZE], __ATOMIC_RELAXED) & ~RUN_USED) * HV_PAGE_SIZE;
     return offset % RUN_SIZE < size ? size - offset % RUN_SIZE : 0;
 }
 
@@ -188,7 +211,7 @@ void *hv_host_pages_alloc(uint32_t count)
     char *pages = NULL;
 
     fake_require_thread_context("hv_host_pages_alloc");
-    fake_require(count == 2 || count == 3, "hv_host_pages_alloc: neither 2 nor 3 pages");
+    fake_require(count == 2 || count == 3 || count == RUN_MAX, "hv_host_pages_alloc: neither 2, 3 nor 512 pages");
     pthread_mutex_lock(&mutex);
     if (!is_denied())
         pages = run_take(count);
@@ -212,7 +235,7 @@ void hv_host_pages_free(void *pages, uint32_t count)
     memset(pages, 0xa5, count * HV_PAGE_SIZE);
     ASAN_POISON_MEMORY_REGION(pages, count * HV_PAGE_SIZE);
     pthread_mutex_lock(&mutex);
-    __atomic_store_n(&run_count[offset / RUN_SIZE], 0, __ATOMIC_RELAXED);
+    run_mark((unsigned)(offset / RUN_SIZE), count, false);
     pthread_mutex_unlock(&mutex);
     FAKE_ADD(pages, -(uint64_t)count);
 }

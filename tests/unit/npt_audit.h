@@ -23,6 +23,17 @@ static inline void audit_hash(struct audit *a, uint64_t word)
     a->hash ^= a->hash >> 29;
 }
 
+static inline bool audit_is_leaf(const struct npt_format *f, uint64_t entry, unsigned level)
+{
+    return level == 1 || (f->next_level ? !(entry & f->next_level) : (entry & f->large) != 0);
+}
+
+/* All bits of an entry that leads to a table of that level, but the address. */
+static inline uint64_t audit_table_bits(const struct npt_format *f, unsigned level)
+{
+    return f->table | level * (f->next_level & -f->next_level);
+}
+
 static inline void audit_leaf(const struct npt_format *f, uint64_t entry, unsigned level)
 {
     uint64_t bits = entry & ~(f->address | f->accessed | f->dirty | f->tracked);
@@ -54,11 +65,11 @@ static inline unsigned audit_table(const struct npt_format *f, hv_hpa_t pa, unsi
         audit_hash(a, entry);
         assert_true(entry & f->present);
         present++;
-        if (level == 1 || (entry & f->large)) {
+        if (audit_is_leaf(f, entry, level)) {
             audit_leaf(f, entry, level);
             a->counts.pages[level]++;
         } else {
-            assert_int_equal(entry & ~f->address, f->table);
+            assert_int_equal(entry & ~f->address, audit_table_bits(f, level - 1));
             assert_int_not_equal(audit_table(f, entry & f->address, level - 1, a), 0);
         }
     }
@@ -86,7 +97,7 @@ static inline uint64_t *audit_entry(const struct npt *npt, hv_gpa_t gpa, unsigne
 
         if (!(*entry & npt->format->present))
             return NULL;
-        if (*level == 1 || (*entry & npt->format->large))
+        if (audit_is_leaf(npt->format, *entry, *level))
             return entry;
         table = hv_host_phys_to_virt(*entry & npt->format->address);
     }

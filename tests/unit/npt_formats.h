@@ -55,4 +55,21 @@ static const struct npt_format format_npt = {
     .gated = 0xfee00000,
 };
 
+/* AMD's I/O Virtualization Technology 2.2.3: bits 11:9 are the level of the table that an entry leads to. */
+#define AMDVI_NEXT_LEVEL BITS64(11, 9)
+
+static const struct npt_format format_amdvi = {
+    .name = "AMD-Vi",
+    .levels = FORMAT_LEVELS,
+    .max_leaf_level = 3,
+    .present = BIT64(0),
+    .address = FORMAT_PA,
+    .table = BIT64(0) | BIT64(61) | BIT64(62),
+    .leaf = BIT64(60),
+    .next_level = AMDVI_NEXT_LEVEL,
+    .link = BITS64(4, 1),
+    .rights = {[1] = BIT64(0) | BIT64(61), [2] = BIT64(0) | BIT64(62), [3] = BIT64(0) | BIT64(61) | BIT64(62)},
+    .rights_mask = BIT64(0) | BIT64(61) | BIT64(62),
+};
+
 #endif

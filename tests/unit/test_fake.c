@@ -123,18 +123,21 @@ static void physical_addresses(void **state)
     fake_ram_free(ram);
 }
 
-/* Of 2 or 3 pages: consecutive, apart from other pages, with nothing behind them. */
+/* Of 2, 3 or 512 pages: consecutive, apart from other pages, with nothing behind them. */
 static void runs_of_pages(void **state)
 {
+    static const uint32_t counts[] = {2, 3, 512, 3};
+
     (void)state;
-    for (uint32_t count = 2; count <= 3; count++) {
+    for (size_t n = 0; n < sizeof(counts) / sizeof(counts[0]); n++) {
+        uint32_t count = counts[n];
         char *run = hv_host_pages_alloc(count), *next = hv_host_pages_alloc(count);
         hv_hpa_t pa = hv_host_virt_to_phys(run, NULL);
         uint64_t size = HV_SIZE_2M, bytes = count * HV_PAGE_SIZE;
 
         assert_int_equal(fake_counts().pages, 2 * count);
         assert_int_equal((uintptr_t)run % HV_PAGE_SIZE, 0);
-        for (uint64_t i = 0; i < bytes; i++) {
+        for (uint64_t i = 0; i < bytes; i += count == 512 ? 509 : 1) {
             assert_int_equal(run[i], 0);
             assert_int_equal(hv_host_virt_to_phys(run + i, NULL), pa + i);
             assert_ptr_equal(hv_host_phys_to_virt(pa + i), run + i);

@@ -511,6 +511,13 @@ static void random_npt(void **state)
     run_world(&format_npt, STEPS, 500);
 }
 
+static void random_amdvi(void **state)
+{
+    (void)state;
+    small_windows(1ull << 48);
+    run_world(&format_amdvi, STEPS / 2, 500);
+}
+
 static void random_five_levels(void **state)
 {
     struct npt_format format = format_ept;
@@ -554,8 +561,9 @@ static void random_huge_npt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WORLD_TEST(random_ept),          WORLD_TEST(random_npt),      WORLD_TEST(random_five_levels),
-        WORLD_TEST(random_small_leaves), WORLD_TEST(random_huge_ept), WORLD_TEST(random_huge_npt),
+        WORLD_TEST(random_ept),         WORLD_TEST(random_npt),          WORLD_TEST(random_amdvi),
+        WORLD_TEST(random_five_levels), WORLD_TEST(random_small_leaves), WORLD_TEST(random_huge_ept),
+        WORLD_TEST(random_huge_npt),
     };
 
     return cmocka_run_group_tests_name("npt, random changes", tests, NULL, NULL);

@@ -42,7 +42,9 @@ struct npt_format {
     uint64_t address;                /* mask of the physical address in an entry */
     uint64_t table;                  /* bits set in every entry that points to a table */
     uint64_t leaf;                   /* bits set in every leaf (memory type and the like) */
-    uint64_t large;                  /* bit that makes an entry above level 1 a leaf */
+    uint64_t large;                  /* bit that makes an entry above level 1 a leaf; 0: next_level tells */
+    uint64_t next_level;             /* field for the level of the table that an entry leads to, 0 in leaves */
+    uint64_t link;                   /* field that hardware ignores in every entry of any kind; 0: bits 56..52 */
     uint64_t rights[NPT_RIGHTS + 1]; /* bits for each combination of rights; 0: the format cannot express it */
     uint64_t rights_mask;            /* all bits used in rights[] */
     uint64_t accessed, dirty;        /* 0 when the format has none */
