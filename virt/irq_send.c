@@ -52,7 +52,8 @@ static void deliver(struct hv_vp *to, const struct irq_message *m)
         post_sipi(to, m->vector);
         break;
     case APIC_MODE_SMI:
-        irq_post_signal(to, VP_SIGNAL_SMI);
+        if (to->partition->properties.extended_exits & HV_EXTENDED_SMI) /* else nobody wants it */
+            irq_post_signal(to, VP_SIGNAL_SMI);
         break;
     case APIC_MODE_EXTINT:
         irq_post_input(to, 0, VP_SIGNAL_EXT_INT, m->vector);

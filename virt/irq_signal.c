@@ -186,4 +186,5 @@ void irq_drop_ext_ints(struct hv_vp *vp, int vector)
 {
     for (int i = 0; i < (int)ARRAY_COUNT(vp->ext_ints); i++)
         vp->ext_ints[i] &= vector < 0 ? 0 : vector / 64 == i ? ~BIT64(vector % 64) : ~0ull;
+    vp->todo |= VP_TODO_INTERRUPTS; /* maybe there is no window to wait for any more */
 }

@@ -4,7 +4,7 @@
 #include "test.h"
 #include "vm.h"
 
-enum { INTERRUPT = 0, NMI = 2, EXCEPTION = 3, SOFTWARE = 4 };
+enum { INTERRUPT = 0, NMI = 2, EXCEPTION = 3, SOFTWARE = 4, PRIVILEGED = 5, SW_EXCEPTION = 6 };
 
 static void set_pending(struct vm *vm, unsigned type, unsigned vector, bool deliver_error_code, uint32_t error_code,
                         unsigned length)
@@ -52,6 +52,10 @@ static const struct pending_row {
     {"#AC", VM_CPL3, EXCEPTION, 17, 0, true},
     {"#UD, error code asked for", 0, EXCEPTION, 6, 0, true},
     {"INT n", 0, SOFTWARE, 0x80, 2, false},
+    {"INT n, of an exception's vector", 0, SOFTWARE, 13, 2, false},
+    {"INT1", 0, PRIVILEGED, 1, 1, false},
+    {"INT3", 0, SW_EXCEPTION, 3, 1, false},
+    {"INTO", VM_ALL & ~VM_CODE64, SW_EXCEPTION, 4, 1, false},
 };
 
 static bool has_error_code(const struct pending_row *row, enum vm_mode mode)
@@ -141,6 +145,41 @@ TEST_MODES(events_event_pf, "events: pending event #PF sets CR2", VM_PROTECTED)
     EXPECT_EQ(vm_get(&vm, WHvX64RegisterCr2), 0xdeadb000);
     EXPECT_EQ(vm_get(&vm, WHvRegisterPendingEvent) & 1, 0);
     vm_pop_error_code(&vm);
+    EXPECT_END(&vm);
+}
+
+static const struct event_row {
+    const char *name;
+    uint32_t modes;
+    uint8_t vector;
+    bool error;
+    uint64_t parameter, dr6; /* dr6: the bits that come of it */
+} event_rows[] = {
+    {"#DE", 0, 0, false, 0, 0},
+    {"#DB, single step", 0, 1, false, 0x4000, 0x4000},
+    {"#DB, breakpoint 2", 0, 1, false, 4, 4},
+    {"#UD", 0, 6, false, 0, 0},
+    {"#NP", VM_PROTECTED, 11, true, 0, 0},
+    {"#GP", VM_PROTECTED, 13, true, 0, 0},
+    {"#AC", VM_PROTECTED, 17, true, 0, 0},
+    {"#XM", 0, 19, false, 0, 0},
+};
+
+TEST_ROWS_MODES(events_event, "events: pending event", event_rows, VM_ALL)
+{
+    VM_GUEST(vm, mode, "events_nops", NULL);
+    vm_set(&vm, WHvX64RegisterCr2, 0x123000);
+    set_exception_event(&vm, row->vector, row->error, row->error ? 0x1230 : 0, row->parameter);
+    EXPECT_EQ(vm_get(&vm, WHvRegisterPendingEvent) & 1, 1);
+    REQUIRE(EXPECT_VECTOR(&vm, row->vector));
+    if (row->error) {
+        EXPECT_EQ(vm_stack(&vm, 0), 0x1230);
+        vm_pop_error_code(&vm);
+    }
+    EXPECT_EQ(vm_stack(&vm, 0), VM_CODE);
+    EXPECT_EQ(vm_get(&vm, WHvRegisterPendingEvent) & 1, 0);
+    EXPECT_EQ(vm_get(&vm, WHvX64RegisterCr2), 0x123000);
+    EXPECT_EQ(vm_get(&vm, WHvX64RegisterDr6) & 0x400f, row->dr6);
     EXPECT_END(&vm);
 }
 
