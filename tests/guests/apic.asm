@@ -200,13 +200,15 @@ GUEST apic_fault, 64
 %%halted:
     sti
     jmp %%next
+; STI again and again: Bochs 2.7 forgets a virtual interrupt that is pending at a VMRUN with IF = 1
 %%spin:
-    sti
-%%spin_on:
+    cli
     cmp [gs:A_COUNTS + rcx * 4], eax
-    jge %%next
+    jge %%halted
+    sti
     pause
-    jmp %%spin_on
+    pause
+    jmp %%spin
 %%wrmsr:
     mov rdx, rax
     shr rdx, 32

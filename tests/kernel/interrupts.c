@@ -63,8 +63,8 @@ static void assert_input(const struct apic_mode *mode, const struct input_row *r
     const uint64_t once = r->counted ? 1 : 0;
     APIC_GUEST(vm, mode, 1, CLI, WRITE(entry_of(r), r->entry), EXIT, DELAY(20), READ(entry_of(r)),
                EXPECT_LAST(ONES, r->entry | remote_irr), WRITE(entry_of(r), r->entry), READ(entry_of(r)),
-               EXPECT_LAST(ONES, r->entry | remote_irr), HALT(r->counted, once), DELAY(100), COUNT_IS(r->counted, once),
-               READ(entry_of(r)), EXPECT_LAST(ONES, r->entry), EXIT, HALT(r->counted, 2 * once), DELAY(100),
+               EXPECT_LAST(ONES, r->entry | remote_irr), SPIN(r->counted, once), DELAY(100), COUNT_IS(r->counted, once),
+               READ(entry_of(r)), EXPECT_LAST(ONES, r->entry), EXIT, SPIN(r->counted, 2 * once), DELAY(100),
                COUNT_IS(r->counted, 2 * once));
 
     for (unsigned i = 0; i < 2; i++) {
