@@ -39,7 +39,7 @@
 GUEST storm_handler, 64
 
 ; RSI: the other processor's counts. R8D: how many of each vector to send. What was sent is in this one's counts. A vector is sent again when
-; the last one of it was counted; more than that is an error.
+; the last one of it was counted.
 %macro storm_sender 0
 %%round:
     xor r9d, r9d
@@ -47,7 +47,6 @@ GUEST storm_handler, 64
 %%vector:
     mov eax, [gs:A_COUNTS + rbx * 4]
     cmp [rsi + rbx * 4], eax
-    ja %%doubled
     jb %%wait
     cmp eax, r8d
     jae %%next
@@ -73,9 +72,6 @@ GUEST storm_handler, 64
     test r9d, r9d
     jnz %%round
     out 0xf4, al
-    hlt
-%%doubled:
-    out 0xf5, al
     hlt
 %endmacro
 GUEST storm_sender, 64

@@ -58,7 +58,7 @@ static const struct gap tcg_gaps[] = {
 /* clang-format on */
 
 /* QEMU without KVM says so, in the leaves that are for hypervisors. */
-static bool is_tcg(void)
+bool engine_is_tcg(void)
 {
     uint32_t eax = 1, ebx, ecx = 0, edx;
 
@@ -72,7 +72,7 @@ static bool is_tcg(void)
 
 const char *engine_gap(const char *test, const char *row)
 {
-    if (!is_tcg())
+    if (!engine_is_tcg())
         return NULL;
     for (size_t i = 0; i < COUNT(tcg_gaps); i++)
         if (strcmp(test, tcg_gaps[i].test) == 0 && (!tcg_gaps[i].row || (row && strcmp(row, tcg_gaps[i].row) == 0)))

@@ -87,6 +87,7 @@ bool test_check_bytes(const char *file, int line, const char *what, const void *
 
 /* Why this test can not pass on the emulator that runs it, NULL: it has to. row: NULL without rows (engine.c) */
 const char *engine_gap(const char *test, const char *row);
+bool engine_is_tcg(void);
 
 #define SKIP(...)               \
     do {                        \
