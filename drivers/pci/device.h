@@ -83,7 +83,10 @@ uint16_t pci_find_extended(const struct hv_pci_address *a, uint16_t id);
  * one group. And the requester IDs by which a function's DMA may arrive: itself, and bridges that speak for it.
  */
 bool pci_same_group(const struct pci_device *a, const struct pci_device *b);
-uint32_t pci_requesters(const struct pci_device *d, struct hv_pci_address out[4]);
+#define PCI_REQUESTERS 4
+uint32_t pci_requesters(const struct pci_device *d, struct hv_pci_address out[PCI_REQUESTERS]); /* topmost last */
+/* Switches isolation on in it and in the ports above it, where they have it: groups become smaller. Thread. */
+void pci_isolate(const struct pci_device *d);
 
 /*
  * reset.c: the best reset that there is: FLR, AF's, D3hot, the secondary bus; thread. HV_E_UNSUPPORTED: none.
@@ -92,10 +95,14 @@ uint32_t pci_requesters(const struct pci_device *d, struct hv_pci_address out[4]
  */
 struct pci_saved {
     uint32_t words[64];
+    uint16_t acs;             /* ACS control */
+    uint16_t resizable;       /* offset of the capability of resizable BARs; 0: none */
+    uint32_t sizes[PCI_BARS]; /* their control registers */
 };
 void pci_save(const struct pci_device *d, struct pci_saved *to);
 void pci_restore(const struct pci_device *d, const struct pci_saved *from);
 void pci_quiesce(const struct pci_device *d); /* no DMA and no interrupts any more: waits for what is under way */
 enum hv_status pci_reset(const struct pci_device *d);
+void pci_set_power(const struct pci_device *d, uint32_t state); /* 0 (D0) to 3, and waits until it is there */
 
 #endif

@@ -20,40 +20,49 @@ enum passthrough_kind {
     PASSTHROUGH_VIRTIO_SOUND,
 };
 
-/* What an interrupt of the device does: the owner's. */
+/* What an interrupt of the device does: the owner's. Neither function calls back into the device. */
 struct passthrough_ops {
     /*
      * A message of the guest's was raised: its address and data as the guest wrote them. Interrupt context, any CPU;
-     * also for pending bits that are delivered when a vector is unmasked.
+     * for pending bits that are delivered when a vector is unmasked also thread context.
      */
     void (*interrupt)(void *owner, const struct hv_msi_message *message);
     /* On which CPU would the message best arrive? Asked when a vector is set up or changed. Any context. */
     uint32_t (*cpu_of)(void *owner, const struct hv_msi_message *message);
 };
 
-/* One vector of the device: MSI-X entry or MSI message. */
-struct passthrough_vector {
-    struct hv_msi_message guest; /* as the guest wrote it */
-    bool is_masked, is_pending;  /* the guest's mask; what came while it was set */
-    bool is_active;              /* there is a host vector and a remapping entry behind it */
-    uint32_t host_vector;
-    struct passthrough_device *device;
-};
-
 struct passthrough_device;
 
+/* One vector of the device: MSI-X entry or MSI message, with a host vector and a remapping entry behind it. */
+struct passthrough_vector {
+    struct passthrough_device *device;
+    struct iommu_irq irq; /* MSI-X: of its own; count 0: none, or not remapped */
+    uint32_t host_vector, cpu;
+    uint16_t index; /* entry or message */
+    bool is_active;
+};
+
 /*
- * Takes the function, with all those of its group that are not bridges, for `owner`; blocks its DMA, resets it.
- * HV_E_CONFLICT: it, or one of its group, is somebody's. HV_E_ACCESS_DENIED: one of its group is the host's and in use
- * (its bus mastering is on). HV_E_NOT_PRESENT: no IOMMU or no interrupt remapping, without HV_VPCI_UNSAFE in flags.
- * HV_E_UNSUPPORTED: it can not be reset, or is `refused`. HV_E_NO_MEMORY.
+ * Takes the function for `owner`, who gets its interrupts; blocks its DMA, resets it. All of its group that are not
+ * bridges are `client`'s (a partition's) from now on, until the last one that was assigned is given back: further ones
+ * can be assigned to owners of that client only, and those that are not can do no DMA.
+ * HV_E_CONFLICT: it is assigned, or one of its group is to another client. HV_E_ACCESS_DENIED: one of its group is the
+ * host's and in use (its bus mastering is on), or firmware needs it. HV_E_NOT_PRESENT: no IOMMU or no interrupt
+ * remapping, without HV_VPCI_UNSAFE in flags. HV_E_UNSUPPORTED: it can not be reset, or is `refused`. HV_E_IN_USE: it
+ * does not come to rest. HV_E_NO_MEMORY. All but the last are logged.
  */
 enum hv_status passthrough_assign(const struct pci_device *pci, uint32_t flags, const struct passthrough_ops *ops,
-                                  void *owner, struct passthrough_device **out);
-/* Quiesces, resets, restores, frees vectors and entries, blocks DMA: assignable again. */
+                                  const void *client, void *owner, struct passthrough_device **out);
+/*
+ * Quiesces, resets, restores, frees vectors and entries, blocks DMA: assignable again. No page of its BARs is mapped
+ * into a guest any more.
+ */
 void passthrough_unassign(struct passthrough_device *d);
 
-/* Its DMA goes to this domain from now on (NULL: nowhere). */
+/*
+ * Its DMA goes to this domain from now on (NULL: nowhere). HV_E_CONFLICT: another one of its group that can not be told
+ * from it has another domain; HV_E_ACCESS_DENIED, HV_E_NO_MEMORY: nothing has changed.
+ */
 enum hv_status passthrough_attach(struct passthrough_device *d, struct iommu_domain *domain);
 
 const struct pci_device *passthrough_pci(const struct passthrough_device *d);
@@ -79,6 +88,7 @@ void passthrough_unmap(struct passthrough_device *d);
 /* What a BAR reads after ones were written to it. */
 void passthrough_probed_bars(const struct passthrough_device *d, uint32_t bars[PCI_BARS]);
 
+/* 0 (D0, as after assign) to 3. In others there is no DMA and no interrupt, and BARs do not answer; D3 to D0 resets. */
 enum hv_status passthrough_set_power(struct passthrough_device *d, uint32_t state);
 
 /* The targets of messages have changed: asks ops->cpu_of again for each. */
