@@ -28,7 +28,7 @@ test-kernel: $(call image_of,$(ENGINE))
 	@failed=0; \
 	for cpus in $(TEST_KERNEL_CPUS); do \
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
-	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
+	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=$$((cpus > 1)) TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
 	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed

@@ -296,6 +296,20 @@ _Noreturn void sched_idle(void *arg)
     }
 }
 
+uint32_t thread_cpus(void)
+{
+    return (uint32_t)__builtin_popcountll(common_cpus());
+}
+
+uint32_t thread_cpu(uint32_t n)
+{
+    uint64_t cpus = common_cpus();
+
+    for (n %= thread_cpus(); n--;)
+        cpus &= cpus - 1;
+    return first_of(cpus);
+}
+
 void sched_spare(uint32_t id)
 {
     uint64_t flags = sched_lock();

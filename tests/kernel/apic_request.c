@@ -49,7 +49,7 @@ static void request_to(const struct apic_mode *mode, const struct request_row *r
 
     REQUIRE(apic_create(&vm, mode, 1));
     set_waiter(&vm, mode, r, halts);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&runner, &vm, 0, other_cpu()));
     if (apic_wait_word(&vm, READY, 1)) {
         thread_sleep_ns(2 * NS_PER_MS);
@@ -166,7 +166,7 @@ TEST_ROWS(apic_halt_cancel, "apic: a cancel ends HLT's run, and the next one hal
 
     REQUIRE(apic_create(&vm, row, 1));
     SCRIPT(&vm, 0, SET(READY, 1), HALT(0x51, 1));
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     for (unsigned i = 0; i < 3; i++) {
         REQUIRE(runner_start(&r, &vm, 0, other_cpu()));
         if (!apic_wait_word(&vm, READY, 1))

@@ -138,7 +138,7 @@ TEST_ROWS(apic_pass, "apic: two VPs pass a turn on 200 times, TSCs in step", pla
     SCRIPT(&vm, 0, PASS(WORD(0), 100));
     SCRIPT(&vm, 1, PASS(WORD(0), 100));
     for (uint32_t i = 0; i < 2; i++)
-        REQUIRE(runner_start(&r[i], &vm, i, row->on_one ? other_cpu() : i % cpu_count()));
+        REQUIRE(runner_start(&r[i], &vm, i, row->on_one ? other_cpu() : thread_cpu(i)));
     EXPECT_RUNNER_END(&r[0]);
     EXPECT_RUNNER_END(&r[1]);
     EXPECT_EQ(*vm_u32(&vm, WORD(0)), 200);

@@ -374,7 +374,7 @@ TEST(arguments_running, "arguments: each function while the virtual processor ru
     VM_GUEST(vm, VM_LONG, "smp_spin", NULL);
 
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     for (size_t f = 0; f < COUNT(functions); f++)
         if (functions[f].running != ALLOWED)

@@ -227,7 +227,7 @@ TEST_MODES(dirty_smp, "dirty: smp: 100 questions while a guest writes lose nothi
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
     vm_set(&vm, WHvX64RegisterRsi, VM_FREE);
     vm_set(&vm, WHvX64RegisterRbx, 0);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     EXPECT(vm_protect(&vm, VM_FREE, SPUN * PAGE_SIZE, VM_RWX | TRACK)); /* under the running guest */
     memcpy(copy, vm_at(&vm, VM_FREE), sizeof(copy));
@@ -252,7 +252,7 @@ TEST(dirty_smp_again, "dirty: smp: a page that is written all the time is dirty 
 
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
     REQUIRE(vm_protect(&vm, VM_DATA, PAGE_SIZE, VM_RW | TRACK));
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     for (int i = 0; i < 100 && !test_failed(); i++) {
         EXPECT(counter_moves(&vm, 2));

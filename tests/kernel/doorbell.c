@@ -341,7 +341,7 @@ TEST(doorbell_while_running, "doorbell: registered and unregistered 100 times wh
     VM_GUEST(vm, VM_LONG, "doorbell_for_ever", NULL);
 
     prepare(&vm, "doorbell_for_ever");
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     for (unsigned i = 0; i < 100 && !test_failed(); i++) {
         uint64_t signals = event_signals(event);

@@ -104,7 +104,7 @@ static void input_to(const struct apic_mode *mode, const struct input_row *r, bo
     else
         SCRIPT(&vm, 0, WRITE(entry_of(r), r->entry), STI, SET(READY, 1), SPIN(r->counted, 1), DELAY(50),
                COUNT_IS(r->counted, 1));
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&runners[0], &vm, 0, other_cpu()));
     if (apic_wait_word(&vm, READY, 1)) {
         thread_sleep_ns(NS_PER_MS);
@@ -671,7 +671,7 @@ static uint32_t storm_rounds(void)
     uint64_t total = 0;
 
     if (!option_find("storm", text, sizeof(text)))
-        return (cpu_count() > 1 ? 16000 : 4000) / STORM_VECTORS;
+        return (thread_cpus() > 1 ? 16000 : 4000) / STORM_VECTORS;
     for (const char *c = text; *c >= '0' && *c <= '9'; c++)
         total = total * 10 + (uint64_t)(*c - '0');
     return (uint32_t)(total / STORM_VECTORS);
@@ -746,7 +746,7 @@ static void storm_by_client(struct vm *vm, uint32_t rounds)
 {
     uint64_t deadline = clock_ns() + STORM_LIMIT_S * NS_PER_S;
 
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     while (storm_round(vm, rounds) && clock_ns() < deadline)
         thread_yield();
     thread_set_cpu(CPU_ANY);

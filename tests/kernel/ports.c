@@ -110,7 +110,7 @@ TEST(ports_storm, "ports: signals by a VP that runs, while other connections com
     EXPECT_OK(connect(&vm, 0x40, event, &port));
     *vm_u64(&vm, VM_DATA + 8) = 0x40;
     *vm_u64(&vm, VM_DATA + 24) = SIGNALS;
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&runner, &vm, 0, other_cpu()));
     while (!runner.ended || rounds < SPARES) {
         if (!EXPECT_OK(connect(&vm, 0x41 + rounds++ % 100, spare, &other)) ||
@@ -140,7 +140,7 @@ TEST(ports_delete, "ports: deletion while a VP signals")
     EXPECT_OK(connect(&vm, 7, event, &port));
     *vm_u64(&vm, VM_DATA + 8) = 7;
     *vm_u64(&vm, VM_DATA + 24) = 0xffffffff;
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&runner, &vm, 0, other_cpu()));
     EXPECT(event_wait(event, clock_ns() + 2 * NS_PER_S));
     EXPECT_OK(WHvDeleteNotificationPort(vm.partition, port));

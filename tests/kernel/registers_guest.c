@@ -429,7 +429,7 @@ TEST_ROWS(registers_host, "registers: the host's own are unchanged", host_rows)
     VM_GUEST(vm, row->mode, row->guest ? row->guest : "smoke_halt", NULL);
     if (!row->guest)
         vm_set(&vm, WHvX64RegisterCr0, vm_get(&vm, WHvX64RegisterCr0) | 1ull << 32);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     colour_host();
     read_host(&before);
     WHvRunVirtualProcessor(vm.partition, 0, &exit, sizeof(exit));

@@ -27,10 +27,10 @@ bool runner_wait(struct runner *r);
 bool runner_check(struct runner *r, WHV_RUN_VP_EXIT_REASON wanted, const char *file,
                   int line); /* waits, and looks why it ended */
 
-/* A CPU other than that of a thread pinned to CPU 0, where there is one. */
+/* A CPU other than that of a thread pinned to thread_cpu(0), where there is one. */
 static inline uint32_t other_cpu(void)
 {
-    return cpu_count() - 1;
+    return thread_cpu(thread_cpus() - 1);
 }
 
 /* Waits until the guest's counter at VM_DATA is at least `value`. */

@@ -22,7 +22,7 @@ TEST_ROWS_MODES(smp_cancel_running, "smp: a running VP is cancelled by another t
 
     vm_set(&vm, WHvX64RegisterRflags, row->rflags);
 
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     EXPECT_CANCEL(&r);
     thread_set_cpu(CPU_ANY);
@@ -55,7 +55,7 @@ TEST(smp_cancel_many, "smp: 200 runs, each cancelled once")
     VM_GUEST(vm, VM_LONG, "smp_spin", NULL);
 
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     for (int i = 0; i < 200 && !test_failed(); i++) {
         REQUIRE(runner_start(&r, &vm, 0, other_cpu()));
         if (i & 1)
@@ -108,7 +108,7 @@ TEST(smp_move_between_runs, "smp: a VP runs on another CPU each time, and keeps 
 
     REQUIRE(state_create(&vm, 0x1234567, 1));
     for (uint32_t i = 0; i < 40; i++) {
-        thread_set_cpu(i % cpu_count());
+        thread_set_cpu(thread_cpu(i));
         if (!EXPECT_EXIT(&vm, X64IoPortAccess))
             break;
         vm_step(&vm);
@@ -119,7 +119,7 @@ TEST(smp_move_between_runs, "smp: a VP runs on another CPU each time, and keeps 
     thread_set_cpu(CPU_ANY);
     EXPECT_EQ(*vm_u32(&vm, DATA_WRONG), 0);
     EXPECT_EQ(counter(&vm), 40);
-    if (cpu_count() == 1)
+    if (thread_cpus() == 1)
         SKIP("one CPU: nowhere to move to");
     EXPECT_GE(moved, 39);
 }
@@ -134,7 +134,7 @@ static void burn(void *arg)
 TEST(smp_move_during_run, "smp: VPs move between CPUs while they run, and keep their state")
 {
     static struct runner r[2];
-    const uint64_t limit = clock_ns() + 1500 * NS_PER_MS, wanted = cpu_count() > 1 ? 4 : 0;
+    const uint64_t limit = clock_ns() + 1500 * NS_PER_MS, wanted = thread_cpus() > 1 ? 4 : 0;
     uint32_t stop = 0;
     struct thread *other;
     VM(a);
@@ -156,7 +156,7 @@ TEST(smp_move_during_run, "smp: VPs move between CPUs while they run, and keep t
     EXPECT_GE(migrations(&a), wanted);
     EXPECT_GE(migrations(&b), wanted);
     test_note("%lu and %lu moves, %u and %u rounds", migrations(&a), migrations(&b), counter(&a), counter(&b));
-    if (cpu_count() == 1)
+    if (thread_cpus() == 1)
         SKIP("one CPU: nowhere to move to");
 }
 
@@ -213,8 +213,8 @@ TEST(smp_host_lives, "smp: a guest in a loop does not keep the host's threads fr
     uint64_t start;
     VM_GUEST(vm, VM_LONG, "smp_spin", NULL);
 
-    thread_set_cpu(0);
-    REQUIRE(runner_start(&r, &vm, 0, 0));
+    thread_set_cpu(thread_cpu(0));
+    REQUIRE(runner_start(&r, &vm, 0, thread_cpu(0)));
     start = clock_ns();
     for (int i = 0; i < 5; i++)
         thread_sleep_ns(NS_PER_MS);

@@ -48,7 +48,7 @@ TEST_ROWS_MODES(smp_take_page, "smp: a page is taken from a guest that writes to
     struct runner r;
     VM_GUEST(vm, mode, "smp_write", NULL);
 
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     for (int i = 0; i < 10 && !test_failed(); i++) {
         REQUIRE_RUNNING(&r, &vm, other_cpu());
         EXPECT(vm_protect(&vm, PAGE_GPA, PAGE_SIZE, row->rights));
@@ -68,7 +68,7 @@ TEST_MODES(smp_take_code, "smp: the right to execute is taken from a guest's cod
     struct runner r;
     VM_GUEST(vm, mode, "smp_spin", NULL);
 
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     EXPECT(vm_protect(&vm, VM_CODE, PAGE_SIZE, VM_RW));
     if (EXPECT_RUNNER_EXIT(&r, MemoryAccess)) {
@@ -93,7 +93,7 @@ TEST_MODES(smp_replace_page, "smp: the page that a guest reads is replaced 50 ti
     pages[1] = page_alloc();
     REQUIRE(pages[0] && pages[1]);
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     for (uint32_t i = 1; i <= 50 && !test_failed(); i++) {
         *pages[i & 1] = i;
@@ -117,7 +117,7 @@ TEST(smp_map_elsewhere, "smp: mapping and unmapping elsewhere, 200 times, while 
     VM_GUEST(vm, VM_LONG, "smp_write", NULL);
 
     vm_set(&vm, WHvX64RegisterRflags, FLAG_FIXED | FLAG_IF);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE_RUNNING(&r, &vm, other_cpu());
     before = counter(&vm);
     for (uint32_t i = 0; i < 200 && !test_failed(); i++) {
@@ -145,7 +145,7 @@ TEST(smp_split_page, "smp: a 2 MiB page is split and made whole under a running 
     EXPECT_OK(WHvMapGpaRange(vm.partition, large, 0, SIZE_2M, (WHV_MAP_GPA_RANGE_FLAGS)VM_RWX));
     EXPECT_OK(WHvGetPartitionCounters(vm.partition, WHvPartitionCounterSetMemory, &counts, sizeof(counts), NULL));
     EXPECT_EQ(counts.Mapped2MPageCount, 1);
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&r, &vm, 0, other_cpu()));
     for (int i = 0; i < 10; i++) {
         volatile uint32_t *count = (uint32_t *)(large + VM_DATA);

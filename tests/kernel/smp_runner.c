@@ -82,7 +82,7 @@ bool counter_reaches(struct vm *vm, uint32_t value)
     while ((int32_t)(counter(vm) - value) < 0) {
         if (clock_ns() > deadline)
             return FAIL("the guest's counter stands at %u, wanted %u", counter(vm), value), false;
-        if (cpu_count() == 1)
+        if (thread_cpus() == 1)
             thread_yield();
         else
             cpu_relax();

@@ -290,7 +290,7 @@ TEST_ROWS(synic_running, "synic: from another thread to a VP that is being run",
     SYNIC_GUEST(vm, &synic_modes[row->mode], SYNIC_ON, SINT(4, VEC), STI, SET(READY, 1), wait, LOAD(place),
                 EXPECT_LAST(ONES, 8), COUNT_IS(VEC, 1));
 
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&runner, &vm, 0, other_cpu()));
     if (apic_wait_word(&vm, READY, 1)) {
         thread_sleep_ns(2 * NS_PER_MS);

@@ -118,7 +118,7 @@ static void send_events(void *arg)
 
 static bool sender_start(struct sender *s, struct vm *vm, uint32_t id, uint64_t count, void (*entry)(void *))
 {
-    *s = (struct sender){.vm = vm, .id = id, .count = count, .lanes = 1, .is_beside_vp = cpu_count() == 1};
+    *s = (struct sender){.vm = vm, .id = id, .count = count, .lanes = 1, .is_beside_vp = thread_cpus() == 1};
     s->thread = thread_create("sender", entry, s, CPU_ANY);
     return EXPECT(s->thread != NULL);
 }
@@ -200,7 +200,7 @@ TEST_ROWS(synic_storm_ways, "synic: storm of 2,000 messages", ways)
     static struct sender sender;
     VM(vm);
 
-    if (row->sint & SINT_POLLING && cpu_count() == 1)
+    if (row->sint & SINT_POLLING && thread_cpus() == 1)
         SKIP("one CPU: the guest would have it for whole time slices");
     REQUIRE(create_storm(&vm, 1, row->sint, row->handler, row->guest));
     REQUIRE(sender_start(&sender, &vm, 0, FEW, send_messages));
@@ -298,7 +298,7 @@ static void storm_mass(uint32_t count)
     other = (struct sender){.vm = &vm, .first = MASS_FIRST, .lanes = MASS_LANES, .count = count / 2};
     other.companion = &own;
     other.is_beside_vp = true;
-    other.thread = thread_create("sender", send_messages, &other, 0);
+    other.thread = thread_create("sender", send_messages, &other, thread_cpu(0));
     REQUIRE(other.thread);
     run_and_refill(&own);
     other.stop = 1;
@@ -319,7 +319,7 @@ TEST_ROWS(synic_storm_mass, "synic: storm of messages from two threads to 12 SIN
         SKIP("a clock of %lu MHz: would take too long", apic_ticks(NS_PER_S) / 1000000);
     if (each_ns * row->count > MASS_LIMIT_NS)
         SKIP("would take %llu s here", each_ns * row->count / NS_PER_S);
-    thread_set_cpu(0); /* both threads: an exact division of labour, whatever else the machine does */
+    thread_set_cpu(thread_cpu(0)); /* both threads: an exact division of labour, whatever else the machine does */
     storm_mass(row->count);
     thread_set_cpu(CPU_ANY);
     each_ns = (clock_ns() - start) / row->count;

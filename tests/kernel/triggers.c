@@ -75,7 +75,7 @@ static void trigger_to(const struct apic_mode *mode, const struct kind_row *kind
     else
         SCRIPT(&vm, 0, WRITE(ldr, mode->is_x2apic ? 0 : 0x01000000), STI, SET(READY, 1), SPIN(v, 1), SET(READY, 2),
                SPIN(v, 2), SET(READY, 3), SPIN(v, 3), DELAY(100), COUNT_IS(v, 3));
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(runner_start(&runner, &vm, 0, other_cpu()));
     for (uint32_t i = 1; i <= 3 && apic_wait_word(&vm, READY, i); i++) {
         thread_sleep_ns(NS_PER_MS);
@@ -179,7 +179,7 @@ TEST_ROWS(triggers_update, "triggers: parameters change as a whole while another
     SCRIPT(&vm, 1, STI, WAIT(GO, 1), COUNT_IS(0x51, 0));
     for (uint32_t i = 0; i < 2; i++)
         REQUIRE(runner_start(&runners[i], &vm, i, CPU_ANY));
-    thread_set_cpu(0);
+    thread_set_cpu(thread_cpu(0));
     REQUIRE(start_signaller(&signaller, trigger.event, other_cpu()));
     for (uint64_t end = clock_ns() + 100 * NS_PER_MS; clock_ns() < end || signaller.signals < 1000;) {
         for (unsigned i = 0; i < 1000; i++)

@@ -25,6 +25,10 @@ void thread_sleep_until(uint64_t time_ns); /* clock_ns time */
 struct thread *thread_current(void);
 const char *thread_name(const struct thread *t);
 
+/* The CPUs that threads without one of their own run on: how many, and the n-th of them, n modulo that number. */
+uint32_t thread_cpus(void);
+uint32_t thread_cpu(uint32_t n);
+
 /* Moves the calling thread to that CPU, where it stays; CPU_ANY sets it free again. False when there is no such CPU. */
 bool thread_set_cpu(uint32_t cpu);
 
