@@ -2,6 +2,7 @@
 /* Failure, log and counters of the fake host. */
 #include "fake.h"
 #include "fake_device.h"
+#include "fake_vtd.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,7 @@ void fake_reset(void)
     fake_x86_reset();
     fake_vmx_reset();
     fake_svm_reset();
+    fake_vtd_reset();
     fake_state = (struct fake_counts){0};
     memset(log_lines, 0, sizeof(log_lines));
     memset(log_counts, 0, sizeof(log_counts));
@@ -99,6 +101,7 @@ void fake_assert_clean(void)
 {
     fake_vmx_assert_clean();
     fake_svm_assert_clean();
+    fake_vtd_assert_clean();
     fake_event_assert_clean();
     fake_device_assert_clean();
     fake_memory_assert_clean();

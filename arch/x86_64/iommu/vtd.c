@@ -227,10 +227,11 @@ static enum hv_status unit_prepare(struct vtd_unit *u)
         hv_log(HV_LOG_ERROR, "VT-d unit at 0x%llx: %s", (unsigned long long)u->acpi->base, wrong);
         return HV_E_NOT_PRESENT;
     }
-    u->is_on = true;
     st = vtd_queue_on(u);
-    if (st == HV_OK)
-        st = vtd_dma_on(u);
+    if (st != HV_OK)
+        return st;
+    u->is_on = true;
+    st = vtd_dma_on(u);
     if (st == HV_OK)
         st = vtd_irq_on(u);
     vtd_faults_on(u);
@@ -282,8 +283,8 @@ static void unit_off(struct vtd_unit *u)
 {
     if (u->is_on)
         unit_end(u);
-    vtd_queue_off(u);
     u->is_on = false;
+    vtd_queue_off(u);
     vtd_irq_off(u);
     vtd_dma_off(u);
     unmap(u);

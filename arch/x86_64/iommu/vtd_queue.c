@@ -143,7 +143,7 @@ enum hv_status vtd_queue_on(struct vtd_unit *u)
 
 void vtd_queue_off(struct vtd_unit *u)
 {
-    if (u->is_on)
+    if (u->queue.ring.words && u->regs)
         stop(u);
     vtd_table_free(&u->queue.ring, 1);
     vtd_table_free(&u->queue.status, 1);
