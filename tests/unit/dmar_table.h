@@ -3,6 +3,7 @@
 #ifndef DMAR_TABLE_H
 #define DMAR_TABLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
