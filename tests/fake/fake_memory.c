@@ -211,7 +211,8 @@ void *hv_host_pages_alloc(uint32_t count)
     char *pages = NULL;
 
     fake_require_thread_context("hv_host_pages_alloc");
-    fake_require(count == 2 || count == 3 || count == RUN_MAX, "hv_host_pages_alloc: neither 2, 3 nor 512 pages");
+    fake_require(count == 2 || count == 3 || count == 16 || count == RUN_MAX,
+                 "hv_host_pages_alloc: neither 2, 3, 16 nor 512 pages");
     pthread_mutex_lock(&mutex);
     if (!is_denied())
         pages = run_take(count);

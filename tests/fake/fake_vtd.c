@@ -90,6 +90,12 @@ static void interrupt(struct fake_vtd *v)
     fake_require(fake_irq_raise(v->fedata), "VT-d: the fault event's vector is nobody's");
 }
 
+void fake_vtd_settle(struct fake_vtd *v)
+{
+    if (v->irq_pending)
+        interrupt(v);
+}
+
 static void update_ppf(struct fake_vtd *v)
 {
     bool any = false;

@@ -101,6 +101,9 @@ bool fake_vtd_message(struct fake_vtd *v, uint16_t sid, uint64_t address, uint32
 /* What an IOAPIC sends for a redirection entry. */
 bool fake_vtd_ioapic(struct fake_vtd *v, uint16_t sid, uint64_t entry, struct fake_vtd_interrupt *out);
 
+/* Takes the fault event's interrupt, if it came while interrupts were off. */
+void fake_vtd_settle(struct fake_vtd *v);
+
 /* ------------------------------------------------------------- between the parts of the fake */
 
 uint64_t fake_vtd_read(const struct fake_vtd *v, hv_hpa_t pa); /* as the unit reads memory */

@@ -49,6 +49,7 @@ static const struct {
     uint64_t initial;
     enum vendor vendor;
 } msrs[] = {
+    {MSR_IA32_APIC_BASE, true, 0xfee00000 | APIC_BASE_EN, ANY},
     {MSR_IA32_FEATURE_CONTROL, true, FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX, INTEL},
     {MSR_IA32_SYSENTER_CS, true, FAKE_SEL_CODE, ANY},
     {MSR_IA32_SYSENTER_ESP, true, 0xffff888000011000, ANY},

@@ -342,6 +342,7 @@ const struct iommu_backend vtd_backend = {
     .flush = vtd_flush,
     .reserved = vtd_reserved,
     .irq_entries = vtd_irq_entries,
+    .irq_table = vtd_irq_table,
     .irq_prepare = vtd_irq_prepare,
     .irq_set = vtd_irq_set,
     .irq_message = vtd_irq_message,

@@ -7,10 +7,10 @@
 #include <hv/base/assert.h>
 #include <hv/base/log.h>
 
-#define TABLE_PAGES   2u /* that follow one another: as many as any host has */
+#define TABLE_PAGES   16u /* that follow one another: far more entries than hosts have vectors */
 #define ENTRY_WORDS   2u
 #define TABLE_ENTRIES (TABLE_PAGES * HV_PAGE_SIZE / 16)
-#define TABLE_S       8u /* 2^(S + 1) */
+#define TABLE_S       11u /* 2^(S + 1) */
 _Static_assert(TABLE_ENTRIES == 1u << (TABLE_S + 1), "the size that IRTA tells");
 
 #define XAPIC_IDS 256u
@@ -18,6 +18,11 @@ _Static_assert(TABLE_ENTRIES == 1u << (TABLE_S + 1), "the size that IRTA tells")
 uint32_t vtd_irq_entries(const struct hv_pci_address *requester)
 {
     return vtd.remaps && vtd_unit_of(requester) ? TABLE_ENTRIES : 0;
+}
+
+uint32_t vtd_irq_table(const struct hv_pci_address *requester)
+{
+    return (uint32_t)(vtd_unit_of(requester) - vtd.units);
 }
 
 enum hv_status vtd_irq_prepare(const struct hv_pci_address *requester)
