@@ -30,6 +30,48 @@ HRESULT WHVAPI WHvxRegisterPartitionPortDoorbellEvent(WHV_PARTITION_HANDLE Parti
 HRESULT WHVAPI WHvxUnregisterPartitionPortDoorbellEvent(WHV_PARTITION_HANDLE Partition,
                                                         const WHV_DOORBELL_MATCH_DATA *MatchData);
 
+/* ------------------------------------------------------------------------------------------------ passed devices */
+
+/* A function on the machine's PCI buses, and what it says of itself. */
+typedef struct WHVX_PCI_DEVICE {
+    UINT16 Segment;
+    UINT8 Bus, Device, Function;
+    UINT8 Reserved[3];
+    WHV_VPCI_HARDWARE_IDS Ids;
+} WHVX_PCI_DEVICE;
+
+/*
+ * The Index-th function of the machine, from 0, in the order of segment, bus, device and function. Whether it can be
+ * passed on, WHvAllocateVpciResource and WHvCreateVpciDevice say.
+ * Errors: HRESULT_FROM_WIN32(ERROR_NOT_FOUND): there are not so many; E_OUTOFMEMORY.
+ * Context: thread.
+ */
+HRESULT WHVAPI WHvxGetPciDevice(UINT32 Index, WHVX_PCI_DEVICE *Device);
+
+/* Whether this machine confines devices to partitions. The strings are constants. */
+typedef struct WHVX_IOMMU {
+    BOOL Present;          /* their DMA */
+    BOOL RemapsInterrupts; /* and their interrupts */
+    const CHAR *Name;      /* as the manuals call it, or "none" */
+    const CHAR *Reason;    /* when something is missing: one line that says what; else "" */
+} WHVX_IOMMU;
+
+/* Context: thread. */
+HRESULT WHVAPI WHvxGetIommu(WHVX_IOMMU *Iommu);
+
+/*
+ * The resource descriptor of WHvAllocateVpciResource for a function of the machine, with ProviderId NULL. Flags: 0, or
+ * that it may be passed on without an IOMMU or interrupt remapping: then nothing stops a guest that means harm.
+ */
+#define WHVX_PCI_RESOURCE_UNSAFE 1u
+
+typedef struct WHVX_PCI_RESOURCE_DESCRIPTOR {
+    UINT16 Segment;
+    UINT8 Bus, Device, Function;
+    UINT8 Reserved[3]; /* 0 */
+    UINT32 Flags;
+} WHVX_PCI_RESOURCE_DESCRIPTOR;
+
 #ifdef __cplusplus
 }
 #endif

@@ -52,6 +52,7 @@ static const WHV_EMULATOR_CALLBACKS no_callbacks = {.Size = sizeof(no_callbacks)
 static const WHV_X64_IO_PORT_ACCESS_CONTEXT good_io = {.AccessInfo = {.AccessSize = 1}};
 static WHV_EMULATOR_HANDLE emulator;
 static WHV_EMULATOR_STATUS emulator_status;
+static WHVX_PCI_DEVICE pci_device;
 
 /* Of triggers and ports: here, so that a row is one call. */
 #define TRIGGER(...)  (&(const WHV_TRIGGER_PARAMETERS){__VA_ARGS__})
@@ -306,6 +307,9 @@ static const WHV_DOORBELL_MATCH_DATA good_match = {.GuestAddress = VM_DATA};
     X(prt14, "WHvSetNotificationPortProperty: no port", E_INVALIDARG, WHvSetNotificationPortProperty(p, NULL, WHvNotificationPortPropertyPreferredTargetVp, 0)) \
     X(prt15, "WHvDeleteNotificationPort: no port", E_INVALIDARG, WHvDeleteNotificationPort(p, NULL)) \
     X(prt16, "WHvDeleteNotificationPort: the handle of a partition", E_INVALIDARG, WHvDeleteNotificationPort(p, p)) \
+    X(pci1, "WHvxGetPciDevice: no place for the device", E_INVALIDARG, WHvxGetPciDevice(0, NULL)) \
+    X(pci2, "WHvxGetPciDevice: beyond the last", HRESULT_FROM_WIN32(ERROR_NOT_FOUND), WHvxGetPciDevice(~0u, &pci_device)) \
+    X(pci3, "WHvxGetIommu: no place for the answer", E_INVALIDARG, WHvxGetIommu(NULL)) \
     X(db1, "WHvRegisterPartitionDoorbellEvent: no match data", E_INVALIDARG, with_event(WHvRegisterPartitionDoorbellEvent, p, NULL)) \
     X(db2, "WHvRegisterPartitionDoorbellEvent: no event", E_INVALIDARG, WHvRegisterPartitionDoorbellEvent(p, &good_match, NULL)) \
     X(db3, "WHvRegisterPartitionDoorbellEvent: not an event", E_INVALIDARG, WHvRegisterPartitionDoorbellEvent(p, &good_match, p)) \
