@@ -226,7 +226,8 @@ bool acpi_ioapic_of(uint32_t gsi, struct acpi_ioapic *ioapic)
         if (e->type != MADT_IOAPIC || e->length < 12 || read32(e, 8) > gsi ||
             (found && read32(e, 8) < ioapic->gsi_base))
             continue;
-        *ioapic = (struct acpi_ioapic){.address = read32(e, 4), .gsi_base = read32(e, 8)};
+        *ioapic =
+            (struct acpi_ioapic){.address = read32(e, 4), .gsi_base = read32(e, 8), .id = ((const uint8_t *)e)[2]};
         found = true;
     }
     return found;

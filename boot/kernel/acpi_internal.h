@@ -23,6 +23,7 @@ struct acpi_isa_irq acpi_isa_irq(uint8_t irq);
 struct acpi_ioapic {
     uint64_t address;
     uint32_t gsi_base;
+    uint8_t id;
 };
 
 /* The IOAPIC with the highest base that is not above the interrupt. False: none. */

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* IOAPICs (82093AA, and ACPI's MADT for where they are): as much as a few ISA interrupts need. */
+/*
+ * IOAPICs (82093AA, and ACPI's MADT for where they are): as much as a few ISA interrupts need. What a pin's redirection
+ * entry says comes from the library, which may have switched interrupt remapping on, and tells when that changes.
+ */
 #include "ioapic.h"
 #include "acpi_internal.h"
 #include <hv/base/bits.h>
+#include <hv/pci.h>
+#include <kernel/lock.h>
 #include <kernel/memory.h>
+#include <kernel/print.h>
 
 #define REGISTER_SELECT 0 /* offsets in words */
 #define REGISTER_WINDOW 4
@@ -12,10 +18,19 @@
 #define VERSION_LAST    BITS32(23, 16)
 #define IOAPIC_REDIRECT 0x10 /* two registers a pin */
 
-#define REDIRECT_LOW    BIT32(13)
-#define REDIRECT_LEVEL  BIT32(15)
 #define REDIRECT_MASKED BIT32(16)
-#define DESTINATION_MAX 0xfeu /* 8 bits, 255 is all */
+
+#define ROUTES 4u
+
+struct route {
+    volatile uint32_t *ioapic; /* NULL: free */
+    uint8_t ioapic_id, pin, vector;
+    bool is_level, is_low;
+    uint32_t cpu;
+    void (*look)(void);
+};
+static struct route routes[ROUTES]; /* filled from the first on; one thread does that, at boot */
+static struct spinlock lock;        /* of the registers, which are reached in two steps */
 
 static uint32_t ioapic_read(volatile uint32_t *ioapic, uint32_t reg)
 {
@@ -29,22 +44,61 @@ static void ioapic_write(volatile uint32_t *ioapic, uint32_t reg, uint32_t value
     ioapic[REGISTER_WINDOW] = value;
 }
 
-bool ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t apic_id)
+static void write_entry(const struct route *r, uint64_t entry)
+{
+    uint64_t flags = spin_lock(&lock);
+    uint32_t reg = IOAPIC_REDIRECT + 2u * r->pin;
+
+    ioapic_write(r->ioapic, reg, ioapic_read(r->ioapic, reg) | REDIRECT_MASKED);
+    ioapic_write(r->ioapic, reg + 1, (uint32_t)(entry >> 32));
+    ioapic_write(r->ioapic, reg, (uint32_t)entry);
+    spin_unlock(&lock, flags);
+}
+
+static bool program(const struct route *r)
+{
+    uint64_t entry;
+
+    if (hv_remap_ioapic(r->ioapic_id, r->pin, r->cpu, r->vector, r->is_level, r->is_low, &entry) != HV_OK)
+        return false;
+    write_entry(r, entry);
+    return true;
+}
+
+static void program_all(void *arg)
+{
+    (void)arg;
+    for (struct route *r = routes; r < routes + ROUTES && r->ioapic; r++) {
+        if (!program(r))
+            kprintf("IOAPIC: pin %u has no way to its CPU any more\n", r->pin);
+        r->look();
+    }
+}
+
+bool ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t cpu, void (*look)(void))
 {
     struct acpi_isa_irq line = acpi_isa_irq(irq);
     struct acpi_ioapic found;
-    volatile uint32_t *ioapic;
-    uint32_t pin, low;
+    struct route *r = routes;
 
-    if (apic_id > DESTINATION_MAX || !acpi_ioapic_of(line.gsi, &found))
+    while (r < routes + ROUTES && r->ioapic)
+        r++;
+    if (r == routes + ROUTES || !acpi_ioapic_of(line.gsi, &found) || line.gsi - found.gsi_base > UINT8_MAX)
         return false;
-    ioapic = mmio_map(found.address, PAGE_SIZE);
-    pin = line.gsi - found.gsi_base;
-    if (!ioapic || pin > FIELD_GET(VERSION_LAST, ioapic_read(ioapic, IOAPIC_VERSION)))
+    *r = (struct route){.ioapic = mmio_map(found.address, PAGE_SIZE),
+                        .ioapic_id = found.id,
+                        .pin = (uint8_t)(line.gsi - found.gsi_base),
+                        .vector = vector,
+                        .is_level = line.is_level,
+                        .is_low = line.is_low,
+                        .cpu = cpu,
+                        .look = look};
+    if (!r->ioapic)
         return false;
-    low = vector | (line.is_low ? REDIRECT_LOW : 0) | (line.is_level ? REDIRECT_LEVEL : 0);
-    ioapic_write(ioapic, IOAPIC_REDIRECT + 2 * pin, low | REDIRECT_MASKED);
-    ioapic_write(ioapic, IOAPIC_REDIRECT + 2 * pin + 1, apic_id << 24);
-    ioapic_write(ioapic, IOAPIC_REDIRECT + 2 * pin, low);
-    return true;
+    hv_remap_on_change(program_all, NULL);
+    if (r->pin <= FIELD_GET(VERSION_LAST, ioapic_read(r->ioapic, IOAPIC_VERSION)) && program(r))
+        return true;
+    mmio_unmap((void *)(uintptr_t)r->ioapic, PAGE_SIZE);
+    r->ioapic = NULL;
+    return false;
 }

@@ -136,13 +136,3 @@ void iommu_off(void)
     if (changed)
         iommu_remap_changed();
 }
-
-enum hv_status hv_iommu_on(void)
-{
-    return iommu_on(NULL);
-}
-
-void hv_iommu_off(void)
-{
-    iommu_off();
-}
