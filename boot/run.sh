@@ -14,6 +14,9 @@
 #   BIOS     the machine's firmware, with ENGINE=bochs                       [Bochs' own]
 #   CMDLINE  the kernel's command line: program=NAME ...                     []
 #   MODULES  PATH:STRING ... ("," in STRING stands for a space)              []
+#   IOMMU    none | intel | amd: of the machine; not with ENGINE=bochs       [none]
+#   DEVICES  more devices of QEMU's, WORD ...: each is a -device, or, as     []
+#            drive:..., netdev:..., chardev:... or object:..., one of these
 #   EXPECT   the exit status that counts as success                          [0]
 #   KERNEL   the image                                                       [build/barewhp.elf]
 #   EFI      the same with its loader, for ENGINE=uefi                       [BOOTX64.EFI beside KERNEL]
@@ -30,7 +33,7 @@
 # shellcheck disable=SC2317 # engine_* are called by name
 set -u
 
-ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' SPARE='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' command=()
+ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' SPARE='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' IOMMU=none DEVICES='' command=()
 KERNEL=build/barewhp.elf EFI='' BIOS=/usr/share/bochs/BIOS-bochs-latest
 here=$(dirname "$0")
 
@@ -45,7 +48,7 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
-    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | SPARE=* | CMDLINE=* | MODULES=* | EXPECT=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
+    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | SPARE=* | CMDLINE=* | MODULES=* | EXPECT=* | IOMMU=* | DEVICES=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
         declare "${1%%=*}=${1#*=}"
         ;;
     *)
@@ -88,9 +91,29 @@ case $ENGINE in
 qemu | uefi) spare_first ;;
 esac
 
-qemu=(qemu-system-x86_64 -M q35 -smp "$CPUS" -m "$MEM" -display none -no-reboot -monitor none
+case $IOMMU in
+none | '') IOMMU=none ;;
+intel | amd) [ "$ENGINE" != bochs ] || fail "IOMMU=$IOMMU: ENGINE=bochs has none" ;;
+*) fail "IOMMU=$IOMMU is none of none, intel, amd" ;;
+esac
+[ -z "$DEVICES" ] || [ "$ENGINE" != bochs ] || fail "DEVICES are QEMU's: not with ENGINE=bochs"
+
+# Interrupts can be remapped where QEMU has the IOAPIC, not KVM.
+machine=q35
+[ "$IOMMU" = none ] || [ "$ENGINE" != kvm ] || machine=q35,kernel-irqchip=split
+qemu=(qemu-system-x86_64 -M "$machine" -smp "$CPUS" -m "$MEM" -display none -no-reboot -monitor none
     -device isa-debug-exit,iobase=0xf4,iosize=4 -device isa-debugcon,iobase=0xe9,chardev=console
     -chardev stdio,id=console,signal=off)
+case $IOMMU in
+intel) qemu+=(-device intel-iommu,intremap=on,aw-bits=48) ;;
+amd) qemu+=(-device amd-iommu,intremap=on) ;;
+esac
+for word in $DEVICES; do
+    case $word in
+    drive:* | netdev:* | chardev:* | object:*) qemu+=("-${word%%:*}" "${word#*:}") ;;
+    *) qemu+=(-device "$word") ;;
+    esac
+done
 line=() # for console.py
 if [ "$INPUT" = 1 ]; then
     line=(--line "$scratch/com1" --after "$AFTER")

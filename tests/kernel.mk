@@ -6,6 +6,7 @@
 #   make test-kernel ENGINE=uefi             SVM, started by UEFI
 #   make test-kernel CPUS=1                  with one CPU only
 #   make test-kernel FILTER=io               only the tests whose name contains that
+#   make test-kernel IOMMU=intel FILTER=iommu     on a machine with an IOMMU (or amd), and devices for its tests
 #   make test-kernel FILTER=storm STORM=1000000 TEST_KERNEL_TIMEOUT=900   storms of so many interrupts
 #
 # What is skipped, and why, is summed up at the end: what the CPU lacks, and what its emulator does not do as CPUs do it.
@@ -22,6 +23,10 @@ $(KERNEL): $(GUEST_OBJ)
 TEST_KERNEL_ENGINE  := $(or $(ENGINE),qemu)
 TEST_KERNEL_CPUS    := $(or $(CPUS),1 2)
 TEST_KERNEL_TIMEOUT ?= 240
+# QEMU's device for exercises: one behind a root port of its own, one on the root bus; its DMA can have any address.
+TEST_KERNEL_EDU     := edu,dma_mask=0xffffffffffffffff
+TEST_KERNEL_DEVICES ?= $(if $(filter intel amd,$(IOMMU)),pcie-root-port$(comma)id=bridge$(comma)chassis=1 $(TEST_KERNEL_EDU)$(comma)bus=bridge $(TEST_KERNEL_EDU))
+comma               := ,
 
 .PHONY: test-kernel
 test-kernel: $(call image_of,$(ENGINE))
@@ -29,6 +34,7 @@ test-kernel: $(call image_of,$(ENGINE))
 	for cpus in $(TEST_KERNEL_CPUS); do \
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
 	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=$$((cpus > 1)) TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
+	        IOMMU=$(or $(IOMMU),none) DEVICES='$(TEST_KERNEL_DEVICES)' \
 	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
