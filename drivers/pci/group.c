@@ -5,7 +5,7 @@
  * (ACS) say that it does not. And where a bridge speaks in its own name, all behind it are one for the IOMMU.
  *
  * Each group has one function that stands for it: the topmost bridge that does not isolate what is behind it, or the
- * function itself; of several in one device, the first.
+ * function itself; of several in one device that reach each other, the first.
  */
 #include "config.h"
 #include "device.h"
@@ -19,18 +19,22 @@
 #define ACS_UPSTREAM    BIT32(4)
 #define ACS_ISOLATION   (ACS_VALIDATION | ACS_REQUESTS | ACS_COMPLETIONS | ACS_UPSTREAM)
 
-/* PCI_PORT_ROOT_INTEGRATED endpoints have an express capability, PCI_PORT_CONVENTIONAL have none. */
 static bool is_down(const struct pci_device *d)
 {
     return d->port == PCI_PORT_ROOT || d->port == PCI_PORT_DOWN;
 }
 
-/* Functions of one device. Below a port there is only one; its functions may have all 8 bits (ARI). */
+/*
+ * Functions of one device; below a port there is only one, whose functions may have all 8 bits (ARI). Ports of a switch
+ * are devices for configuration, but one for what they pass on to each other.
+ */
 static bool is_same_device(const struct pci_device *a, const struct pci_device *b)
 {
     if (a->address.segment != b->address.segment || a->address.bdf >> 8 != b->address.bdf >> 8)
         return false;
-    return (a->bridge && is_down(a->bridge)) || a->address.bdf >> 3 == b->address.bdf >> 3;
+    if ((a->bridge && is_down(a->bridge)) || (a->port == PCI_PORT_DOWN && b->port == PCI_PORT_DOWN))
+        return true;
+    return a->address.bdf >> 3 == b->address.bdf >> 3;
 }
 
 static bool has_siblings(const struct pci_device *d)
@@ -53,11 +57,12 @@ static bool is_acs_on(const struct pci_device *d)
     return (control & capable) == capable;
 }
 
-/* Do requests go up, and not to what is behind it or beside it? */
-static bool isolates(const struct pci_device *d)
+/* Do its requests go up, and not to what is behind it or beside it? */
+static bool goes_up(const struct pci_device *d)
 {
     switch (d->port) {
-    case PCI_PORT_CONVENTIONAL:
+    case PCI_PORT_CONVENTIONAL: /* an endpoint is alone with itself */
+        return d->header == 0 && !has_siblings(d);
     case PCI_PORT_TO_PCI:
     case PCI_PORT_FROM_PCI:
         return false;
@@ -69,12 +74,19 @@ static bool isolates(const struct pci_device *d)
     }
 }
 
+/* One function that reaches its siblings is enough: these need not do anything for it. */
+static bool isolates(const struct pci_device *d)
+{
+    for (const struct pci_device *i = pci_first(); i; i = i->next)
+        if (is_same_device(i, d) && !goes_up(i))
+            return false;
+    return true;
+}
+
 static const struct pci_device *first_of_device(const struct pci_device *d)
 {
-    if (isolates(d) || !has_siblings(d))
-        return d;
     for (const struct pci_device *i = pci_first(); i; i = i->next)
-        if (is_same_device(i, d) && !isolates(i))
+        if (is_same_device(i, d))
             return i;
     return d;
 }
@@ -86,7 +98,7 @@ static const struct pci_device *representative(const struct pci_device *d)
     for (const struct pci_device *bridge = d->bridge; bridge; bridge = bridge->bridge)
         if (!isolates(bridge))
             top = bridge;
-    return first_of_device(top);
+    return isolates(top) ? top : first_of_device(top);
 }
 
 bool pci_same_group(const struct pci_device *a, const struct pci_device *b)
