@@ -64,12 +64,14 @@ static void noise(struct fake_pci *f)
 
 static void plausible(struct fake_pci *f, uint32_t n)
 {
-    if (!rnd(3))
+    uint32_t shift = rnd(3) ? 12 : 0;
+
+    if (!rnd(4))
         fake_pci_bridge(f, (uint8_t)rnd(6), (uint8_t)rnd(8));
-    fake_pci_bar(f, 0, 0xc0000000 + n * 0x1000000, 16ull << rnd(20), rnd(2) ? 0 : FAKE_PCI_BAR_64);
-    fake_pci_bar(f, 2, 0x4000000000 + n * 0x100000000, 16ull << rnd(32), FAKE_PCI_BAR_64);
-    fake_pci_express(f, rnd(12), rnd(2));
-    fake_pci_msix(f, 1 + rnd(2048), rnd(8), rnd(0x10000) & ~7u, rnd(8), rnd(0x10000) & ~7u);
+    fake_pci_bar(f, 0, 0xc0000000 + n * 0x1000000, 16ull << (shift + rnd(21 - shift)), rnd(2) ? 0 : FAKE_PCI_BAR_64);
+    fake_pci_bar(f, 2, 0x4000000000 + n * 0x100000000, 16ull << rnd(30), FAKE_PCI_BAR_64);
+    fake_pci_express(f, rnd(4) ? 0 : rnd(12), rnd(2));
+    fake_pci_msix(f, 1 + rnd(2048), rnd(4) ? 0 : rnd(8), rnd(0x8000) & ~7u, rnd(4) ? 0 : rnd(8), rnd(0x10000) & ~7u);
     fake_pci_msi(f, 1u << rnd(6), rnd(2), rnd(2));
     fake_pci_acs(f, 0x7f, 0);
 }
@@ -87,7 +89,7 @@ static void machine(void)
             plausible(f, n);
         else
             noise(f);
-        if (rnd(2))
+        if (!rnd(3))
             spoil(f);
         if (!rnd(3))
             f->on_read = flicker;
