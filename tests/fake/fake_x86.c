@@ -245,6 +245,14 @@ void cpu_flush_line(const volatile void *p)
         fake_on_flush_line(p);
 }
 
+/* A unit that looks in between would see neither the old nor the new pair. */
+void cpu_write_pair(uint64_t p[2], uint64_t low, uint64_t high)
+{
+    fake_gp((uintptr_t)p % 16, "cmpxchg16b");
+    p[0] = low;
+    p[1] = high;
+}
+
 uint64_t cpu_insn_rdtsc(void)
 {
     fake_x86_counts.tscs++;

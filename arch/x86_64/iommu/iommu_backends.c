@@ -2,4 +2,4 @@
 /* The kinds of units that there are. */
 #include <arch/iommu.h>
 
-const struct iommu_backend *const iommu_backends[] = {&vtd_backend, NULL};
+const struct iommu_backend *const iommu_backends[] = {&vtd_backend, &amdvi_backend, NULL};

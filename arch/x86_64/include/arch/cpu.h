@@ -6,6 +6,7 @@
 #ifndef ARCH_CPU_H
 #define ARCH_CPU_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CPU_READ_REG(name, insn)                          \
@@ -202,6 +203,20 @@ static inline void cpu_load_fence(void)
 static inline void cpu_flush_line(const volatile void *p)
 {
     __asm__ volatile("clflush (%0)" : : "r"(p) : "memory");
+}
+
+/* Writes 16 bytes, aligned, as one (APM 3, CMPXCHG16B). */
+static inline void cpu_write_pair(uint64_t p[2], uint64_t low, uint64_t high)
+{
+    uint64_t old_low = p[0], old_high = p[1];
+    bool done;
+
+    do
+        __asm__ volatile("lock cmpxchg16b %0"
+                         : "+m"(*(unsigned __int128 *)p), "=@ccz"(done), "+a"(old_low), "+d"(old_high)
+                         : "b"(low), "c"(high)
+                         : "memory");
+    while (!done);
 }
 
 static inline void cpu_clear_ts(void)

@@ -38,6 +38,7 @@ void cpu_load_es(uint16_t selector), cpu_load_ds(uint16_t selector), cpu_load_fs
 uint32_t cpu_segment_limit(uint16_t selector);
 
 void cpu_flush_line(const volatile void *p);
+void cpu_write_pair(uint64_t p[2], uint64_t low, uint64_t high);
 void cpu_clear_ts(void);
 void cpu_call_nmi_handler(void), cpu_call_machine_check_handler(void);
 
