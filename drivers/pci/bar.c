@@ -17,9 +17,9 @@
 #define MSI_SIZE       0x100000
 #define BARS_OF_BRIDGE 2
 
-/* A register as it was, and what it read after ones. */
+/* A register as it was, and what it read after ones and after zeros. */
 struct raw {
-    uint32_t value, mask;
+    uint32_t value, mask, zeros;
 };
 
 /* False: it does not take back what was in it. */
@@ -28,6 +28,8 @@ static bool probe(const struct hv_pci_address *a, uint32_t offset, uint32_t ones
     raw->value = pci_config_read(a, offset, 4);
     pci_config_write(a, offset, 4, ones);
     raw->mask = pci_config_read(a, offset, 4);
+    pci_config_write(a, offset, 4, 0);
+    raw->zeros = pci_config_read(a, offset, 4);
     pci_config_write(a, offset, 4, raw->value);
     return pci_config_read(a, offset, 4) == raw->value;
 }
@@ -56,6 +58,8 @@ static bool is_contiguous(uint64_t mask)
     return !(~mask & (~mask + 1));
 }
 
+static const char is_fixed[] = "a BAR of it has address bits that do not change";
+
 static const char *decode_io(struct pci_bar *bar, struct raw raw)
 {
     uint64_t mask = raw.mask & ~3u;
@@ -68,6 +72,8 @@ static const char *decode_io(struct pci_bar *bar, struct raw raw)
         return "a BAR of it has no size";
     if (!is_contiguous(mask))
         return "the size of a BAR of it is no power of two";
+    if (raw.zeros & ~3u)
+        return is_fixed;
     bar->size = ~mask + 1;
     return NULL;
 }
@@ -82,6 +88,8 @@ static const char *decode_memory(struct pci_bar *bar, struct raw low, struct raw
         return "a BAR of it has no size";
     if (!is_contiguous(mask))
         return "the size of a BAR of it is no power of two";
+    if ((low.zeros & ~15u) || high.zeros)
+        return is_fixed;
     bar->size = ~mask + 1;
     return NULL;
 }
@@ -89,7 +97,7 @@ static const char *decode_memory(struct pci_bar *bar, struct raw low, struct raw
 /* The BAR at `slot`, NULL where none is; takes the next slot too when it has 64 bits. */
 static const char *decode(struct pci_bar *bar, const struct raw *raw, uint32_t slot)
 {
-    struct raw high = {0, ONES};
+    struct raw high = {0, ONES, 0};
     uint32_t type = FIELD_GET(PCI_BAR_TYPE, raw->mask);
 
     if (!raw->mask && !raw->value)

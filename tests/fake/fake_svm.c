@@ -639,7 +639,7 @@ static void check_intercepts(const struct vmcb *vmcb)
             fake_fail("VMRUN: %s is not intercepted", needed_intercepts[i].name);
     fake_require(vmcb->exceptions & BIT32(VEC_MC), "VMRUN: machine checks are not intercepted");
     fake_require(vmcb->v_intr & V_INTR_MASKING, "VMRUN: the guest's IF masks the host's interrupts");
-    fake_require(!(vmcb->v_intr & V_IRQ) || vmcb_intercepts(vmcb, INTERCEPT_VINTR),
+    fake_require(!(vmcb->v_intr & V_IRQ) || vmcb_intercepts(vmcb, INTERCEPT_VINTR) || svm_caps.injects_twice,
                  "VMRUN: a virtual interrupt without its intercept");
     fake_require(vmcb->nested_control & NESTED_PAGING, "VMRUN: nested paging is off");
 }

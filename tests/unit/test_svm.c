@@ -1066,6 +1066,100 @@ static void events_of_all_types(void **state)
     }
 }
 
+/* ------------------------------------------------- interrupts that go in as virtual interrupts */
+
+static int setup_tcg(void **state)
+{
+    struct hv_cpuid_output one;
+
+    if (machine_setup(state))
+        return -1;
+    fake_svm_make(0);
+    cpu_cpuid(1, 0, &one);
+    fake_set_cpuid(1, 0, one.eax, one.ebx, one.ecx | CPUID_1_ECX_HYPERVISOR, one.edx);
+    fake_set_cpuid(CPUID_LEAF_HYPERVISOR, 0, 0x40000001, 0x54474354, 0x43544743, 0x47435447);
+    look_again();
+    return start();
+}
+
+#define TCG_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_tcg, teardown)
+
+#define VIRTUAL (V_IRQ | V_IGN_TPR | V_INTR_PRIO)
+
+static void assert_virtual(uint8_t vector)
+{
+    assert_int_equal(seen()->v_intr & VIRTUAL, VIRTUAL);
+    assert_int_equal(seen()->v_intr_vector, vector);
+    assert_int_equal(seen()->event_inj, 0);
+    assert_false(saw_intercept(INTERCEPT_VINTR));
+}
+
+static void guest_takes_interrupt(uint64_t gpr[16])
+{
+    (void)gpr;
+    fake_vmcb()->v_intr &= ~V_IRQ;
+    fake_vmcb()->rip = 0x9000;
+}
+
+/* The exit came before it, in its midst, and after it. */
+static void virtual_interrupts(void **state)
+{
+    const uint64_t event = EVENT(HV_INT_TYPE_EXTERNAL, 0x31);
+
+    (void)state;
+    set_interruptible();
+    v->event = event;
+    FAKE_SVM_GUEST({.code = CODE(INTR)},
+                   {.run = guest_takes_interrupt, .code = EXIT_NPF, .int_info = INFO(EVENT_TYPE_EXCEPTION, 0x31)},
+                   {.run = guest_takes_interrupt, .code = CODE(CPUID)}, {.code = CODE(CPUID)});
+    load();
+    enter();
+    assert_virtual(0x31);
+    assert_int_equal(v->event, event);
+    enter();
+    assert_virtual(0x31);
+    assert_int_equal(v->event, event);
+    enter();
+    assert_virtual(0x31);
+    assert_int_equal(v->event, 0);
+    enter();
+    assert_int_equal(seen()->v_intr & V_IRQ, 0);
+    assert_true(saw_intercept(INTERCEPT_VINTR));
+    put();
+}
+
+static void enter_with_event(uint64_t event)
+{
+    v->event = event;
+    FAKE_SVM_GUEST({.code = CODE(CPUID)});
+    enter();
+    assert_int_equal(seen()->event_inj, event == EVENT(HV_INT_TYPE_NMI, 2) ? INFO(EVENT_TYPE_NMI, 2)
+                                                                           : INFO(EVENT_TYPE_INTR, event >> 16 & 0xff));
+    assert_true(saw_intercept(INTERCEPT_VINTR));
+}
+
+/* Where one would wait, or could be taken for something else. */
+static void interrupts_that_are_not_virtual(void **state)
+{
+    const uint64_t event = EVENT(HV_INT_TYPE_EXTERNAL, 0x31);
+
+    (void)state;
+    set_interruptible();
+    load();
+    enter_with_event(EVENT(HV_INT_TYPE_EXTERNAL, 0x1f));
+    enter_with_event(EVENT(HV_INT_TYPE_NMI, 2));
+    v->controls.interrupt_window = true;
+    vcpu_changed(v, VCPU_CONTROLS);
+    enter_with_event(event);
+    v->controls.interrupt_window = false;
+    vcpu_changed(v, VCPU_CONTROLS);
+    vcpu_need(v, VCPU_RFLAGS);
+    v->rflags &= ~(uint64_t)RFLAGS_IF;
+    vcpu_changed(v, VCPU_RFLAGS);
+    enter_with_event(event);
+    put();
+}
+
 /* As what the guest was doing itself: INT n and the like are executed again, anything else is delivered again. */
 static void events_that_nobody_injected(void **state)
 {
@@ -1634,6 +1728,8 @@ int main(void)
         SVM_TEST(context_of_an_exit),
         SVM_TEST(stepping_over_an_instruction),
         SVM_TEST(events_of_all_types),
+        TCG_TEST(virtual_interrupts),
+        TCG_TEST(interrupts_that_are_not_virtual),
         SVM_TEST(events_that_nobody_injected),
         SVM_TEST(another_event_than_the_injected_one),
         SVM_TEST(an_exception_of_a_delivery),

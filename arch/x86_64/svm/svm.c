@@ -24,6 +24,18 @@ static bool svm_is_offered(void)
     return ext1.ecx & CPUID_EXT1_ECX_SVM;
 }
 
+/* "TCGTCGTCGTCG" in the leaf that emulators name themselves by. */
+static bool is_tcg(void)
+{
+    struct hv_cpuid_output leaf1, name;
+
+    cpu_cpuid(1, 0, &leaf1);
+    if (!(leaf1.ecx & CPUID_1_ECX_HYPERVISOR))
+        return false;
+    cpu_cpuid(CPUID_LEAF_HYPERVISOR, 0, &name);
+    return name.ebx == 0x54474354 && name.ecx == 0x43544743 && name.edx == 0x47435447;
+}
+
 static void read_caps(void)
 {
     struct hv_cpuid_output leaf = {0}, leaf7 = {0}, ext1;
@@ -37,6 +49,7 @@ static void read_caps(void)
     svm_caps.asids = leaf.ebx;
     svm_caps.phys_bits = cpu_facts()->physical_bits;
     svm_caps.long_mode = ext1.edx & CPUID_EXT1_EDX_LM;
+    svm_caps.injects_twice = is_tcg();
     svm_caps.cet = leaf7.ecx & CPUID_7_ECX_CET_SS;
     /* more than guests may set: what VMRUN takes */
     svm_caps.cr4 = cpu_facts()->cr4_allowed | CR4_MCE | (leaf7.ecx & CPUID_7_ECX_PKU ? CR4_PKE : 0) |

@@ -39,6 +39,7 @@ struct svm_vcpu {
     uint64_t asid_generation; /* of that CPU, when the ASID was handed out; 0: never */
 
     uint64_t injected;            /* the event of the last entry, as in vcpu.event; 0: none */
+    bool is_virtual;              /* it went in as a virtual interrupt: see svm_caps.injects_twice */
     uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
 
     bool is_unproven; /* what a VMRUN may be refused for has changed since the last one that was not */

@@ -13,7 +13,13 @@ struct svm_caps {
     uint64_t efer;     /* and in EFER */
     uint8_t phys_bits; /* CPUID 0x80000008 EAX 7:0 */
     bool long_mode;    /* CPUID 0x80000001 EDX 29 */
-    bool cet;          /* CPUID 7 ECX 7: the VMCB has S_CET, SSP and ISST_ADDR */
+    /*
+     * QEMU's TCG (7.2, and others): an interrupt injected by EVENTINJ stays noted as an exception that is about to be
+     * delivered. Should the emulator leave the guest for reasons of its own, it is delivered once more. There it goes
+     * in as a virtual interrupt.
+     */
+    bool injects_twice;
+    bool cet; /* CPUID 7 ECX 7: the VMCB has S_CET, SSP and ISST_ADDR */
 };
 
 #endif

@@ -95,11 +95,40 @@ static uint64_t event_word(struct vcpu *v, uint64_t event)
     return word;
 }
 
+#define FIRST_OF_INTERRUPTS 32u /* lower vectors may be exceptions' as well */
+
+/*
+ * A virtual interrupt is delivered at once only to a guest that could take an interrupt now; and there is only one,
+ * that windows are made of as well.
+ */
+static bool can_be_virtual(const struct svm_vcpu *svm, uint64_t event)
+{
+    const struct vmcb *vmcb = svm->vmcb;
+
+    return svm_caps.injects_twice && FIELD_GET(HV_PENDING_INT_TYPE, event) == HV_INT_TYPE_EXTERNAL &&
+           (FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff) >= FIRST_OF_INTERRUPTS && vmcb->rflags & RFLAGS_IF &&
+           !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->step.is_active &&
+           !(vmcb->v_intr & V_AVIC);
+}
+
+static void set_virtual(struct svm_vcpu *svm, bool is_virtual)
+{
+    if (svm->is_virtual == is_virtual)
+        return;
+    svm->is_virtual = is_virtual;
+    vmcb_intercept(svm->vmcb, INTERCEPT_VINTR, !is_virtual);
+}
+
 static void inject(struct svm_vcpu *svm, uint64_t event)
 {
     uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event);
 
     svm->injected = event;
+    if (can_be_virtual(svm, event)) {
+        set_virtual(svm, true);
+        svm->vmcb->v_intr_vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
+        return;
+    }
     svm->vmcb->event_inj = event_word(&svm->v, event);
     svm->is_unproven |= type != HV_INT_TYPE_EXTERNAL && type != HV_INT_TYPE_NMI;
     if (type >= HV_INT_TYPE_SOFTWARE)
@@ -149,11 +178,21 @@ static void take_pending_debug(struct svm_vcpu *svm)
 
 /* ------------------------------------------------------------------------ interrupted delivery */
 
-/* EVENTINJ itself is gone: exits clear it. */
+/* EVENTINJ itself is gone: exits clear it. Of virtual interrupts the one CPU that has them says exception. */
 static bool is_same_event(const struct svm_vcpu *svm, uint64_t info)
 {
-    return svm->injected & HV_PENDING_INT_VALID &&
-           event_identity(svm->injected) == (info & (EVENT_VECTOR | EVENT_TYPE));
+    uint64_t identity = event_identity(svm->injected);
+
+    if (svm->is_virtual)
+        identity = (identity & ~EVENT_TYPE) | FIELD_PUT(EVENT_TYPE, EVENT_TYPE_EXCEPTION);
+    return svm->injected & HV_PENDING_INT_VALID && identity == (info & (EVENT_VECTOR | EVENT_TYPE));
+}
+
+/* The exit came before the virtual interrupt was delivered. */
+static void take_virtual_back(struct svm_vcpu *svm)
+{
+    if (svm->vmcb->v_intr & V_IRQ)
+        svm->v.event = svm->injected;
 }
 
 /*
@@ -203,6 +242,8 @@ static uint32_t v_intr_word(const struct svm_vcpu *svm)
 {
     uint32_t window = svm->step.is_active ? 0 : svm->window;
 
+    if (svm->is_virtual)
+        window = V_IRQ | V_IGN_TPR | V_INTR_PRIO;
     return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | vcpu_cr8_of_tpr(&svm->v);
 }
 
@@ -217,7 +258,7 @@ static void write_volatile_state(struct svm_vcpu *svm)
         vmcb->cr2 = svm->v.cr2;
         vmcb_touch(vmcb, CLEAN_CR2);
     }
-    if (vmcb->v_intr != v_intr) {
+    if (vmcb->v_intr != v_intr || svm->is_virtual) {
         vmcb->v_intr = v_intr;
         vmcb_touch(vmcb, CLEAN_V_INTR);
     }
@@ -245,6 +286,7 @@ static void prepare(struct svm_vcpu *svm)
     if (v->pending_debug)
         take_pending_debug(svm);
     svm->vmcb->event_inj = svm->injected = 0;
+    set_virtual(svm, false);
     if (v->event & HV_PENDING_INT_VALID)
         inject(svm, v->event);
     write_volatile_state(svm);
@@ -354,6 +396,8 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
     interrupted = vmcb->exit_int_info;
     if (interrupted & EVENT_VALID)
         take_interrupted_event(svm, interrupted);
+    else if (svm->is_virtual)
+        take_virtual_back(svm);
     if (svm->step.is_active || vmcb->exit_code == EXIT_INTERCEPT_OF(INTERCEPT_IRET))
         svm_step_after_exit(svm, exit);
     else
