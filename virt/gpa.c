@@ -87,10 +87,27 @@ void gpa_publish(struct hv_partition *p)
     npt_reap(&p->npt);
 }
 
+/* The change to the tables that VPs use lies in between. */
+static enum hv_status follow_begin(struct hv_partition *p, const struct gpa_change *change)
+{
+    return p->follower ? p->follower->prepare(p, change) : HV_OK;
+}
+
+static void follow_end(struct hv_partition *p, const struct gpa_change *change, enum hv_status st)
+{
+    if (!p->follower)
+        return;
+    if (st == HV_OK)
+        p->follower->make(p, change);
+    else
+        p->follower->abandon(p);
+}
+
 static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size,
                                  uint32_t flags)
 {
-    struct source from = {source, UINT64_MAX, p->apic_access_pa};
+    struct source from = {source, UINT64_MAX, p->apic_access_pa}, whole = from;
+    const struct gpa_change change = {gpa, size, source_page, &whole, flags & NPT_RIGHTS};
     enum hv_status st;
 
     if (!p->is_set_up)
@@ -103,7 +120,11 @@ static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_
             return HV_E_INVALID;
         from.apic_offset = APIC_DEFAULT_BASE - gpa;
     }
+    st = follow_begin(p, &change);
+    if (st != HV_OK)
+        return st;
     st = npt_map(&p->npt, gpa, size, source_page, &from, flags);
+    follow_end(p, &change, st);
     if (st == HV_OK)
         gpa_publish(p);
     return st;
@@ -111,13 +132,18 @@ static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_
 
 static enum hv_status unmap_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_t size)
 {
+    const struct gpa_change change = {.gpa = gpa, .size = size};
     enum hv_status st;
 
     if (!p->is_set_up)
         return HV_E_STATE;
     if (!gpa_is_guest_range(p, gpa, size))
         return HV_E_INVALID;
+    st = follow_begin(p, &change);
+    if (st != HV_OK)
+        return st;
     st = npt_unmap(&p->npt, gpa, size);
+    follow_end(p, &change, st);
     if (st != HV_OK)
         return st;
     if (p->apic_access && gpa_covers_apic(p, gpa, size))
@@ -154,6 +180,13 @@ static bool is_bitmap(const uint64_t *bitmap, uint32_t bytes, uint64_t size)
     return IS_ALIGNED((uintptr_t)bitmap | bytes, 8) && bytes * 8ull >= size / HV_PAGE_SIZE;
 }
 
+/* What devices write is in no dirty bit: once there was one, each page may have been written. */
+static void mark_all(uint64_t *bitmap, uint64_t pages)
+{
+    for (uint64_t i = 0; i < pages; i++)
+        bitmap[i / 64] |= BIT64(i % 64);
+}
+
 static enum hv_status query_dirty_locked(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap,
                                          uint32_t bytes)
 {
@@ -167,6 +200,8 @@ static enum hv_status query_dirty_locked(struct hv_partition *p, hv_gpa_t gpa, u
     if (bitmap)
         memset(bitmap, 0, bytes);
     st = npt_take_dirty(&p->npt, gpa, size, bitmap, &count);
+    if (st == HV_OK && bitmap && p->dma.has_been)
+        mark_all(bitmap, size / HV_PAGE_SIZE);
     if (st == HV_OK && count) /* CPUs hold no dirty translation of a page whose bit was clear */
         gpa_publish(p);
     return st;

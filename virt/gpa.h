@@ -10,6 +10,23 @@ bool gpa_is_guest_range(const struct hv_partition *p, hv_gpa_t gpa, uint64_t siz
 /* Is the page in it where local APICs, if there are any, have their registers? */
 bool gpa_covers_apic(const struct hv_partition *p, hv_gpa_t gpa, uint64_t size);
 /*
+ * What follows the client's memory map: what it maps and unmaps, whether or not something covers it. A change is
+ * prepared, then made or abandoned; only preparing it can fail. All under partition.mutex, thread context.
+ */
+struct gpa_change {
+    hv_gpa_t gpa;
+    uint64_t size;
+    npt_source_fn *source; /* yields the client's pages, also where local APICs have their registers */
+    void *arg;
+    uint32_t rights; /* NPT_*; 0: it is unmapped */
+};
+struct gpa_follower {
+    enum hv_status (*prepare)(struct hv_partition *p, const struct gpa_change *change);
+    void (*make)(struct hv_partition *p, const struct gpa_change *change);
+    void (*abandon)(struct hv_partition *p);
+};
+
+/*
  * After a change to the tables: waits until nobody uses what they said before, then frees the pages that are left over.
  * Under partition.mutex, thread context.
  */

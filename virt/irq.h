@@ -48,6 +48,8 @@ enum hv_status irq_check(const struct hv_partition *p, const struct hv_interrupt
 
 /* An edge-triggered interrupt for this VP's local APIC, whoever its registers address. Any context but NMI. */
 void irq_post_vector(struct hv_vp *vp, uint8_t vector);
+/* The same for several VPs, bit n for VP n: those that are there and whose APICs are on. */
+void irq_post_to(const struct hv_partition *p, uint64_t vps, uint8_t vector);
 
 /*
  * Owner: vp->auto_eoi has changed: vectors whose delivery is their end, without an EOI. While there are any, the

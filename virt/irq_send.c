@@ -76,6 +76,16 @@ static struct hv_vp *vp_at(const struct hv_partition *p, uint32_t index)
     return vp && __atomic_load_n(&vp->shared.references, __ATOMIC_RELAXED) & ~VP_DYING ? vp : NULL;
 }
 
+void irq_post_to(const struct hv_partition *p, uint64_t vps, uint8_t vector)
+{
+    for (; vps; vps &= vps - 1) {
+        struct hv_vp *vp = vp_at(p, (uint32_t)__builtin_ctzll(vps));
+
+        if (vp && __atomic_load_n(&vp->inbox.mode, __ATOMIC_RELAXED) & VP_APIC_ENABLED)
+            post_vector(vp, vector, false);
+    }
+}
+
 /* Inputs are wires: whose APIC is off has them, too. */
 static bool is_wire(const struct irq_message *m)
 {

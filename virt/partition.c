@@ -8,6 +8,7 @@
 #include "synthetic.h"
 #include "time.h"
 #include "trigger.h"
+#include "vpci.h"
 
 const struct hv_platform *hv_platform(void)
 {
@@ -109,6 +110,7 @@ enum hv_status hv_partition_reset(struct hv_partition *p)
 static void free_partition(struct hv_partition *p)
 {
     trigger_free_all(p);
+    vpci_free_all(p);
     port_free_all(p);
     overlay_forget(p);
     doorbell_free_all(p);

@@ -8,6 +8,7 @@
 #include "overlay_types.h"
 #include "property.h"
 #include "tlfs.h"
+#include "vpci_table.h"
 #include <arch/backend.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
@@ -70,6 +71,17 @@ struct hv_partition {
      */
     void *apic_access;
     hv_hpa_t apic_access_pa;
+    const struct gpa_follower *follower; /* (m) of the client's memory map; NULL: nothing follows it */
+    struct {                             /* see vpci_dma.h: (m) */
+        struct npt_cover apic;           /* what is mapped where local APICs have their registers */
+        struct iommu_domain *domain;     /* where the devices' DMA goes; NULL: there are none that could do any */
+        uint32_t users;
+        bool has_been; /* there was such a device: its writes are in no dirty bit */
+    } dma;
+    struct {                   /* see vpci.h */
+        struct hv_mutex mutex; /* for devices that come and go; taken before the partition's */
+        struct vpci_table devices;
+    } vpci;
     volatile uint32_t lowest_turn; /* (a) who gets the next interrupt of lowest priority */
 };
 

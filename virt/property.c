@@ -194,7 +194,7 @@ static const struct property properties[] = {
     {CPU_WEIGHT,                 VALUE(cpu_weight, 0, any)},
     {CPU_GROUP_ID,               VALUE(cpu_group_id, 0, any)},
     {PROCESSOR_FREQUENCY_CAP,    VALUE(frequency_cap, 0, any)},
-    {ALLOW_DEVICE_ASSIGNMENT,    VALUE(allow_device_assignment, BOOL, no_bits)},
+    {ALLOW_DEVICE_ASSIGNMENT,    VALUE(allow_device_assignment, BOOL, any)},
     {DISABLE_SMT,                VALUE(disable_smt, BOOL, any)},
     {PROCESSOR_FEATURES,         VALUE(features[0], 0, features_are_offered)},
     {PROCESSOR_CL_FLUSH_SIZE,    VALUE(clflush_shift, 0, clflush_shift_is_valid)},

@@ -2,6 +2,7 @@
 #include "trigger.h"
 #include "irq.h"
 #include "synic.h"
+#include "vpci.h"
 
 struct hv_trigger {
     struct hv_trigger *next, **link; /* (m) */
@@ -30,14 +31,27 @@ static void signal_event(struct hv_partition *p, const struct hv_trigger_paramet
     hv_vp_unref(vp);
 }
 
+static struct hv_msi_message message_of(const struct hv_trigger_parameters *parameters)
+{
+    return (struct hv_msi_message){parameters->device_interrupt.msi_address, parameters->device_interrupt.msi_data};
+}
+
+/* The device, or its interrupt, may have gone. */
+static void request_interrupt(struct hv_partition *p, const struct hv_trigger_parameters *parameters)
+{
+    const struct hv_msi_message message = message_of(parameters);
+
+    (void)hv_vpci_request(p, parameters->device_interrupt.device, &message);
+}
+
 /* ---------------------------------------------------------------------------------------- checks */
 
-static enum hv_status check_interrupt(const struct hv_partition *p, const struct hv_trigger_parameters *parameters)
+static enum hv_status check_interrupt(struct hv_partition *p, const struct hv_trigger_parameters *parameters)
 {
     return irq_check(p, &parameters->interrupt);
 }
 
-static enum hv_status check_event(const struct hv_partition *p, const struct hv_trigger_parameters *parameters)
+static enum hv_status check_event(struct hv_partition *p, const struct hv_trigger_parameters *parameters)
 {
     return parameters->event.vp < p->properties.processor_count && parameters->event.sint < HV_SYNIC_SINTS &&
                    parameters->event.flag < HV_SYNIC_FLAGS
@@ -45,25 +59,23 @@ static enum hv_status check_event(const struct hv_partition *p, const struct hv_
                : HV_E_INVALID;
 }
 
-/* A partition has no devices of its own. */
-static enum hv_status check_device_interrupt(const struct hv_partition *p,
-                                             const struct hv_trigger_parameters *parameters)
+static enum hv_status check_device_interrupt(struct hv_partition *p, const struct hv_trigger_parameters *parameters)
 {
-    (void)p;
-    (void)parameters;
-    return HV_E_DEVICE;
+    const struct hv_msi_message message = message_of(parameters);
+
+    return vpci_check_request(p, parameters->device_interrupt.device, &message);
 }
 
 static const struct kind {
-    enum hv_status (*check)(const struct hv_partition *p, const struct hv_trigger_parameters *parameters);
+    enum hv_status (*check)(struct hv_partition *p, const struct hv_trigger_parameters *parameters);
     void (*fire)(struct hv_partition *p, const struct hv_trigger_parameters *parameters); /* any context but NMI */
 } kinds[] = {
     [HV_TRIGGER_INTERRUPT] = {check_interrupt, send_interrupt},
     [HV_TRIGGER_SYNIC_EVENT] = {check_event, signal_event},
-    [HV_TRIGGER_DEVICE_INTERRUPT] = {check_device_interrupt, NULL},
+    [HV_TRIGGER_DEVICE_INTERRUPT] = {check_device_interrupt, request_interrupt},
 };
 
-static enum hv_status check(const struct hv_partition *p, const struct hv_trigger_parameters *parameters)
+static enum hv_status check(struct hv_partition *p, const struct hv_trigger_parameters *parameters)
 {
     if (!__atomic_load_n(&p->is_set_up, __ATOMIC_ACQUIRE))
         return HV_E_STATE;

@@ -59,6 +59,8 @@ struct change {
 
     struct npt_cover *cover; /* the first one that the walk has not passed */
 
+    npt_leaf_fn *each;
+
     /* cover, uncover: they concern what shows */
     bool is_shown;
     uint64_t new, old;
@@ -136,11 +138,13 @@ static void spare_free(struct npt *npt)
         npt->spare = (void *)(uintptr_t)page[0];
         hv_host_page_free(page);
     }
+    npt->reserved = 0;
 }
 
+/* Besides those that are reserved. */
 static enum hv_status spare_fill(struct npt *npt, uint64_t count)
 {
-    for (; count; count--) {
+    for (count -= HV_MIN(count, npt->reserved); count; count--) {
         uint64_t *page = hv_host_page_alloc();
 
         if (!page) {
@@ -580,33 +584,79 @@ hv_gpa_t npt_limit(const struct npt *npt)
     return level_size(npt->format->levels + 1);
 }
 
+/* The dry run. */
+static enum hv_status map_begin(struct change *c, unsigned rights)
+{
+    struct npt *npt = c->npt;
+    bool track = rights & NPT_TRACK;
+
+    if (!is_range(npt, c->start, c->end - c->start) || !is_expressible(npt, rights & ~NPT_TRACK) ||
+        (track && !can_track(npt)))
+        return HV_E_INVALID;
+    c->rights = npt->format->rights[rights & NPT_RIGHTS] | (track ? npt->format->tracked : 0);
+    c->max_leaf_level = track ? 1 : npt->format->max_leaf_level;
+    run_reset(c);
+    pass(c, true);
+    return c->bad_page ? HV_E_INVALID : HV_OK;
+}
+
 enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights)
 {
     struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = map_visit, .source = source, .arg = arg};
+    enum hv_status st = map_begin(&c, rights);
 
-    bool track = rights & NPT_TRACK;
-    enum hv_status st;
-
-    if (!is_range(npt, gpa, size) || !is_expressible(npt, rights & ~NPT_TRACK) || (track && !can_track(npt)))
-        return HV_E_INVALID;
-    c.rights = npt->format->rights[rights & NPT_RIGHTS] | (track ? npt->format->tracked : 0);
-    c.max_leaf_level = track ? 1 : npt->format->max_leaf_level;
-    run_reset(&c);
-    pass(&c, true);
-    st = c.bad_page ? HV_E_INVALID : change_commit(&c);
-    if (st == HV_OK && track)
+    if (st == HV_OK)
+        st = change_commit(&c);
+    if (st == HV_OK && rights & NPT_TRACK)
         __atomic_store_n(&npt->tracks_dirty, true, __ATOMIC_RELEASE);
     return st;
+}
+
+static enum hv_status unmap_begin(struct change *c)
+{
+    if (!is_range(c->npt, c->start, c->end - c->start))
+        return HV_E_INVALID;
+    pass(c, true);
+    return c->found ? HV_OK : HV_E_GPA_NOT_FOUND;
 }
 
 enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
 {
     struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit};
+    enum hv_status st = unmap_begin(&c);
 
-    if (!is_range(npt, gpa, size))
-        return HV_E_INVALID;
-    pass(&c, true);
-    return c.found ? change_commit(&c) : HV_E_GPA_NOT_FOUND;
+    return st == HV_OK ? change_commit(&c) : st;
+}
+
+static enum hv_status reserve(struct change *c)
+{
+    enum hv_status st = spare_fill(c->npt, c->needed);
+
+    if (st == HV_OK)
+        c->npt->reserved = c->needed;
+    return st;
+}
+
+enum hv_status npt_reserve_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg,
+                               unsigned rights)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = map_visit, .source = source, .arg = arg};
+    enum hv_status st = map_begin(&c, rights);
+
+    return st == HV_OK ? reserve(&c) : st;
+}
+
+enum hv_status npt_reserve_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
+{
+    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit};
+    enum hv_status st = unmap_begin(&c);
+
+    return st == HV_OK ? reserve(&c) : st;
+}
+
+void npt_unreserve(struct npt *npt)
+{
+    spare_free(npt);
 }
 
 enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigned rights)
@@ -644,6 +694,24 @@ static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
     while (rights && (entry & f->rights_mask) != f->rights[rights])
         rights--;
     return rights;
+}
+
+static void each_visit(struct change *c, const struct slot *s)
+{
+    const struct npt_format *f = c->npt->format;
+    uint64_t size = level_size(s->level);
+
+    if (is_table(c->npt, s->entry, s->level))
+        descend(c, s);
+    else if (is_present(c->npt, s->entry))
+        c->each(c->arg, s->gpa, size, ALIGN_DOWN(s->entry & f->address, size), entry_rights(f, s->entry));
+}
+
+void npt_each(struct npt *npt, npt_leaf_fn *fn, void *arg)
+{
+    struct change c = {.npt = npt, .end = npt_limit(npt), .visit = each_visit, .each = fn, .arg = arg};
+
+    pass(&c, true);
 }
 
 bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf)

@@ -152,10 +152,15 @@ enum hv_status hv_vpci_create(struct hv_partition *p, uint64_t id, struct hv_vpc
 /* Quiesces, resets and frees it, with its mappings and interrupts. HV_E_DEVICE: no such device; so below. */
 enum hv_status hv_vpci_delete(struct hv_partition *p, uint64_t id);
 
+/* What follows, up to interrupts, is answered for devices of the machine; HV_E_INVALID for a software device. */
 enum hv_status hv_vpci_ids(struct hv_partition *p, uint64_t id, struct hv_vpci_ids *out);
 enum hv_status hv_vpci_probed_bars(struct hv_partition *p, uint64_t id, uint32_t bars[6]);
 
 enum hv_vpci_notification { HV_VPCI_NOTIFY_NONE, HV_VPCI_NOTIFY_MMIO, HV_VPCI_NOTIFY_REMOVAL };
+/*
+ * The next one of the queue, also for software devices, that have none. REMOVAL: the device does not answer any more;
+ * found out when it is used.
+ */
 enum hv_status hv_vpci_notification(struct hv_partition *p, uint64_t id, enum hv_vpci_notification *out);
 
 /* Pieces of the BARs, sorted by BAR and offset, without gaps. An array of the library's, valid until unmapped. */
@@ -192,16 +197,24 @@ struct hv_vpci_target {
 
 /*
  * Makes interrupt `index` with `count` messages (a power of 2 up to 32); the message is what the guest, or the client
- * for it, puts into the device. HV_E_INVALID, HV_E_CONFLICT: the index is taken, HV_E_NO_MEMORY.
+ * for it, puts into the device: address and data of the first one; the number of a further one is added to the data.
+ * No plain message looks like these. HV_E_INVALID: the index is above 65535, or the target has no VP of the partition's
+ * or a vector below 16; HV_E_CONFLICT: the index is taken; HV_E_STATE: no local APICs. HV_E_NO_MEMORY.
  */
 enum hv_status hv_vpci_map_interrupt(struct hv_partition *p, uint64_t id, uint32_t index, uint32_t count,
                                      const struct hv_vpci_target *target, struct hv_msi_message *out);
+/* When it returns, it is not raised any more. HV_E_INVALID: there is none; so below. */
 enum hv_status hv_vpci_unmap_interrupt(struct hv_partition *p, uint64_t id, uint32_t index);
+/* At any time: each interrupt goes to the one target as a whole, or to the other. */
 enum hv_status hv_vpci_retarget(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message,
                                 const struct hv_vpci_target *target);
 enum hv_status hv_vpci_interrupt_target(struct hv_partition *p, uint64_t id, uint32_t index, uint32_t message,
                                         struct hv_vpci_target *out);
-/* As the device would raise it. Context: any but NMI. HV_E_INVALID: the address; HV_E_STATE: not made for it. */
+/*
+ * As the device would raise it: a message that was mapped, or a plain one (fixed, lowest priority, NMI), which is an
+ * edge. Context: any but NMI. HV_E_INVALID: it is neither; HV_E_STATE: a device without HV_VPCI_LOGICAL_INTERRUPTS, or
+ * no local APICs.
+ */
 enum hv_status hv_vpci_request(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message);
 
 #endif

@@ -72,6 +72,13 @@ typedef struct WHVX_PCI_RESOURCE_DESCRIPTOR {
     UINT32 Flags;
 } WHVX_PCI_RESOURCE_DESCRIPTOR;
 
+/*
+ * Closes a handle of WHvAllocateVpciResource: what a program does by CloseHandle elsewhere. Devices that were made of
+ * it live on.
+ * Context: thread.
+ */
+HRESULT WHVAPI WHvxCloseVpciResource(HANDLE VpciResource);
+
 #ifdef __cplusplus
 }
 #endif

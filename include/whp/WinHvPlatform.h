@@ -485,9 +485,12 @@ HRESULT WHVAPI WHvDeleteNotificationPort(WHV_PARTITION_HANDLE Partition, WHV_NOT
 
 /*
  * Gives a handle for the resource behind a virtual PCI device: with ProviderId NULL and no descriptor an empty one
- * for a software device, with a WHV_SRIOV_RESOURCE_DESCRIPTOR that device of the host. The caller closes the
- * handle.
- * Errors: HRESULT_FROM_WIN32(ERROR_NOT_FOUND) for a device that does not exist.
+ * for a software device; with a WHVX_PCI_RESOURCE_DESCRIPTOR (WinHvExtensions.h) that device of the machine. One by
+ * a WHV_SRIOV_RESOURCE_DESCRIPTOR is never found: what it names devices by is not known here. Devices may reach each
+ * other's BARs where the client has mapped these into their partition, with the flag AllowDirectP2P or without. The
+ * caller closes the handle by WHvxCloseVpciResource.
+ * Errors: HRESULT_FROM_WIN32(ERROR_NOT_FOUND) for a device that does not exist; E_INVALIDARG for a ProviderId that is
+ * not NULL.
  * Context: thread. WHP: WHvAllocateVpciResource.
  */
 HRESULT WHVAPI WHvAllocateVpciResource(const GUID *ProviderId, WHV_ALLOCATE_VPCI_RESOURCE_FLAGS Flags,
@@ -498,7 +501,12 @@ HRESULT WHVAPI WHvAllocateVpciResource(const GUID *ProviderId, WHV_ALLOCATE_VPCI
  * Adds a device with the caller's LogicalDeviceId to the partition. A physically backed one can from then on reach
  * the partition's memory, through the IOMMU, and needs the property AllowDeviceAssignment. The event, which may be
  * NULL, announces notifications.
- * Errors: ERROR_HV_OPERATION_DENIED where devices cannot be confined to the partition.
+ * A software device, made of an empty resource, has nothing but interrupts: its registers are the client's, and
+ * functions for them answer E_INVALIDARG.
+ * Errors: ERROR_HV_OPERATION_DENIED where devices cannot be confined to the partition (the log says why), where the
+ * property does not allow it, or where the device can not be told from one that stays outside;
+ * ERROR_HV_INVALID_PARAMETER when the id is taken, or the device is in a partition already;
+ * HRESULT_FROM_WIN32(ERROR_NOT_SUPPORTED) for a device that can not be passed on (the log says why).
  * Context: thread. WHP: WHvCreateVpciDevice.
  */
 HRESULT WHVAPI WHvCreateVpciDevice(WHV_PARTITION_HANDLE Partition, UINT64 LogicalDeviceId, HANDLE VpciResource,
@@ -532,7 +540,7 @@ HRESULT WHVAPI WHvGetVpciDeviceNotification(WHV_PARTITION_HANDLE Partition, UINT
  * Maps the device's BARs for the caller. *Mappings is an array of *MappingCount pieces, sorted by BAR and offset,
  * without gaps; it belongs to the library and is valid until the ranges are unmapped, the device leaves D0 or is
  * deleted. The device must be in D0.
- * Errors: ERROR_HV_INVALID_DEVICE_ID.
+ * Errors: ERROR_HV_INVALID_DEVICE_ID, ERROR_HV_OPERATION_DENIED out of D0.
  * Context: thread. WHP: WHvMapVpciDeviceMmioRanges.
  */
 HRESULT WHVAPI WHvMapVpciDeviceMmioRanges(WHV_PARTITION_HANDLE Partition, UINT64 LogicalDeviceId, UINT32 *MappingCount,
@@ -556,7 +564,7 @@ HRESULT WHVAPI WHvSetVpciDevicePowerState(WHV_PARTITION_HANDLE Partition, UINT64
 /*
  * Reads Register->SizeInBytes bytes of configuration space or of a BAR. Some configuration registers are filtered;
  * BARs need D0.
- * Errors: ERROR_HV_INVALID_DEVICE_ID, E_INVALIDARG for the register.
+ * Errors: ERROR_HV_INVALID_DEVICE_ID, E_INVALIDARG for the register, ERROR_HV_OPERATION_DENIED out of D0.
  * Context: thread. WHP: WHvReadVpciDeviceRegister.
  */
 HRESULT WHVAPI WHvReadVpciDeviceRegister(WHV_PARTITION_HANDLE Partition, UINT64 LogicalDeviceId,
@@ -565,7 +573,7 @@ HRESULT WHVAPI WHvReadVpciDeviceRegister(WHV_PARTITION_HANDLE Partition, UINT64 
 /*
  * Writes Register->SizeInBytes bytes of configuration space or of a BAR. Some configuration registers are
  * filtered; BARs need D0.
- * Errors: ERROR_HV_INVALID_DEVICE_ID, E_INVALIDARG for the register.
+ * Errors: ERROR_HV_INVALID_DEVICE_ID, E_INVALIDARG for the register, ERROR_HV_OPERATION_DENIED out of D0.
  * Context: thread. WHP: WHvWriteVpciDeviceRegister.
  */
 HRESULT WHVAPI WHvWriteVpciDeviceRegister(WHV_PARTITION_HANDLE Partition, UINT64 LogicalDeviceId,
@@ -597,9 +605,11 @@ HRESULT WHVAPI WHvRetargetVpciDeviceInterrupt(WHV_PARTITION_HANDLE Partition, UI
                                               UINT32 MsiData, const WHV_VPCI_INTERRUPT_TARGET *Target);
 
 /*
- * Raises the interrupt with this address and data, as the device would. For devices made with
+ * Raises the interrupt with this address and data, as the device would: one of WHvMapVpciDeviceInterrupt, or a plain
+ * message to local APICs (0xFEExxxxx; fixed, lowest priority or NMI, always an edge). For devices made with
  * UseLogicalInterrupts; the address is below 4 GiB.
- * Errors: ERROR_HV_INVALID_DEVICE_ID, ERROR_HV_INVALID_PARAMETER for the address.
+ * Errors: ERROR_HV_INVALID_DEVICE_ID; ERROR_HV_INVALID_PARAMETER when it is neither; ERROR_HV_OPERATION_DENIED without
+ * UseLogicalInterrupts.
  * Context: any. WHP: WHvRequestVpciDeviceInterrupt.
  */
 HRESULT WHVAPI WHvRequestVpciDeviceInterrupt(WHV_PARTITION_HANDLE Partition, UINT64 LogicalDeviceId, UINT64 MsiAddress,

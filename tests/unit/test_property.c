@@ -60,7 +60,7 @@ static const struct {
     {WHvPartitionPropertyCodeCpuWeight,                4, false, 0,          52,         false, 0},
     {WHvPartitionPropertyCodeCpuGroupId,               8, false, 0,          ~0ull,      false, 0},
     {WHvPartitionPropertyCodeProcessorFrequencyCap,    4, false, 0,          53,         false, 0},
-    {WHvPartitionPropertyCodeAllowDeviceAssignment,    4, false, 0,          0,          true,  1},
+    {WHvPartitionPropertyCodeAllowDeviceAssignment,    4, false, 0,          1,          false, 0},
     {WHvPartitionPropertyCodeDisableSmt,               4, false, 0,          1,          false, 0},
     {WHvPartitionPropertyCodeProcessorClFlushSize,     1, false, 6,          5,          true,  7},
     {WHvPartitionPropertyCodeProcessorClFlushSize,     1, false, 6,          3,          true,  2},

@@ -38,6 +38,13 @@ static const struct exception {
     /* no local APICs, or no other thing that the state would be of */
     {WHP_INTERRUPT_CONTROLLER, HV_E_STATE, ERROR_HV_OPERATION_DENIED},
     {WHP_PROCESSOR_STATE, HV_E_STATE, ERROR_HV_OPERATION_DENIED},
+    /* the device can not be confined, or is not to be had */
+    {WHP_VPCI_CREATE, HV_E_NOT_PRESENT, ERROR_HV_OPERATION_DENIED},
+    {WHP_VPCI_CREATE, HV_E_ACCESS_DENIED, ERROR_HV_OPERATION_DENIED},
+    {WHP_VPCI_REQUEST, HV_E_INVALID, ERROR_HV_INVALID_PARAMETER},
+    {WHP_VPCI_REQUEST, HV_E_STATE, ERROR_HV_OPERATION_DENIED},
+    /* not in D0 */
+    {WHP_VPCI_POWERED, HV_E_STATE, ERROR_HV_OPERATION_DENIED},
 };
 
 HRESULT whp_result_of(enum whp_function function, enum hv_status st)

@@ -14,6 +14,9 @@ enum whp_function {
     WHP_RESET_PARTITION,
     WHP_INTERRUPT_CONTROLLER,
     WHP_PROCESSOR_STATE,
+    WHP_VPCI_CREATE,
+    WHP_VPCI_REQUEST,
+    WHP_VPCI_POWERED,
 };
 
 HRESULT whp_result_of(enum whp_function function, enum hv_status st);

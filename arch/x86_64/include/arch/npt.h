@@ -74,8 +74,9 @@ struct npt {
     uint64_t *root;
     hv_hpa_t root_pa;
     struct npt_counts counts;
-    void *spare;   /* chain of table pages allocated for the change under way */
-    void *retired; /* chain of table pages that no entry points to any more, waiting for npt_reap */
+    void *spare;       /* chain of table pages allocated for the change under way */
+    void *retired;     /* chain of table pages that no entry points to any more, waiting for npt_reap */
+    uint64_t reserved; /* pages among the spare ones that npt_reserve_* has taken for the next change */
     /* something was mapped with NPT_TRACK; stays set. While it is false, CPUs need not maintain dirty bits */
     bool tracks_dirty;
     volatile uint32_t missed_marks; /* npt_mark_dirty came too late: the page was not mapped there any more */
@@ -129,6 +130,22 @@ enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_
  * HV_E_GPA_NOT_FOUND: nothing at all is mapped in the range. HV_E_INVALID, HV_E_NO_MEMORY as above.
  */
 enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size);
+
+/*
+ * Take the table pages that the next change is going to need, which has to be this very one: then it can not fail. Or
+ * give them back, when there is no such change after all. Errors as there.
+ */
+enum hv_status npt_reserve_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg,
+                               unsigned rights);
+enum hv_status npt_reserve_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size);
+void npt_unreserve(struct npt *npt);
+
+/*
+ * Tells of everything that is mapped, leaf by leaf in ascending order: of what is hidden in place of what covers it.
+ * Serialised with changes by the caller.
+ */
+typedef void npt_leaf_fn(void *arg, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsigned rights);
+void npt_each(struct npt *npt, npt_leaf_fn *fn, void *arg);
 
 /*
  * Changes the rights of all that is mapped in the range (holes stay holes). Errors as npt_unmap. Accessed and dirty

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Devices of a partition: see hv/pci.h. */
+#ifndef VIRT_VPCI_H
+#define VIRT_VPCI_H
+
+#include "partition.h"
+#include <hv/pci.h>
+
+/* What hv_vpci_request would say, if what it is for is mapped by then. Any context. */
+enum hv_status vpci_check_request(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message);
+
+void vpci_free_all(struct hv_partition *p); /* the partition's end: no VP runs, its triggers are gone */
+
+#endif
