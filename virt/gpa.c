@@ -172,6 +172,44 @@ enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t
     return st;
 }
 
+/* Pages of the host's, and the first range where some of them are mapped. */
+struct search {
+    hv_hpa_t pa;
+    uint64_t size;
+    hv_gpa_t gpa;
+    uint64_t found;
+};
+
+static void look_at_leaf(void *arg, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsigned rights)
+{
+    struct search *s = arg;
+    hv_hpa_t start = HV_MAX(pa, s->pa), end = HV_MIN(pa + size, s->pa + s->size);
+
+    (void)rights;
+    if (start >= end)
+        return;
+    if (!s->found)
+        s->gpa = gpa + (start - pa);
+    if (s->gpa + s->found == gpa + (start - pa))
+        s->found += end - start;
+}
+
+enum hv_status gpa_withdraw(struct hv_partition *p, hv_hpa_t pa, uint64_t size)
+{
+    hv_hpa_t start = pa & ~HV_PAGE_MASK;
+    struct search s = {.pa = start, .size = ALIGN_UP(pa + size, HV_PAGE_SIZE) - start};
+    enum hv_status st;
+
+    hv_mutex_lock(&p->mutex);
+    do {
+        s.found = 0;
+        npt_each(&p->npt, look_at_leaf, &s);
+        st = s.found ? unmap_locked(p, s.gpa, s.found) : HV_OK;
+    } while (s.found && st == HV_OK);
+    hv_mutex_unlock(&p->mutex);
+    return st;
+}
+
 /* 8-byte words that hold a bit for each page, or none at all. */
 static bool is_bitmap(const uint64_t *bitmap, uint32_t bytes, uint64_t size)
 {

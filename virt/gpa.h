@@ -33,6 +33,12 @@ struct gpa_follower {
 void gpa_publish(struct hv_partition *p);
 
 /*
+ * Unmaps what the client has mapped of these pages of the host's, wherever. HV_E_NO_MEMORY: some of it may be left.
+ * Without partition.mutex, thread context.
+ */
+enum hv_status gpa_withdraw(struct hv_partition *p, hv_hpa_t pa, uint64_t size);
+
+/*
  * Copies up to a page's end and further; returns HV_E_ACCESS_DENIED (nothing or a part copied) when a page is not
  * mapped with the right, or is not RAM.
  * Works with interrupts on or off; keeps them off for at most one page at a time.

@@ -3,6 +3,7 @@
  * Devices of a partition. They are found by their ids without a lock; calls hold a reference, interrupts are raised
  * while readers are waited for (vpci_table.h).
  */
+#include "gpa.h"
 #include "vpci_dma.h"
 #include "vpci_parts.h"
 #include <hv/base/assert.h>
@@ -162,14 +163,8 @@ static enum hv_status assign(struct vpci_device *d, const struct hv_vpci_resourc
 
     if (!pci)
         return HV_E_NOT_FOUND;
-    st = passthrough_assign(pci, resource->flags, &vpci_passthrough_ops, d, &d->pci);
-    if (st == HV_OK)
-        st = give_memory(d, resource);
-    if (st == HV_E_NOT_PRESENT)
-        hv_log(HV_LOG_WARNING, "PCI %04x:%02x:%02x.%u stays out of the guest: %s", resource->address.segment,
-               resource->address.bdf >> 8, resource->address.bdf >> 3 & 31, resource->address.bdf & 7,
-               hv_iommu_platform()->reason);
-    return st;
+    st = passthrough_assign(pci, resource->flags, &vpci_passthrough_ops, d->partition, d, &d->pci);
+    return st == HV_OK ? give_memory(d, resource) : st;
 }
 
 /* With what a software device has, too. On failure it is for free_device. */
@@ -248,18 +243,35 @@ static void delete_locked(struct hv_partition *p, struct vpci_device *d)
     free_device(d);
 }
 
+/* The device may become somebody else's: the guest loses what the client has left of its registers in the memory map.
+ */
+static enum hv_status withdraw_bars(struct vpci_device *d)
+{
+    const struct pci_device *pci = d->pci ? passthrough_pci(d->pci) : NULL;
+    enum hv_status st = HV_OK;
+
+    for (unsigned i = 0; pci && i < PCI_BARS && st == HV_OK; i++)
+        if (pci->bars[i].size && !pci->bars[i].is_io)
+            st = gpa_withdraw(d->partition, pci->bars[i].address, pci->bars[i].size);
+    return st;
+}
+
 enum hv_status hv_vpci_delete(struct hv_partition *p, uint64_t id)
 {
+    enum hv_status st = HV_E_DEVICE;
     struct vpci_device *d;
 
     hv_mutex_lock(&p->vpci.mutex);
     d = (struct vpci_device *)vpci_table_find(&p->vpci.devices, id);
     if (d)
+        st = withdraw_bars(d);
+    if (st == HV_OK)
         delete_locked(p, d);
     hv_mutex_unlock(&p->vpci.mutex);
-    return d ? HV_OK : HV_E_DEVICE;
+    return st;
 }
 
+/* The memory map is as good as gone. */
 void vpci_free_all(struct hv_partition *p)
 {
     struct vpci_entry *e;

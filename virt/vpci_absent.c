@@ -5,10 +5,10 @@
 #define ABSENT __attribute__((weak))
 
 ABSENT enum hv_status passthrough_assign(const struct pci_device *pci, uint32_t flags,
-                                         const struct passthrough_ops *ops, void *owner,
+                                         const struct passthrough_ops *ops, const void *client, void *owner,
                                          struct passthrough_device **out)
 {
-    (void)pci, (void)flags, (void)ops, (void)owner, (void)out;
+    (void)pci, (void)flags, (void)ops, (void)client, (void)owner, (void)out;
     return HV_E_NOT_PRESENT;
 }
 ABSENT void passthrough_unassign(struct passthrough_device *d)

@@ -149,7 +149,10 @@ void hv_vpci_resource_close(struct hv_vpci_resource *resource); /* a device made
  */
 enum hv_status hv_vpci_create(struct hv_partition *p, uint64_t id, struct hv_vpci_resource *resource, uint32_t flags,
                               void *event);
-/* Quiesces, resets and frees it, with its mappings and interrupts. HV_E_DEVICE: no such device; so below. */
+/*
+ * Quiesces, resets and frees it, with its mappings and interrupts; pages of its BARs are unmapped from the guest.
+ * HV_E_DEVICE: no such device; so below. HV_E_NO_MEMORY: to split a large page with a BAR in it; it is still there.
+ */
 enum hv_status hv_vpci_delete(struct hv_partition *p, uint64_t id);
 
 /* What follows, up to interrupts, is answered for devices of the machine; HV_E_INVALID for a software device. */

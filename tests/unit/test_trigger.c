@@ -3,6 +3,7 @@
 #include "unit.h"
 #include "virt/irq.h"
 #include "virt/trigger.h"
+#include "virt/vpci.h"
 #include <pthread.h>
 #include <string.h>
 
@@ -16,7 +17,11 @@ static struct {
 } event;
 static volatile uint32_t interrupts, events, references;
 static volatile bool is_over, came_late;
-static enum hv_status checked; /* what irq_check says */
+static enum hv_status checked;        /* what irq_check says */
+static enum hv_status checked_device; /* what vpci_check_request says */
+static struct hv_msi_message requested;
+static uint64_t requested_of;
+static unsigned requests;
 
 enum hv_status irq_check(const struct hv_partition *p, const struct hv_interrupt *i)
 {
@@ -33,6 +38,23 @@ enum hv_status hv_partition_interrupt(struct hv_partition *p, const struct hv_in
     came_late |= is_over;
     __atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
     return HV_OK;
+}
+
+enum hv_status vpci_check_request(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message)
+{
+    (void)id, (void)message;
+    assert_ptr_equal(p, &partition);
+    return checked_device;
+}
+
+enum hv_status hv_vpci_request(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message)
+{
+    assert_ptr_equal(p, &partition);
+    assert_false(fake_irqs_on());
+    requested = *message;
+    requested_of = id;
+    requests++;
+    return HV_E_DEVICE; /* nobody is told */
 }
 
 struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index)
@@ -67,9 +89,9 @@ static int setup(void **state)
     memset(&partition, 0, sizeof(partition));
     partition.is_set_up = true;
     partition.properties.processor_count = PROCESSORS;
-    interrupts = events = references = 0;
+    interrupts = events = references = requests = 0;
     is_over = came_late = false;
-    checked = HV_OK;
+    checked = checked_device = HV_OK;
     return 0;
 }
 
@@ -139,6 +161,41 @@ static void signals_become_event_flags(void **state)
     hv_trigger_delete(other);
 }
 
+static struct hv_trigger_parameters to_device(uint64_t id, uint64_t address, uint32_t data)
+{
+    struct hv_trigger_parameters parameters = {.type = HV_TRIGGER_DEVICE_INTERRUPT};
+
+    parameters.device_interrupt.device = id;
+    parameters.device_interrupt.msi_address = address;
+    parameters.device_interrupt.msi_data = data;
+    return parameters;
+}
+
+static void signals_become_device_interrupts(void **state)
+{
+    struct hv_trigger_parameters next = to_device(8, 0xfee02000, 0x52);
+    void *handle;
+    struct hv_trigger *trigger = create(to_device(7ull << 40, 0xfee01000, 0x51), &handle);
+
+    (void)state;
+    fake_event_signal(handle);
+    fake_event_signal(handle);
+    assert_int_equal(requests, 2);
+    assert_int_equal(requested_of, 7ull << 40);
+    assert_int_equal(requested.address, 0xfee01000);
+    assert_int_equal(requested.data, 0x51);
+    assert_int_equal(hv_trigger_update(trigger, &next), HV_OK);
+    fake_event_signal(handle);
+    assert_int_equal(requested_of, 8);
+    assert_int_equal(requested.address, 0xfee02000);
+    checked_device = HV_E_DEVICE; /* it has gone: signals are tried all the same */
+    assert_int_equal(hv_trigger_update(trigger, &next), HV_E_DEVICE);
+    fake_event_signal(handle);
+    assert_int_equal(requests, 4);
+    hv_trigger_delete(trigger);
+    fake_event_close(handle);
+}
+
 static enum hv_status refusal(struct hv_trigger_parameters parameters)
 {
     struct hv_trigger *trigger;
@@ -156,7 +213,9 @@ static void what_is_refused(void **state)
     assert_int_equal(refusal(to_flag(PROCESSORS, 0, 0)), HV_E_INVALID);
     assert_int_equal(refusal(to_flag(0, HV_SYNIC_SINTS, 0)), HV_E_INVALID);
     assert_int_equal(refusal(to_flag(0, 0, HV_SYNIC_FLAGS)), HV_E_INVALID);
-    assert_int_equal(refusal((struct hv_trigger_parameters){.type = HV_TRIGGER_DEVICE_INTERRUPT}), HV_E_DEVICE);
+    checked_device = HV_E_DEVICE;
+    assert_int_equal(refusal(to_device(1, 0, 0)), HV_E_DEVICE);
+    checked_device = HV_OK;
     assert_int_equal(refusal((struct hv_trigger_parameters){.type = 3}), HV_E_INVALID);
     assert_int_equal(refusal((struct hv_trigger_parameters){.type = (enum hv_trigger_type) - 1}), HV_E_INVALID);
     checked = HV_E_INVALID;
@@ -165,7 +224,7 @@ static void what_is_refused(void **state)
     assert_int_equal(refusal(to_vector(0x41)), HV_E_STATE);
     partition.is_set_up = false;
     assert_int_equal(refusal(to_flag(0, 0, 0)), HV_E_STATE);
-    assert_int_equal(refusal((struct hv_trigger_parameters){.type = HV_TRIGGER_DEVICE_INTERRUPT}), HV_E_STATE);
+    assert_int_equal(refusal(to_device(1, 0, 0)), HV_E_STATE);
 }
 
 static void new_parameters(void **state)
@@ -273,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TRIGGER_TEST(signals_become_interrupts),
         TRIGGER_TEST(signals_become_event_flags),
+        TRIGGER_TEST(signals_become_device_interrupts),
         TRIGGER_TEST(what_is_refused),
         TRIGGER_TEST(new_parameters),
         TRIGGER_TEST(without_memory),
