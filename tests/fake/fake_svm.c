@@ -632,6 +632,14 @@ static const struct {
     {INTERCEPT_RSM, "RSM"},           {INTERCEPT_TASK_SWITCH, "tasks"},
 };
 
+/* Programs that have their own backend are linked without this one. */
+#pragma weak svm_caps
+
+static bool backend_injects_twice(void)
+{
+    return &svm_caps && svm_caps.injects_twice;
+}
+
 static void check_intercepts(const struct vmcb *vmcb)
 {
     for (size_t i = 0; i < ARRAY_COUNT(needed_intercepts); i++)
@@ -639,7 +647,7 @@ static void check_intercepts(const struct vmcb *vmcb)
             fake_fail("VMRUN: %s is not intercepted", needed_intercepts[i].name);
     fake_require(vmcb->exceptions & BIT32(VEC_MC), "VMRUN: machine checks are not intercepted");
     fake_require(vmcb->v_intr & V_INTR_MASKING, "VMRUN: the guest's IF masks the host's interrupts");
-    fake_require(!(vmcb->v_intr & V_IRQ) || vmcb_intercepts(vmcb, INTERCEPT_VINTR) || svm_caps.injects_twice,
+    fake_require(!(vmcb->v_intr & V_IRQ) || vmcb_intercepts(vmcb, INTERCEPT_VINTR) || backend_injects_twice(),
                  "VMRUN: a virtual interrupt without its intercept");
     fake_require(vmcb->nested_control & NESTED_PAGING, "VMRUN: nested paging is off");
 }
