@@ -7,6 +7,7 @@
 #include <fake_device.h>
 #include <fake_vtd.h>
 #include <fake_x86.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BASE(n)  (0xfed90000ull + (n)*0x10000)
@@ -468,9 +469,96 @@ static void one_does_not_snoop(void **state)
     map(&d, M2(3), K(1), RAM_2, NPT_READ); /* splits */
     assert_reads(graphics_unit, GRAPHICS, M2(3), RAM_2);
     assert_reads(graphics_unit, GRAPHICS, M2(3) + K(1), RAM + M2(3) + K(1));
+    assert_int_equal(npt_protect(&d.npt, K(0), M2(1), NPT_READ), HV_OK);
+    VTD->flush(&d, K(0), M2(1));
+    assert_blocked(graphics_unit, GRAPHICS, K(1), true, 5);
     unmap(&d, 0, M2(4));
     assert_blocked(graphics_unit, GRAPHICS, M2(3), false, 6);
     finish(&d, NULL);
+}
+
+/*
+ * A model of pages, and requesters that go from domain to domain, with DMA in between: whatever the unit has cached, it
+ * goes by the last change.
+ */
+#define PAGES 2048u              /* four large ones */
+static uint64_t model[3][PAGES]; /* where each page of a domain is, with its rights; 0: not there */
+static uint32_t seed;
+
+static unsigned roll(unsigned n)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 8) % n;
+}
+
+static void random_change(struct iommu_domain *d, uint64_t *pages)
+{
+    unsigned size = roll(4) ? 1 + roll(20) : 512 * (1 + roll(2)),
+             first = size >= 512 ? 512 * roll(3) : roll(PAGES - size);
+    unsigned rights = 1 + roll(3);
+    hv_hpa_t pa = RAM + M2(roll(8));
+
+    if (roll(3)) {
+        map(d, K(first), K(size), pa, rights);
+        for (unsigned i = 0; i < size; i++)
+            pages[first + i] = (pa + K(i)) | rights;
+    } else if (npt_unmap(&d->npt, K(first), K(size)) == HV_OK) {
+        VTD->flush(d, K(first), K(size));
+        npt_reap(&d->npt);
+        memset(&pages[first], 0, size * sizeof(pages[0]));
+    }
+}
+
+static void random_dma(uint16_t bdf, const uint64_t *pages)
+{
+    unsigned page = roll(PAGES), right = roll(2) ? NPT_WRITE : NPT_READ;
+    hv_hpa_t pa = 0;
+    bool ok = fake_vtd_dma(unit, bdf, K(page) + 16, right == NPT_WRITE, &pa);
+
+    assert_int_equal(ok, pages && pages[page] & right);
+    if (ok)
+        assert_int_equal(pa, (pages[page] & ~0xfffull) + 16);
+}
+
+static void random_steps(uint64_t cap, uint64_t ecap)
+{
+    const struct hv_pci_address who[] = {nic, disk, {0, HV_PCI_BDF(0, 3, 1)}, {0, HV_PCI_BDF(0x5e, 0, 0)}};
+    unsigned place[4] = {3, 3, 3, 3}; /* 3: blocked */
+    struct iommu_domain d[3];
+
+    seed = getenv("SEED") ? (uint32_t)strtoul(getenv("SEED"), NULL, 0) : 1;
+    memset(model, 0, sizeof(model));
+    start_with(cap, ecap);
+    assert_int_equal(VTD->on(), HV_OK);
+    for (uint16_t i = 0; i < 3; i++)
+        d[i] = domain(i + 1);
+    for (unsigned step = 0; step < 3000; step++) {
+        unsigned i = roll(3), w = roll(4), to = roll(4);
+
+        if (!roll(4))
+            random_change(&d[i], model[i]);
+        if (!roll(12)) {
+            assert_int_equal(VTD->attach(&who[w], to == 3 ? NULL : &d[to]), HV_OK);
+            place[w] = to;
+        }
+        w = roll(4);
+        random_dma(who[w].bdf, place[w] == 3 ? NULL : model[place[w]]);
+    }
+    VTD->off();
+    npt_destroy(&d[2].npt);
+    finish(&d[0], &d[1]);
+}
+
+static void random_typical(void **state)
+{
+    (void)state;
+    random_steps(FAKE_VTD_CAP_TYPICAL, FAKE_VTD_ECAP_TYPICAL);
+}
+
+static void random_at_its_worst(void **state)
+{
+    (void)state;
+    random_steps(FAKE_VTD_CAP_TYPICAL | FAKE_VTD_CAP_CM, FAKE_VTD_ECAP_TYPICAL & ~FAKE_VTD_ECAP_C);
 }
 
 static void write_buffer(void **state)
@@ -910,6 +998,8 @@ int main(void)
         UNIT_TEST(moves_without_snooping),
         UNIT_TEST(moves_without_either),
         UNIT_TEST(one_does_not_snoop),
+        UNIT_TEST(random_typical),
+        UNIT_TEST(random_at_its_worst),
         UNIT_TEST(write_buffer),
         UNIT_TEST(units_are_apart),
         UNIT_TEST(reserved_memory),

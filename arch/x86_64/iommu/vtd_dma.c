@@ -111,6 +111,19 @@ static void detach(struct vtd_unit *u, uint64_t *context, uint16_t bdf)
     forget_context(u, bdf, id, id);
 }
 
+static void attach(struct vtd_unit *u, uint64_t *context, uint16_t bdf, const struct iommu_domain *d)
+{
+    uint64_t low = d->npt.root_pa | VTD_CONTEXT_P;
+    uint64_t high = FIELD_PUT(VTD_CONTEXT_AW, d->npt.format->levels - 2) | FIELD_PUT(VTD_CONTEXT_DID, d->id);
+
+    if (context[0] == low && context[1] == high)
+        return;
+    detach(u, context, bdf);
+    write_word(&context[1], high);
+    write_word(&context[0], low);
+    announce_context(u, bdf, d->id);
+}
+
 enum hv_status vtd_attach(const struct hv_pci_address *requester, const struct iommu_domain *d)
 {
     struct vtd_unit *u = vtd_unit_of(requester);
@@ -125,12 +138,10 @@ enum hv_status vtd_attach(const struct hv_pci_address *requester, const struct i
     if (!context)
         return HV_OK; /* nothing on the bus was ever attached */
     context += function * CONTEXT_WORDS;
-    detach(u, context, requester->bdf);
-    if (!d)
-        return HV_OK;
-    write_word(&context[1], FIELD_PUT(VTD_CONTEXT_AW, d->npt.format->levels - 2) | FIELD_PUT(VTD_CONTEXT_DID, d->id));
-    write_word(&context[0], d->npt.root_pa | VTD_CONTEXT_P);
-    announce_context(u, requester->bdf, d->id);
+    if (d)
+        attach(u, context, requester->bdf, d);
+    else
+        detach(u, context, requester->bdf);
     vtd_faults_resume(u);
     return HV_OK;
 }
