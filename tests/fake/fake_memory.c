@@ -8,6 +8,7 @@
  */
 #include "fake.h"
 #include "fake_device.h"
+#include "fake_vtd.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
@@ -151,6 +152,7 @@ void hv_host_page_free(void *page)
     fake_require(is_arena_page(page), "hv_host_page_free: no page of hv_host_page_alloc, or freed before");
     fake_vmx_page_freed(hv_host_virt_to_phys(page, NULL));
     fake_svm_page_freed(hv_host_virt_to_phys(page, NULL));
+    fake_vtd_page_freed(page);
     memset(page, 0xa5, HV_PAGE_SIZE);
     ASAN_POISON_MEMORY_REGION(page, HV_PAGE_SIZE);
     pthread_mutex_lock(&mutex);

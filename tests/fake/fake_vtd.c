@@ -35,6 +35,7 @@ static struct fake_vtd units[UNITS];
 /* What is in memory of the lines that were ever written back. */
 static struct line {
     uintptr_t at; /* 0: none */
+    bool is_old;  /* the page has been freed since */
     uint64_t words[LINE / 8];
 } lines[LINES];
 
@@ -55,8 +56,21 @@ static struct line *line_of(uintptr_t at, bool make)
 static void on_flush_line(const volatile void *p)
 {
     uintptr_t at = (uintptr_t)p / LINE * LINE;
+    struct line *line = line_of(at, true);
 
-    memcpy(line_of(at, true)->words, (const void *)at, LINE);
+    memcpy(line->words, (const void *)at, LINE);
+    line->is_old = false;
+}
+
+void fake_vtd_page_freed(const void *page)
+{
+    struct line *line;
+
+    for (uintptr_t at = (uintptr_t)page; units[0].base && at < (uintptr_t)page + HV_PAGE_SIZE; at += LINE) {
+        line = line_of(at, false);
+        if (line)
+            line->is_old = true;
+    }
 }
 
 uint64_t fake_vtd_read(const struct fake_vtd *v, hv_hpa_t pa)
@@ -68,7 +82,8 @@ uint64_t fake_vtd_read(const struct fake_vtd *v, hv_hpa_t pa)
     if (v->ecap & FAKE_VTD_ECAP_C)
         return *word;
     line = line_of((uintptr_t)word / LINE * LINE, false);
-    return line ? line->words[(uintptr_t)word % LINE / 8] : GARBAGE;
+    fake_require(line && !line->is_old, "VT-d: the unit, which does not snoop, reads a line that was not written back");
+    return line->words[(uintptr_t)word % LINE / 8];
 }
 
 /* ---------------------------------------------------------------------------------- faults */
@@ -158,6 +173,8 @@ static bool do_context(struct fake_vtd *v, uint64_t low, uint64_t high)
 
     if (!granularity || low & ~0x3ffffffff003full || high)
         return false;
+    if (granularity == 1)
+        v->stale &= ~1u;
     forget_contexts(v, granularity, (uint16_t)BITS(low, 31, 16), (uint16_t)BITS(low, 47, 32));
     return true;
 }
@@ -172,7 +189,8 @@ static bool do_iotlb(struct fake_vtd *v, uint64_t low, uint64_t high)
         return false;
     if (granularity == 3 && (high & ~0xfffull) & ((4096ull << mask) - 1))
         return false;
-    v->global += granularity == 1;
+    if (granularity == 1)
+        v->stale &= ~2u;
     v->by_domain += granularity == 2;
     v->by_page += granularity == 3;
     forget_pages(v, granularity, (uint16_t)BITS(low, 31, 16), high & ~0xfffull, mask);
@@ -192,7 +210,8 @@ static bool do_irtes(struct fake_vtd *v, uint64_t low, uint64_t high)
     for (unsigned i = 0; i < FAKE_VTD_CACHED; i++)
         if (!(low & 1 << 4) || (v->irtes[i].index >= first && v->irtes[i].index < first + count))
             v->irtes[i].is_valid = false;
-    v->irqs_forgotten++;
+    if (!(low & 1 << 4))
+        v->stale &= ~4u;
     return true;
 }
 
@@ -242,9 +261,11 @@ static void run_queue(struct fake_vtd *v)
 static void set_state(struct fake_vtd *v, uint32_t bit, bool set)
 {
     if (set && bit == GCMD_TE)
-        fake_require(v->gsts & GCMD_SRTP, "VT-d: translation on without a root table");
+        fake_require(v->gsts & GCMD_SRTP && !(v->stale & 3),
+                     "VT-d: translation on without a root table, or with caches");
     if (set && bit == GCMD_IRE)
-        fake_require(v->gsts & GCMD_SIRTP && v->gsts & GCMD_QIE, "VT-d: remapping on without a table or a queue");
+        fake_require(v->gsts & GCMD_SIRTP && v->gsts & GCMD_QIE && !(v->stale & 4),
+                     "VT-d: remapping on without a table or a queue, or with caches");
     if (bit == GCMD_QIE) {
         fake_require(set || v->iqh == v->iqt || v->hangs, "VT-d: queue off, and not empty");
         v->iqh = 0;
@@ -257,11 +278,13 @@ static void do_once(struct fake_vtd *v, uint32_t bit)
     if (bit == GCMD_SRTP) {
         fake_require(!(v->rtaddr & 0xfff), "VT-d: the root table is not in legacy mode");
         v->root = v->rtaddr;
+        v->stale |= 3;
         v->gsts |= bit;
     } else if (bit == GCMD_SIRTP) {
         fake_require(!(v->irta & 0x7f0), "VT-d: reserved bits of IRTA");
         fake_require(!(v->irta & 0x800) || v->ecap & FAKE_VTD_ECAP_EIM, "VT-d: x2APIC mode without ECAP.EIM");
         v->irqs = v->irta;
+        v->stale |= 4;
         v->gsts |= bit;
     } else {
         fake_require(bit == GCMD_WBF && v->cap & FAKE_VTD_CAP_RWBF, "VT-d: a command that the unit does not have");

@@ -4,8 +4,8 @@
  * bits. Caches keep whatever they have seen until they are told to forget it, so whoever forgets to tell them is found
  * out by the next access. Written by the specification, with its own constants.
  *
- * A unit without ECAP.C sees only those lines that were written back by CLFLUSH; others are garbage to it. Nothing is
- * asked of a freed page without failing the test.
+ * A unit without ECAP.C sees lines as they were last written back by CLFLUSH; to read one that never was, or a page
+ * that is free, fails the test.
  */
 #ifndef FAKE_VTD_H
 #define FAKE_VTD_H
@@ -68,6 +68,7 @@ struct fake_vtd {
     uint64_t rtaddr, irta, iqa, iqh, iqt;
     uint64_t records[FAKE_VTD_RECORDS][2];
     uint64_t root, irqs; /* as latched by SRTP, SIRTP */
+    unsigned stale;      /* since then, and not forgotten: 1 contexts, 2 pages, 4 remapping entries */
     uint32_t next_record;
     bool irq_pending; /* while interrupts are off */
 
@@ -78,7 +79,7 @@ struct fake_vtd {
     unsigned reads_in_flight, writes_in_flight; /* translated, and not at their memory yet */
 
     /* all so far */
-    uint64_t buffer_flushes, by_page, by_domain, global, irqs_forgotten;
+    uint64_t buffer_flushes, by_page, by_domain;
 };
 
 /* What an interrupt became. */
@@ -108,6 +109,7 @@ void fake_vtd_settle(struct fake_vtd *v);
 
 uint64_t fake_vtd_read(const struct fake_vtd *v, hv_hpa_t pa); /* as the unit reads memory */
 void fake_vtd_fault(struct fake_vtd *v, uint16_t sid, uint64_t info, uint8_t reason, bool is_read);
+void fake_vtd_page_freed(const void *page);
 void fake_vtd_reset(void);
 void fake_vtd_assert_clean(void);
 

@@ -374,6 +374,7 @@ static void no_flushes_by_page(void **state)
     unmap(&d, 0, K(1));
     assert_blocked(unit, NIC, 0, false, 6);
     assert_int_equal(unit->by_page, 0);
+    assert_false(fake_log_contains("refuses"));
     finish(&d, NULL);
 }
 
@@ -450,6 +451,28 @@ static void moves_without_either(void **state)
 {
     (void)state;
     moves(FAKE_VTD_CAP_TYPICAL | FAKE_VTD_CAP_CM, FAKE_VTD_ECAP_TYPICAL & ~FAKE_VTD_ECAP_C);
+}
+
+/* A domain is destroyed, and another one gets its tag. */
+static void tags_are_used_again(void **state)
+{
+    struct iommu_domain a, b;
+
+    (void)state;
+    start_with(FAKE_VTD_CAP_TYPICAL, FAKE_VTD_ECAP_TYPICAL & ~FAKE_VTD_ECAP_C);
+    assert_int_equal(VTD->on(), HV_OK);
+    a = domain(1);
+    map(&a, 0, K(8), RAM, RW);
+    assert_int_equal(VTD->attach(&nic, &a), HV_OK);
+    assert_writes(unit, NIC, K(3), RAM + K(3));
+    assert_int_equal(VTD->attach(&nic, NULL), HV_OK);
+    npt_destroy(&a.npt);
+    b = domain(1);
+    assert_int_equal(VTD->attach(&nic, &b), HV_OK);
+    assert_blocked(unit, NIC, K(3), true, 5); /* nothing is mapped yet */
+    map(&b, 0, K(8), RAM_2, RW);
+    assert_writes(unit, NIC, K(3), RAM_2 + K(3));
+    finish(&b, NULL);
 }
 
 /* Only one of the units does not snoop; the domain's tables are for both. */
@@ -997,6 +1020,7 @@ int main(void)
         UNIT_TEST(moves_in_caching_mode),
         UNIT_TEST(moves_without_snooping),
         UNIT_TEST(moves_without_either),
+        UNIT_TEST(tags_are_used_again),
         UNIT_TEST(one_does_not_snoop),
         UNIT_TEST(random_typical),
         UNIT_TEST(random_at_its_worst),
