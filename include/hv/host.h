@@ -65,9 +65,10 @@ void *hv_host_page_alloc(void);
 void hv_host_page_free(void *page); /* not NULL */
 
 /*
- * The same for `count` pages, 2 or more, whose physical addresses follow one another: 2 or 3 for permission maps of MSRs
- * and ports, on CPUs that have them in larger pieces than a page, and for tables of interrupts; 16 for an IOMMU's table
- * of interrupts, 512 for one of devices, on machines that have such a one. Freed as a whole. Context: thread; may sleep.
+ * The same for `count` pages, 2 or more, whose physical addresses follow one another: 2 or 3 for permission maps of
+ * MSRs and ports, on CPUs that have them in larger pieces than a page, and for tables of interrupts; 16 for an IOMMU's
+ * table of interrupts, 512 for one of devices, on machines that have such a one. Freed as a whole. Context: thread; may
+ * sleep.
  */
 void *hv_host_pages_alloc(uint32_t count);
 void hv_host_pages_free(void *pages, uint32_t count); /* not NULL */

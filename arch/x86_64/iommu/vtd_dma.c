@@ -5,8 +5,8 @@
  */
 #include "vtd.h"
 
-#define CONTEXT_WORDS 2u
-#define ROOT_WORDS    2u
+#define CONTEXT_WORDS 2ull
+#define ROOT_WORDS    2ull
 #define BUSES         256u
 
 /* A page of contexts for each bus that something is attached on. */

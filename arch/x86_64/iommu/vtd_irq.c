@@ -8,7 +8,7 @@
 #include <hv/base/log.h>
 
 #define TABLE_PAGES   16u /* that follow one another: far more entries than hosts have vectors */
-#define ENTRY_WORDS   2u
+#define ENTRY_WORDS   2ull
 #define TABLE_ENTRIES (TABLE_PAGES * HV_PAGE_SIZE / 16)
 #define TABLE_S       11u /* 2^(S + 1) */
 _Static_assert(TABLE_ENTRIES == 1u << (TABLE_S + 1), "the size that IRTA tells");
@@ -22,7 +22,9 @@ uint32_t vtd_irq_entries(const struct hv_pci_address *requester)
 
 uint32_t vtd_irq_table(const struct hv_pci_address *requester)
 {
-    return (uint32_t)(vtd_unit_of(requester) - vtd.units);
+    const struct vtd_unit *u = vtd_unit_of(requester);
+
+    return u ? (uint32_t)(u - vtd.units) : DMAR_UNITS;
 }
 
 enum hv_status vtd_irq_prepare(const struct hv_pci_address *requester)

@@ -6,6 +6,7 @@
 #include "vtd.h"
 #include <hv/base/log.h>
 
+#define RING_WORDS   2ull
 #define RING_ENTRIES 256u /* one page of 128-bit descriptors: the least that there is */
 #define RING_OFFSET  BITS64(11, 4)
 #define RING_STEP    16u
@@ -16,7 +17,7 @@ enum outcome { DONE, REFUSED, STUCK };
 
 static void put(struct vtd_queue *q, uint64_t low, uint64_t high)
 {
-    uint64_t *entry = &q->ring.words[q->tail * 2];
+    uint64_t *entry = &q->ring.words[q->tail * RING_WORDS];
 
     entry[0] = low;
     entry[1] = high;
@@ -36,7 +37,7 @@ static uint64_t wait_low(uint32_t data)
 static void step_over(struct vtd_unit *u)
 {
     struct vtd_queue *q = &u->queue;
-    uint64_t *entry = &q->ring.words[FIELD_GET(RING_OFFSET, vtd_read64(u, VTD_IQH)) * 2];
+    uint64_t *entry = &q->ring.words[FIELD_GET(RING_OFFSET, vtd_read64(u, VTD_IQH)) * RING_WORDS];
 
     hv_log(HV_LOG_WARNING, "VT-d unit at 0x%llx: refuses the invalidation %llx %llx", (unsigned long long)u->acpi->base,
            (unsigned long long)entry[0], (unsigned long long)entry[1]);
