@@ -3,6 +3,7 @@
 #include <vmm/acpi.h>
 #include <vmm/guest.h>
 #include <vmm/hyperv.h>
+#include <vmm/vpci.h>
 
 #define PANIC_SILENCE_NS 2000000000ull
 
@@ -62,6 +63,7 @@ void guest_poll(struct guest *guest)
     struct terminal_state state = terminal_look(&guest->terminal);
 
     terminal_flush(&guest->terminal, false);
+    vpci_poll(guest);
     if (state.panicked && guest_time_ns(guest) - state.last_ns > PANIC_SILENCE_NS)
         guest_end(guest, MACHINE_PANIC, 0);
 }
@@ -168,6 +170,14 @@ static bool set_identity(struct guest *guest)
     return SET(guest, SyntheticProcessorFeaturesBanks, banks);
 }
 
+/* Only with a device: hypervisors may keep more ready for such a partition. */
+static bool set_assignment(struct guest *guest)
+{
+    const BOOL is_allowed = TRUE;
+
+    return !guest->options->pci_count || SET(guest, AllowDeviceAssignment, is_allowed);
+}
+
 static bool create_partition(struct guest *guest)
 {
     const UINT32 count = guest->options->processors;
@@ -175,7 +185,7 @@ static bool create_partition(struct guest *guest)
     if (!guest_check(guest, WHvCreatePartition(&guest->partition), "WHvCreatePartition"))
         return false;
     set_hypercalls(guest);
-    return SET(guest, ProcessorCount, count) && set_apic(guest) && set_identity(guest) &&
+    return SET(guest, ProcessorCount, count) && set_apic(guest) && set_identity(guest) && set_assignment(guest) &&
            guest_check(guest, WHvSetupPartition(guest->partition), "WHvSetupPartition") &&
            memory_map(&guest->memory, guest->partition);
 }
@@ -280,7 +290,7 @@ bool guest_create(struct guest *guest, const struct options *options, uint32_t n
                                                 .wall_seconds = service_wall_seconds};
     terminal_init(&guest->terminal, &guest->services, options->guests > 1 ? number : 0);
     return memory_create(&guest->memory, options->memory) && load_kernel(guest) && create_partition(guest) &&
-           create_devices(guest) && create_processors(guest) &&
+           create_devices(guest) && vpci_create(guest) && create_processors(guest) &&
            processor_set_entry(&guest->processors[0], &guest->entry);
 }
 
@@ -308,8 +318,10 @@ void guest_join(struct guest *guest)
     terminal_flush(&guest->terminal, true);
 }
 
+/* Passed devices before the memory that they reach. */
 void guest_destroy(struct guest *guest)
 {
+    vpci_destroy(guest);
     destroy_devices(guest);
     for (uint32_t i = 0; i < guest->processor_count; i++)
         processor_destroy(&guest->processors[i]);

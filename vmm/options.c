@@ -10,7 +10,8 @@
 #define MEMORY_MOST    (1u << 20)
 #define WORD_SIZE      128u
 
-static const char *const known[] = {"guest_cmdline", "guest_smp", "guest_mem", "guest_hyperv"};
+static const char *const known[] = {"guest_cmdline", "guest_smp", "guest_mem",
+                                    "guest_hyperv",  "guest_pci", "guest_pci_unsafe"};
 
 static bool is_known(const char *word)
 {
@@ -31,7 +32,7 @@ static bool check_words(void)
         if (!text_begins(word, PREFIX) || is_known(word))
             continue;
         system_print("vmm: unknown option %s; there are guest_cmdline=TEXT, guest_smp=N, guest_mem=MIB, "
-                     "guest_hyperv=on|nocalls|off and guests=N\n",
+                     "guest_hyperv=on|nocalls|off, guest_pci=WORD,..., guest_pci_unsafe=on|off and guests=N\n",
                      word);
         return false;
     }
@@ -63,22 +64,80 @@ static bool read_number(const char *name, uint32_t least, uint32_t most, uint32_
     return false;
 }
 
-static bool read_hyperv(enum options_hyperv *value)
+/* One of these words, in the order of their values. */
+static bool read_word(const char *name, const char *const words[], uint32_t count, const char *wanted, uint32_t *value)
 {
-    static const char *const words[] = {"on", "nocalls", "off"}; /* in the order of enum options_hyperv */
     char text[32];
 
-    if (!system_option("guest_hyperv", text, sizeof(text)))
+    if (!system_option(name, text, sizeof(text)))
         return true;
-    for (uint32_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (text_begins(text, words[i]) && text_length(text) == text_length(words[i])) {
-            *value = (enum options_hyperv)i;
+    for (uint32_t i = 0; i < count; i++) {
+        if (text_equal(text, words[i])) {
+            *value = i;
             return true;
         }
     }
-    system_print("vmm: guest_hyperv=%s: on, nocalls or off is wanted\n", text);
+    system_print("vmm: %s=%s: %s is wanted\n", name, text, wanted);
     return false;
 }
+
+static bool read_hyperv(enum options_hyperv *value)
+{
+    static const char *const words[] = {"on", "nocalls", "off"}; /* in the order of enum options_hyperv */
+    uint32_t n = *value;
+    bool is_good = read_word("guest_hyperv", words, 3, "on, nocalls or off", &n);
+
+    *value = (enum options_hyperv)n;
+    return is_good;
+}
+
+/* ---------------------------------------------------------------------------------- passed devices */
+
+static bool add_device(struct options *options, const char *word, size_t length)
+{
+    if (options->pci_count == OPTIONS_PCI_MAX) {
+        system_print("vmm: guest_pci has more than %u devices\n", OPTIONS_PCI_MAX);
+        return false;
+    }
+    if (!length || length >= OPTIONS_PCI_SIZE) {
+        system_print("vmm: guest_pci: words of 1 to %u characters are wanted, with commas between\n",
+                     OPTIONS_PCI_SIZE - 1);
+        return false;
+    }
+    __builtin_memcpy(options->pci[options->pci_count++], word, length);
+    return true;
+}
+
+/* What stands between commas; the end of the text is one too. */
+static bool add_devices(struct options *options, const char *text)
+{
+    for (size_t i = 0, begin = 0;; i++) {
+        if (text[i] && text[i] != ',')
+            continue;
+        if (!add_device(options, text + begin, i - begin))
+            return false;
+        if (!text[i])
+            return true;
+        begin = i + 1;
+    }
+}
+
+static bool read_devices(struct options *options)
+{
+    static const char *const words[] = {"off", "on"};
+    char word[WORD_SIZE];
+    uint32_t is_unsafe = 0;
+
+    for (uint32_t i = 0; system_option_at(i, word, sizeof(word)); i++)
+        if (text_begins(word, "guest_pci=") && !add_devices(options, word + text_length("guest_pci=")))
+            return false;
+    if (!read_word("guest_pci_unsafe", words, 2, "on or off", &is_unsafe))
+        return false;
+    options->is_pci_unsafe = is_unsafe;
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------ files */
 
 /* The file's content, without a newline at its end. */
 static bool read_cmdline_file(const struct system_file *file, char *cmdline)
@@ -145,7 +204,7 @@ bool options_read(struct options *options)
     if (!check_words() || !read_number("guest_smp", 1, OPTIONS_SMP_MAX, &options->processors) ||
         !read_number("guest_mem", MEMORY_LEAST, MEMORY_MOST, &mib) ||
         !read_number("guests", 1, OPTIONS_GUESTS_MAX, &options->guests) || !read_hyperv(&options->hyperv) ||
-        !read_cmdline(options->cmdline) || !find_files(&options->input))
+        !read_devices(options) || !read_cmdline(options->cmdline) || !find_files(&options->input))
         return false;
     options->memory = mib * MEMORY_MIB;
     options->input.cmdline = options->cmdline;

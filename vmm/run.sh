@@ -12,6 +12,12 @@
 #   GUESTS         how many guests, all alike, at the same time               [1]
 #   GUEST_HYPERV   its Hyper-V interface: on, nocalls (no hypercalls for TLB
 #                  flushes and IPIs) or off                                   [on]
+#   PASSTHROUGH    devices of the machine that the first guest gets for       []
+#                  itself, with commas between: nvme or net, which are put
+#                  into an emulated machine for this, or addresses
+#                  (SSSS:BB:DD.F) of devices that it has
+#   IOMMU          intel, amd or none: of an emulated machine                 [intel with PASSTHROUGH]
+#   DISK           with PASSTHROUGH=nvme: the disk's image                    [an empty one of 1 GiB]
 #   GUEST_READY    what it prints when it takes input; input from a file      [A shell;]
 #                  waits for that
 #   MEM            MiB of the machine around it                               [what the guest needs]
@@ -22,9 +28,9 @@
 set -u
 
 boot=$(dirname "$0")/../boot
-GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUESTS=1 GUEST_HYPERV=on GUEST_READY='A shell;' MEM='' CMDLINE=''
+GUEST_KERNEL='' GUEST_INITRD='' GUEST_CMDLINE='' GUEST_SMP=2 GUEST_MEM=512 GUESTS=1 GUEST_HYPERV=on GUEST_READY='A shell;' PASSTHROUGH='' IOMMU='' DISK='' MEM='' CMDLINE=''
 HOST_MEM=256 # MiB for the image itself
-options=()
+options=() extra=()
 engine=${1:-}
 
 fail() {
@@ -35,7 +41,7 @@ fail() {
 [ $# -eq 0 ] || shift
 for argument; do
     case $argument in
-    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUESTS=* | GUEST_HYPERV=* | GUEST_READY=* | MEM=* | CMDLINE=*)
+    GUEST_KERNEL=* | GUEST_INITRD=* | GUEST_CMDLINE=* | GUEST_SMP=* | GUEST_MEM=* | GUESTS=* | GUEST_HYPERV=* | GUEST_READY=* | PASSTHROUGH=* | IOMMU=* | DISK=* | MEM=* | CMDLINE=*)
         declare "${argument%%=*}=${argument#*=}"
         ;;
     *) options+=("$argument") ;;
@@ -102,6 +108,32 @@ trust_tsc() {
     esac
 }
 
+# The machine's disk and network card stand behind ports of their own, so that each can be reset and told from the others.
+passthrough() {
+    local word devices='' n=0
+
+    [ "$engine" != bochs ] || fail "PASSTHROUGH=$PASSTHROUGH: ENGINE=bochs has no IOMMU"
+    for word in ${PASSTHROUGH//,/ }; do
+        n=$((n + 1))
+        devices+=" pcie-root-port,id=passed$n,chassis=$n,slot=$n"
+        case $word in
+        nvme)
+            if [ -z "$DISK" ]; then
+                DISK=$scratch/disk
+                truncate -s 1G "$DISK"
+            fi
+            file DISK
+            devices+=" drive:file=$DISK,if=none,id=disk$n,format=raw nvme,drive=disk$n,serial=barewhp,bus=passed$n"
+            ;;
+        net) devices+=" netdev:user,id=net$n virtio-net-pci,netdev=net$n,bus=passed$n,iommu_platform=on,disable-legacy=on,romfile=" ;;
+        *) devices=${devices% *} ;;
+        esac
+    done
+    CMDLINE="guest_pci=$PASSTHROUGH${CMDLINE:+ $CMDLINE}"
+    options+=("DEVICES=${devices# }")
+    extra=(-- -nic none) # else QEMU has a network card of its own choice
+}
+
 guest() {
     local modules
 
@@ -114,6 +146,7 @@ guest() {
     choose_memory
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/barewhp-guest.XXXXXX") || exit 126
     trap 'rm -rf "$scratch"' EXIT
+    [ -z "$PASSTHROUGH" ] || passthrough
     # the command line is a file: it may hold any character
     printf '%s\n' "$GUEST_CMDLINE" >"$scratch/cmdline"
     modules="$GUEST_KERNEL:kernel $scratch/cmdline:cmdline${GUEST_INITRD:+ $GUEST_INITRD:initrd}"
@@ -123,9 +156,11 @@ guest() {
 
 choose_engine
 [ -z "$GUEST_KERNEL" ] || guest
+[ -z "$PASSTHROUGH" ] || IOMMU=${IOMMU:-intel}
+[ -z "$IOMMU" ] || options+=("IOMMU=$IOMMU")
 [ -z "$MEM" ] || options+=("MEM=$MEM")
 
 echo "run: ENGINE=$engine ($reason)"
 [ -z "$GUEST_KERNEL" ] ||
     echo "run: $GUEST_KERNEL with $GUEST_SMP processors and $GUEST_MEM MiB, command line: $GUEST_CMDLINE"
-"$boot/run.sh" "ENGINE=$engine" "CMDLINE=$CMDLINE" "${options[@]}"
+"$boot/run.sh" "ENGINE=$engine" "CMDLINE=$CMDLINE" "${options[@]}" "${extra[@]}"

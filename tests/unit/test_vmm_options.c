@@ -69,6 +69,23 @@ static void cmdline_file(void **state)
     assert_string_equal(options.input.cmdline, "a  \"b\" c");
 }
 
+static void devices(void **state)
+{
+    (void)state;
+    add_option("guest_pci=nvme,net");
+    add_option("guest_pci=0000:01:00.0");
+    assert_true(options_read(&options));
+    assert_int_equal(options.pci_count, 3);
+    assert_string_equal(options.pci[0], "nvme");
+    assert_string_equal(options.pci[1], "net");
+    assert_string_equal(options.pci[2], "0000:01:00.0");
+    assert_false(options.is_pci_unsafe);
+    add_option("guest_pci_unsafe=on");
+    assert_true(options_read(&options));
+    assert_true(options.is_pci_unsafe);
+    assert_int_equal(options.pci_count, 3);
+}
+
 static void wrong(void **state)
 {
     static const struct {
@@ -84,6 +101,12 @@ static void wrong(void **state)
         {"guest_mem=-1", "guest_mem=-1"},
         {"guest_mem=4294967297", "guest_mem=4294967297"},
         {"guests=9", "guests=9"},
+        {"guest_pci=", "words of 1 to 15 characters"},
+        {"guest_pci=nvme,", "words of 1 to 15 characters"},
+        {"guest_pci=0000:01:00.0-or-so", "words of 1 to 15 characters"},
+        {"guest_pci=a,b,c,d,e,f,g,h,i", "more than 8 devices"},
+        {"guest_pci_unsafe=yes", "guest_pci_unsafe=yes: on or off is wanted"},
+        {"guest_hyperv=of", "guest_hyperv=of: on, nocalls or off is wanted"},
     };
 
     (void)state;
@@ -112,7 +135,8 @@ static void wrong_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(defaults), TEST(given), TEST(cmdline_file), TEST(wrong), TEST(wrong_files)};
+    const struct CMUnitTest tests[] = {TEST(defaults),     TEST(given), TEST(devices),
+                                       TEST(cmdline_file), TEST(wrong), TEST(wrong_files)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,7 @@ struct guest {
     struct debug_ports *debug_ports;
     struct test_device *test_device;
     struct fw_cfg *fw_cfg;
+    struct vpci *vpci; /* NULL: no devices were passed */
 
     struct processor *processors;
     uint32_t processor_count; /* those that have been created */

@@ -8,6 +8,9 @@
  *   guest_hyperv=WORD    on: the guest is shown the hypervisor's Hyper-V interface; nocalls: without the hypercalls for
  *                        TLB flushes and IPIs; off: without all of it [on]
  *   guests=N             so many of the same machine at the same time, 1 to 8 [1]
+ *   guest_pci=WORD,...   devices of the machine that the guest (of several: the first) gets for itself: nvme or net,
+ * the first of that kind, or an address, SSSS:BB:DD.F or BB:DD.F; may be given several times guest_pci_unsafe=on  also
+ * where nothing keeps their DMA or their interrupts to the guest [off]
  */
 #ifndef VMM_OPTIONS_H
 #define VMM_OPTIONS_H
@@ -19,6 +22,8 @@
 #define OPTIONS_CMDLINE_SIZE 4096u
 #define OPTIONS_SMP_MAX      64u
 #define OPTIONS_GUESTS_MAX   8u
+#define OPTIONS_PCI_MAX      8u
+#define OPTIONS_PCI_SIZE     16u /* of a word with its end mark */
 
 enum options_hyperv { OPTIONS_HYPERV_ON, OPTIONS_HYPERV_NO_CALLS, OPTIONS_HYPERV_OFF };
 
@@ -26,6 +31,9 @@ struct options {
     uint32_t processors, guests;
     uint64_t memory; /* bytes */
     enum options_hyperv hyperv;
+    uint32_t pci_count;
+    char pci[OPTIONS_PCI_MAX][OPTIONS_PCI_SIZE];
+    bool is_pci_unsafe;
     char cmdline[OPTIONS_CMDLINE_SIZE];
     struct loader_input input; /* all but rsdp */
 };
