@@ -74,7 +74,6 @@ static const struct gpa_follower follower = {prepare, make, abandon};
 
 /* Leaves that follow one another, here and in the host's memory. */
 struct run {
-    const struct hv_partition *partition;
     struct iommu_domain *domain;
     hv_gpa_t gpa;
     uint64_t size; /* 0: none yet */
@@ -105,7 +104,7 @@ static void add_leaf(void *arg, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsign
     struct run *run = arg;
 
     rights &= DMA_RIGHTS;
-    if (pa == run->partition->apic_access_pa || !rights)
+    if (!rights)
         return;
     if (run->gpa + run->size != gpa || run->pa + run->size != pa || run->rights != rights)
         run_end(run);
@@ -119,7 +118,7 @@ static void add_leaf(void *arg, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsign
 
 static enum hv_status add_all(struct hv_partition *p, struct iommu_domain *d)
 {
-    struct run run = {.partition = p, .domain = d};
+    struct run run = {.domain = d};
 
     npt_each(&p->npt, add_leaf, &run);
     run_end(&run);

@@ -184,6 +184,38 @@ static HRESULT with_event(HRESULT (*call)(WHV_PARTITION_HANDLE p, const WHV_DOOR
 CALL(doorbell)      { (void)vp; return with_event(WHvRegisterPartitionDoorbellEvent, p); }
 CALL(port_doorbell) { (void)vp; return with_event(WHvxRegisterPartitionPortDoorbellEvent, p); }
 
+#define NUMBER 0x123456789ull /* of a device that nobody has made */
+
+static const WHV_VPCI_DEVICE_REGISTER good_register = {WHvVpciConfigSpace, 4, 0};
+static const WHV_VPCI_INTERRUPT_TARGET good_target = {.Vector = 0x40, .ProcessorCount = 1};
+static UINT64 msi;
+
+CALL(no_device)     { (void)vp; return WHvDeleteVpciDevice(p, NUMBER); }
+CALL(device_ids)    { (void)vp; return WHvGetVpciDeviceProperty(p, NUMBER, WHvVpciDevicePropertyCodeHardwareIDs, buffer, 12, &written); }
+CALL(device_notice) { (void)vp; return WHvGetVpciDeviceNotification(p, NUMBER, (WHV_VPCI_DEVICE_NOTIFICATION *)buffer, 16); }
+CALL(device_map)    { (void)vp; return WHvMapVpciDeviceMmioRanges(p, NUMBER, &written, (WHV_VPCI_MMIO_MAPPING **)buffer); }
+CALL(device_unmap)  { (void)vp; return WHvUnmapVpciDeviceMmioRanges(p, NUMBER); }
+CALL(device_power)  { (void)vp; return WHvSetVpciDevicePowerState(p, NUMBER, PowerDeviceD0); }
+CALL(device_read)   { (void)vp; return WHvReadVpciDeviceRegister(p, NUMBER, &good_register, buffer); }
+CALL(device_write)  { (void)vp; return WHvWriteVpciDeviceRegister(p, NUMBER, &good_register, buffer); }
+CALL(device_irq)    { (void)vp; return WHvMapVpciDeviceInterrupt(p, NUMBER, 0, 1, &good_target, &msi, &written); }
+CALL(device_no_irq) { (void)vp; return WHvUnmapVpciDeviceInterrupt(p, NUMBER, 0); }
+CALL(device_move)   { (void)vp; return WHvRetargetVpciDeviceInterrupt(p, NUMBER, 0xfee00018, 0, &good_target); }
+CALL(device_raise)  { (void)vp; return WHvRequestVpciDeviceInterrupt(p, NUMBER, 0xfee00000, 0x40); }
+CALL(device_target) { (void)vp; return WHvGetVpciDeviceInterruptTarget(p, NUMBER, 0, 0, (WHV_VPCI_INTERRUPT_TARGET *)buffer, 16, &written); }
+
+CALL(device)
+{
+    HANDLE resource = NULL;
+    HRESULT hr;
+
+    (void)vp;
+    EXPECT_OK(WHvAllocateVpciResource(NULL, WHvAllocateVpciResourceFlagNone, NULL, 0, &resource));
+    hr = WHvCreateVpciDevice(p, NUMBER, resource, WHvCreateVpciDeviceFlagNone, NULL);
+    EXPECT_OK(WHvxCloseVpciResource(resource));
+    return hr;
+}
+
 CALL(translate)
 {
     return WHvTranslateGva(p, vp, VM_DATA, WHvTranslateGvaFlagValidateRead, (WHV_TRANSLATE_GVA_RESULT *)buffer,
@@ -192,6 +224,7 @@ CALL(translate)
 
 #define BUSY        WHV_E_INVALID_VP_STATE
 #define NOT_SET_UP  ERROR_HV_INVALID_PARTITION_STATE
+#define NO_DEVICE   ERROR_HV_INVALID_DEVICE_ID
 #define WIN32_NOT_FOUND HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
 #define WIN32_STATE HRESULT_FROM_WIN32(ERROR_INVALID_STATE)
 #define MISSING     WHV_E_VP_DOES_NOT_EXIST
@@ -251,6 +284,20 @@ static const struct {
     {"WHvUnregisterPartitionDoorbellEvent", 0, call_no_doorbell, NOT_SET_UP, WIN32_NOT_FOUND, WIN32_NOT_FOUND},
     {"WHvxRegisterPartitionPortDoorbellEvent", 0, call_port_doorbell, NOT_SET_UP, ALLOWED, ALLOWED},
     {"WHvxUnregisterPartitionPortDoorbellEvent", 0, call_no_port_doorbell, NOT_SET_UP, WIN32_NOT_FOUND, WIN32_NOT_FOUND},
+    {"WHvCreateVpciDevice",               0, call_device,       NOT_SET_UP,  ALLOWED,  ALLOWED},
+    {"WHvDeleteVpciDevice",               0, call_no_device,    NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvGetVpciDeviceProperty",          0, call_device_ids,   NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvGetVpciDeviceNotification",      0, call_device_notice, NO_DEVICE,  NO_DEVICE, NO_DEVICE},
+    {"WHvMapVpciDeviceMmioRanges",        0, call_device_map,   NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvUnmapVpciDeviceMmioRanges",      0, call_device_unmap, NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvSetVpciDevicePowerState",        0, call_device_power, NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvReadVpciDeviceRegister",         0, call_device_read,  NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvWriteVpciDeviceRegister",        0, call_device_write, NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvMapVpciDeviceInterrupt",         0, call_device_irq,   NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvUnmapVpciDeviceInterrupt",       0, call_device_no_irq, NO_DEVICE,  NO_DEVICE, NO_DEVICE},
+    {"WHvRetargetVpciDeviceInterrupt",    0, call_device_move,  NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvRequestVpciDeviceInterrupt",     0, call_device_raise, NO_DEVICE,   NO_DEVICE, NO_DEVICE},
+    {"WHvGetVpciDeviceInterruptTarget",   0, call_device_target, NO_DEVICE,  NO_DEVICE, NO_DEVICE},
     {"WHvxGetAuditFinding",               0, call_finding,      MISSING,     MISSING,  BUSY},
     {"WHvxAuditVirtualProcessor",         0, call_audit,        MISSING,     MISSING,  BUSY},
     {"WHvxGetTripleFault",                0, call_triple_fault, MISSING,     MISSING,  BUSY},

@@ -54,6 +54,57 @@ static WHV_EMULATOR_HANDLE emulator;
 static WHV_EMULATOR_STATUS emulator_status;
 static WHVX_PCI_DEVICE pci_device;
 
+/* Of devices: a software device, with the number DEVICE, for the length of one call. */
+#define DEVICE               77ull
+#define NO_DEVICE            ERROR_HV_INVALID_DEVICE_ID
+#define ON(p, call_)         (device_begin(p, 0), device_end(p, call_))
+#define ON_LOGICAL(p, call_) (device_begin(p, WHvCreateVpciDeviceFlagUseLogicalInterrupts), device_end(p, call_))
+#define FUNCTION(...)        (&(const WHVX_PCI_RESOURCE_DESCRIPTOR){__VA_ARGS__})
+#define REGISTER(...)        (&(const WHV_VPCI_DEVICE_REGISTER){__VA_ARGS__})
+#define TARGET(...)          (&(const WHV_VPCI_INTERRUPT_TARGET){__VA_ARGS__})
+#define TO_VP0               TARGET(.Vector = 0x40, .ProcessorCount = 1)
+#define CREATE_FLAGS(n)      ((WHV_CREATE_VPCI_DEVICE_FLAGS)(n))
+#define PLAIN_MSI            0xfee00000u
+
+static HANDLE resource;
+static UINT64 msi_address;
+static UINT32 msi_data;
+static WHV_VPCI_MMIO_MAPPING *mappings;
+
+static void device_begin(WHV_PARTITION_HANDLE p, unsigned flags)
+{
+    EXPECT_OK(WHvAllocateVpciResource(NULL, WHvAllocateVpciResourceFlagNone, NULL, 0, &resource));
+    EXPECT_OK(WHvCreateVpciDevice(p, DEVICE, resource, CREATE_FLAGS(flags), NULL));
+}
+
+static HRESULT device_end(WHV_PARTITION_HANDLE p, HRESULT hr)
+{
+    EXPECT_OK(WHvDeleteVpciDevice(p, DEVICE));
+    EXPECT_OK(WHvxCloseVpciResource(resource));
+    return hr;
+}
+
+static HRESULT allocate(const void *descriptor, UINT32 size)
+{
+    return WHvAllocateVpciResource(NULL, WHvAllocateVpciResourceFlagNone, descriptor, size, &resource);
+}
+
+static HRESULT create_device(WHV_PARTITION_HANDLE p, unsigned flags, HANDLE event)
+{
+    HRESULT hr;
+
+    EXPECT_OK(allocate(NULL, 0));
+    hr = WHvCreateVpciDevice(p, DEVICE, resource, CREATE_FLAGS(flags), event);
+    EXPECT_OK(WHvxCloseVpciResource(resource));
+    return hr;
+}
+
+static HRESULT map_interrupt(WHV_PARTITION_HANDLE p, UINT32 index, UINT32 messages,
+                             const WHV_VPCI_INTERRUPT_TARGET *target)
+{
+    return ON(p, WHvMapVpciDeviceInterrupt(p, DEVICE, index, messages, target, &msi_address, &msi_data));
+}
+
 /* Of triggers and ports: here, so that a row is one call. */
 #define TRIGGER(...)  (&(const WHV_TRIGGER_PARAMETERS){__VA_ARGS__})
 #define OF_EVENT(...) .TriggerType = WHvTriggerTypeSynicEvent, .SynicEvent = {__VA_ARGS__}
@@ -310,6 +361,86 @@ static const WHV_DOORBELL_MATCH_DATA good_match = {.GuestAddress = VM_DATA};
     X(pci1, "WHvxGetPciDevice: no place for the device", E_INVALIDARG, WHvxGetPciDevice(0, NULL)) \
     X(pci2, "WHvxGetPciDevice: beyond the last", HRESULT_FROM_WIN32(ERROR_NOT_FOUND), WHvxGetPciDevice(~0u, &pci_device)) \
     X(pci3, "WHvxGetIommu: no place for the answer", E_INVALIDARG, WHvxGetIommu(NULL)) \
+    X(vpci1, "WHvAllocateVpciResource: a provider", E_INVALIDARG, WHvAllocateVpciResource((const GUID *)b, WHvAllocateVpciResourceFlagNone, NULL, 0, &resource)) \
+    X(vpci2, "WHvAllocateVpciResource: unknown flag", E_INVALIDARG, WHvAllocateVpciResource(NULL, (WHV_ALLOCATE_VPCI_RESOURCE_FLAGS)2, NULL, 0, &resource)) \
+    X(vpci3, "WHvAllocateVpciResource: no place for the handle", E_INVALIDARG, WHvAllocateVpciResource(NULL, WHvAllocateVpciResourceFlagNone, NULL, 0, NULL)) \
+    X(vpci4, "WHvAllocateVpciResource: no descriptor with a size", E_INVALIDARG, allocate(NULL, sizeof(WHVX_PCI_RESOURCE_DESCRIPTOR))) \
+    X(vpci5, "WHvAllocateVpciResource: a descriptor without a size", E_INVALIDARG, allocate(b, 0)) \
+    X(vpci6, "WHvAllocateVpciResource: no descriptor of this size", E_INVALIDARG, allocate(b, 16)) \
+    X(vpci7, "WHvAllocateVpciResource: a virtual function", HRESULT_FROM_WIN32(ERROR_NOT_FOUND), allocate(memset(b, 0, sizeof(b)), sizeof(WHV_SRIOV_RESOURCE_DESCRIPTOR))) \
+    X(vpci8, "WHvAllocateVpciResource: device 32", E_INVALIDARG, allocate(FUNCTION(.Device = 32), sizeof(WHVX_PCI_RESOURCE_DESCRIPTOR))) \
+    X(vpci9, "WHvAllocateVpciResource: function 8", E_INVALIDARG, allocate(FUNCTION(.Function = 8), sizeof(WHVX_PCI_RESOURCE_DESCRIPTOR))) \
+    X(vpci10, "WHvAllocateVpciResource: unknown flags of the descriptor", E_INVALIDARG, allocate(FUNCTION(.Flags = 2), sizeof(WHVX_PCI_RESOURCE_DESCRIPTOR))) \
+    X(vpci11, "WHvAllocateVpciResource: reserved bytes", E_INVALIDARG, allocate(FUNCTION(.Reserved = {0, 0, 1}), sizeof(WHVX_PCI_RESOURCE_DESCRIPTOR))) \
+    X(vpci12, "WHvxCloseVpciResource: no resource", E_INVALIDARG, WHvxCloseVpciResource(NULL)) \
+    X(vpci13, "WHvxCloseVpciResource: the handle of a partition", E_INVALIDARG, WHvxCloseVpciResource(p)) \
+    X(vpci14, "WHvCreateVpciDevice: no resource", E_INVALIDARG, WHvCreateVpciDevice(p, DEVICE, NULL, CREATE_FLAGS(0), NULL)) \
+    X(vpci15, "WHvCreateVpciDevice: the handle of a partition", E_INVALIDARG, WHvCreateVpciDevice(p, DEVICE, p, CREATE_FLAGS(0), NULL)) \
+    X(vpci16, "WHvCreateVpciDevice: unknown flag", E_INVALIDARG, create_device(p, 4, NULL)) \
+    X(vpci17, "WHvCreateVpciDevice: physical, of an empty resource", E_INVALIDARG, create_device(p, WHvCreateVpciDeviceFlagPhysicallyBacked, NULL)) \
+    X(vpci18, "WHvCreateVpciDevice: an event that is none", E_INVALIDARG, create_device(p, 0, p)) \
+    X(vpci19, "WHvCreateVpciDevice: a number twice", ERROR_HV_INVALID_PARAMETER, ON(p, WHvCreateVpciDevice(p, DEVICE, resource, CREATE_FLAGS(0), NULL))) \
+    X(vpci20, "WHvDeleteVpciDevice: no such device", NO_DEVICE, WHvDeleteVpciDevice(p, DEVICE)) \
+    X(vpci21, "WHvGetVpciDeviceProperty: no buffer", E_INVALIDARG, WHvGetVpciDeviceProperty(p, DEVICE, WHvVpciDevicePropertyCodeHardwareIDs, NULL, 12, &count)) \
+    X(vpci22, "WHvGetVpciDeviceProperty: no such property", WHV_E_UNKNOWN_PROPERTY, ON(p, WHvGetVpciDeviceProperty(p, DEVICE, (WHV_VPCI_DEVICE_PROPERTY_CODE)3, b, sizeof(b), &count))) \
+    X(vpci23, "WHvGetVpciDeviceProperty: property 0", WHV_E_UNKNOWN_PROPERTY, ON(p, WHvGetVpciDeviceProperty(p, DEVICE, WHvVpciDevicePropertyCodeUndefined, b, sizeof(b), &count))) \
+    X(vpci24, "WHvGetVpciDeviceProperty: no such device", NO_DEVICE, WHvGetVpciDeviceProperty(p, DEVICE, WHvVpciDevicePropertyCodeProbedBARs, b, 24, &count)) \
+    X(vpci25, "WHvGetVpciDeviceProperty: a software device", E_INVALIDARG, ON(p, WHvGetVpciDeviceProperty(p, DEVICE, WHvVpciDevicePropertyCodeHardwareIDs, b, 12, &count))) \
+    X(vpci26, "WHvGetVpciDeviceNotification: no place", E_INVALIDARG, WHvGetVpciDeviceNotification(p, DEVICE, NULL, 16)) \
+    X(vpci27, "WHvGetVpciDeviceNotification: small", WHV_E_INSUFFICIENT_BUFFER, WHvGetVpciDeviceNotification(p, DEVICE, (WHV_VPCI_DEVICE_NOTIFICATION *)b, 15)) \
+    X(vpci28, "WHvGetVpciDeviceNotification: no such device", NO_DEVICE, WHvGetVpciDeviceNotification(p, DEVICE, (WHV_VPCI_DEVICE_NOTIFICATION *)b, 16)) \
+    X(vpci29, "WHvMapVpciDeviceMmioRanges: no count", E_INVALIDARG, WHvMapVpciDeviceMmioRanges(p, DEVICE, NULL, &mappings)) \
+    X(vpci30, "WHvMapVpciDeviceMmioRanges: no place", E_INVALIDARG, WHvMapVpciDeviceMmioRanges(p, DEVICE, &count, NULL)) \
+    X(vpci31, "WHvMapVpciDeviceMmioRanges: no such device", NO_DEVICE, WHvMapVpciDeviceMmioRanges(p, DEVICE, &count, &mappings)) \
+    X(vpci32, "WHvMapVpciDeviceMmioRanges: a software device", E_INVALIDARG, ON(p, WHvMapVpciDeviceMmioRanges(p, DEVICE, &count, &mappings))) \
+    X(vpci33, "WHvUnmapVpciDeviceMmioRanges: no such device", NO_DEVICE, WHvUnmapVpciDeviceMmioRanges(p, DEVICE)) \
+    X(vpci34, "WHvUnmapVpciDeviceMmioRanges: a software device", E_INVALIDARG, ON(p, WHvUnmapVpciDeviceMmioRanges(p, DEVICE))) \
+    X(vpci35, "WHvSetVpciDevicePowerState: unspecified", E_INVALIDARG, WHvSetVpciDevicePowerState(p, DEVICE, PowerDeviceUnspecified)) \
+    X(vpci36, "WHvSetVpciDevicePowerState: beyond D3", E_INVALIDARG, WHvSetVpciDevicePowerState(p, DEVICE, PowerDeviceMaximum)) \
+    X(vpci37, "WHvSetVpciDevicePowerState: no such device", NO_DEVICE, WHvSetVpciDevicePowerState(p, DEVICE, PowerDeviceD0)) \
+    X(vpci38, "WHvSetVpciDevicePowerState: a software device", E_INVALIDARG, ON(p, WHvSetVpciDevicePowerState(p, DEVICE, PowerDeviceD0))) \
+    X(vpci39, "WHvReadVpciDeviceRegister: no register", E_INVALIDARG, WHvReadVpciDeviceRegister(p, DEVICE, NULL, b)) \
+    X(vpci40, "WHvReadVpciDeviceRegister: no data", E_INVALIDARG, WHvReadVpciDeviceRegister(p, DEVICE, REGISTER(WHvVpciConfigSpace, 4, 0), NULL)) \
+    X(vpci41, "WHvReadVpciDeviceRegister: no such device", NO_DEVICE, WHvReadVpciDeviceRegister(p, DEVICE, REGISTER(WHvVpciConfigSpace, 4, 0), b)) \
+    X(vpci42, "WHvReadVpciDeviceRegister: a software device", E_INVALIDARG, ON(p, WHvReadVpciDeviceRegister(p, DEVICE, REGISTER(WHvVpciConfigSpace, 4, 0), b))) \
+    X(vpci43, "WHvWriteVpciDeviceRegister: no register", E_INVALIDARG, WHvWriteVpciDeviceRegister(p, DEVICE, NULL, b)) \
+    X(vpci44, "WHvWriteVpciDeviceRegister: no data", E_INVALIDARG, WHvWriteVpciDeviceRegister(p, DEVICE, REGISTER(WHvVpciConfigSpace, 4, 0), NULL)) \
+    X(vpci45, "WHvWriteVpciDeviceRegister: no such device", NO_DEVICE, WHvWriteVpciDeviceRegister(p, DEVICE, REGISTER(WHvVpciConfigSpace, 4, 0), b)) \
+    X(vpci46, "WHvWriteVpciDeviceRegister: a software device", E_INVALIDARG, ON(p, WHvWriteVpciDeviceRegister(p, DEVICE, REGISTER(WHvVpciConfigSpace, 4, 0), b))) \
+    X(vpci47, "WHvMapVpciDeviceInterrupt: no target", E_INVALIDARG, map_interrupt(p, 0, 1, NULL)) \
+    X(vpci48, "WHvMapVpciDeviceInterrupt: no place for the address", E_INVALIDARG, ON(p, WHvMapVpciDeviceInterrupt(p, DEVICE, 0, 1, TO_VP0, NULL, &msi_data))) \
+    X(vpci49, "WHvMapVpciDeviceInterrupt: no place for the data", E_INVALIDARG, ON(p, WHvMapVpciDeviceInterrupt(p, DEVICE, 0, 1, TO_VP0, &msi_address, NULL))) \
+    X(vpci50, "WHvMapVpciDeviceInterrupt: index 65536", E_INVALIDARG, map_interrupt(p, 65536, 1, TO_VP0)) \
+    X(vpci51, "WHvMapVpciDeviceInterrupt: 0 messages", E_INVALIDARG, map_interrupt(p, 0, 0, TO_VP0)) \
+    X(vpci52, "WHvMapVpciDeviceInterrupt: 3 messages", E_INVALIDARG, map_interrupt(p, 0, 3, TO_VP0)) \
+    X(vpci53, "WHvMapVpciDeviceInterrupt: 33 messages", E_INVALIDARG, map_interrupt(p, 0, 33, TO_VP0)) \
+    X(vpci54, "WHvMapVpciDeviceInterrupt: 64 messages", E_INVALIDARG, map_interrupt(p, 0, 64, TO_VP0)) \
+    X(vpci55, "WHvMapVpciDeviceInterrupt: vector 15", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 15, .ProcessorCount = 1))) \
+    X(vpci56, "WHvMapVpciDeviceInterrupt: vector 256", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 256, .ProcessorCount = 1))) \
+    X(vpci57, "WHvMapVpciDeviceInterrupt: unknown flag", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 64, .Flags = (WHV_VPCI_INTERRUPT_TARGET_FLAGS)2, .ProcessorCount = 1))) \
+    X(vpci58, "WHvMapVpciDeviceInterrupt: no virtual processor", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 64))) \
+    X(vpci59, "WHvMapVpciDeviceInterrupt: 65 virtual processors", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 64, .ProcessorCount = 65))) \
+    X(vpci60, "WHvMapVpciDeviceInterrupt: virtual processor 1", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 64, .ProcessorCount = 1, .Processors = {1}))) \
+    X(vpci61, "WHvMapVpciDeviceInterrupt: virtual processor 64", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 64, .ProcessorCount = 1, .Processors = {64}))) \
+    X(vpci62, "WHvMapVpciDeviceInterrupt: several, and just one", E_INVALIDARG, map_interrupt(p, 0, 1, TARGET(.Vector = 64, .Flags = WHvVpciInterruptTargetFlagMulticast, .ProcessorCount = 1))) \
+    X(vpci63, "WHvMapVpciDeviceInterrupt: no local APICs", ERROR_HV_INVALID_PARTITION_STATE, map_interrupt(p, 0, 1, TO_VP0)) \
+    X(vpci64, "WHvMapVpciDeviceInterrupt: no such device", NO_DEVICE, WHvMapVpciDeviceInterrupt(p, DEVICE, 0, 1, TO_VP0, &msi_address, &msi_data)) \
+    X(vpci65, "WHvUnmapVpciDeviceInterrupt: no such device", NO_DEVICE, WHvUnmapVpciDeviceInterrupt(p, DEVICE, 0)) \
+    X(vpci66, "WHvUnmapVpciDeviceInterrupt: not mapped", E_INVALIDARG, ON(p, WHvUnmapVpciDeviceInterrupt(p, DEVICE, 0))) \
+    X(vpci67, "WHvRetargetVpciDeviceInterrupt: no target", E_INVALIDARG, ON(p, WHvRetargetVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0, NULL))) \
+    X(vpci68, "WHvRetargetVpciDeviceInterrupt: not mapped", E_INVALIDARG, ON(p, WHvRetargetVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0, TO_VP0))) \
+    X(vpci69, "WHvRetargetVpciDeviceInterrupt: virtual processor 1", E_INVALIDARG, ON(p, WHvRetargetVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0, TARGET(.Vector = 64, .ProcessorCount = 1, .Processors = {1})))) \
+    X(vpci70, "WHvRetargetVpciDeviceInterrupt: no such device", NO_DEVICE, WHvRetargetVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0, TO_VP0)) \
+    X(vpci71, "WHvRequestVpciDeviceInterrupt: above 4 GiB", ERROR_HV_INVALID_PARAMETER, ON_LOGICAL(p, WHvRequestVpciDeviceInterrupt(p, DEVICE, 1ull << 32 | PLAIN_MSI, 0x40))) \
+    X(vpci72, "WHvRequestVpciDeviceInterrupt: memory", ERROR_HV_INVALID_PARAMETER, ON_LOGICAL(p, WHvRequestVpciDeviceInterrupt(p, DEVICE, VM_DATA, 0x40))) \
+    X(vpci73, "WHvRequestVpciDeviceInterrupt: an SMI", ERROR_HV_INVALID_PARAMETER, ON_LOGICAL(p, WHvRequestVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0x240))) \
+    X(vpci74, "WHvRequestVpciDeviceInterrupt: not mapped", ERROR_HV_INVALID_PARAMETER, ON_LOGICAL(p, WHvRequestVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI | 0x18, 0))) \
+    X(vpci75, "WHvRequestVpciDeviceInterrupt: no local APICs", ERROR_HV_OPERATION_DENIED, ON_LOGICAL(p, WHvRequestVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0x40))) \
+    X(vpci76, "WHvRequestVpciDeviceInterrupt: without logical interrupts", ERROR_HV_OPERATION_DENIED, ON(p, WHvRequestVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0x40))) \
+    X(vpci77, "WHvRequestVpciDeviceInterrupt: no such device", NO_DEVICE, WHvRequestVpciDeviceInterrupt(p, DEVICE, PLAIN_MSI, 0x40)) \
+    X(vpci78, "WHvGetVpciDeviceInterruptTarget: no buffer", E_INVALIDARG, WHvGetVpciDeviceInterruptTarget(p, DEVICE, 0, 0, NULL, 16, &count)) \
+    X(vpci79, "WHvGetVpciDeviceInterruptTarget: not mapped", E_INVALIDARG, ON(p, WHvGetVpciDeviceInterruptTarget(p, DEVICE, 0, 0, (WHV_VPCI_INTERRUPT_TARGET *)b, 16, &count))) \
+    X(vpci80, "WHvGetVpciDeviceInterruptTarget: no such device", NO_DEVICE, WHvGetVpciDeviceInterruptTarget(p, DEVICE, 0, 0, (WHV_VPCI_INTERRUPT_TARGET *)b, 16, &count)) \
     X(db1, "WHvRegisterPartitionDoorbellEvent: no match data", E_INVALIDARG, with_event(WHvRegisterPartitionDoorbellEvent, p, NULL)) \
     X(db2, "WHvRegisterPartitionDoorbellEvent: no event", E_INVALIDARG, WHvRegisterPartitionDoorbellEvent(p, &good_match, NULL)) \
     X(db3, "WHvRegisterPartitionDoorbellEvent: not an event", E_INVALIDARG, WHvRegisterPartitionDoorbellEvent(p, &good_match, p)) \
