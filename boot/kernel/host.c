@@ -7,6 +7,7 @@
 #include <kernel/acpi.h>
 #include <kernel/clock.h>
 #include <kernel/exit.h>
+#include <kernel/host.h>
 #include <kernel/lock.h>
 #include <kernel/memory.h>
 #include <kernel/module.h>
@@ -17,12 +18,22 @@
 
 _Static_assert(HV_HPA_NONE == PHYS_NONE, "handed through by hv_host_virt_to_phys");
 
+static void (*log_watcher)(const char *text);
+
+void host_log_watch(void (*fn)(const char *text))
+{
+    __atomic_store_n(&log_watcher, fn, __ATOMIC_RELEASE);
+}
+
 void hv_host_log(enum hv_log_level level, const char *text)
 {
+    void (*watcher)(const char *text) = __atomic_load_n(&log_watcher, __ATOMIC_ACQUIRE);
     static const char *const names[] = {
         [HV_LOG_ERROR] = "error: ", [HV_LOG_WARNING] = "warning: ", [HV_LOG_INFO] = "", [HV_LOG_DEBUG] = "debug: "};
 
     kprintf("hv: %s%s\n", (unsigned)level < sizeof(names) / sizeof(names[0]) ? names[level] : "", text);
+    if (watcher)
+        watcher(text);
 }
 
 _Noreturn void hv_host_panic(const char *text)
@@ -209,12 +220,20 @@ uint32_t hv_host_apic_id(uint32_t cpu)
     return c ? c->apic_id : ~0u;
 }
 
+static host_dma_fn *dma_policy;
+
+void host_dma_policy(host_dma_fn *fn)
+{
+    dma_policy = fn;
+}
+
 /* This kernel trusts the devices that it keeps with all of RAM. */
 bool hv_host_dma_range(uint16_t segment, uint16_t bdf, uint32_t n, hv_hpa_t *start, uint64_t *size)
 {
     const struct boot_info *info = boot_info();
 
-    (void)segment, (void)bdf;
+    if (dma_policy)
+        return dma_policy(segment, bdf, n, start, size);
     for (uint32_t i = 0; i < info->memory_count; i++) {
         const struct boot_memory *m = &info->memory[i];
 

@@ -4,11 +4,11 @@
  * ring leaves the next byte in the UART.
  */
 #include "input.h"
-#include "ioapic.h"
 #include "uart.h"
 #include <hv/base/bits.h>
 #include <kernel/clock.h>
 #include <kernel/cpu.h>
+#include <kernel/isa.h>
 #include <kernel/lock.h>
 #include <kernel/print.h>
 #include <kernel/thread.h>
@@ -59,7 +59,7 @@ void input_init(bool has_uart)
     vector = irq_vector_alloc(receive_interrupt, NULL);
     if (!vector)
         return;
-    has_interrupt = ioapic_route_isa(UART_IRQ, vector, cpu_id(), look);
+    has_interrupt = isa_irq_route(UART_IRQ, vector, cpu_id(), look);
     if (has_interrupt)
         uart_interrupt_on_receive();
     else

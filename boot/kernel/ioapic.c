@@ -3,10 +3,10 @@
  * IOAPICs (82093AA, and ACPI's MADT for where they are): as much as a few ISA interrupts need. What a pin's redirection
  * entry says comes from the library, which may have switched interrupt remapping on, and tells when that changes.
  */
-#include "ioapic.h"
 #include "acpi_internal.h"
 #include <hv/base/bits.h>
 #include <hv/pci.h>
+#include <kernel/isa.h>
 #include <kernel/lock.h>
 #include <kernel/memory.h>
 #include <kernel/print.h>
@@ -24,13 +24,13 @@
 
 struct route {
     volatile uint32_t *ioapic; /* NULL: free */
-    uint8_t ioapic_id, pin, vector;
+    uint8_t irq, ioapic_id, pin, vector;
     bool is_level, is_low;
     uint32_t cpu;
     void (*look)(void);
 };
-static struct route routes[ROUTES]; /* filled from the first on; one thread does that, at boot */
-static struct spinlock lock;        /* of the registers, which are reached in two steps */
+static struct route routes[ROUTES];
+static struct spinlock lock; /* of the registers, which are reached in two steps */
 
 static uint32_t ioapic_read(volatile uint32_t *ioapic, uint32_t reg)
 {
@@ -68,14 +68,22 @@ static bool program(const struct route *r)
 static void program_all(void *arg)
 {
     (void)arg;
-    for (struct route *r = routes; r < routes + ROUTES && r->ioapic; r++) {
+    for (struct route *r = routes; r < routes + ROUTES; r++) {
+        if (!r->ioapic)
+            continue;
         if (!program(r))
             kprintf("IOAPIC: pin %u has no way to its CPU any more\n", r->pin);
         r->look();
     }
 }
 
-bool ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t cpu, void (*look)(void))
+static void drop(struct route *r)
+{
+    mmio_unmap((void *)(uintptr_t)r->ioapic, PAGE_SIZE);
+    r->ioapic = NULL;
+}
+
+bool isa_irq_route(uint8_t irq, uint8_t vector, uint32_t cpu, void (*look)(void))
 {
     struct acpi_isa_irq line = acpi_isa_irq(irq);
     struct acpi_ioapic found;
@@ -86,6 +94,7 @@ bool ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t cpu, void (*look)(vo
     if (r == routes + ROUTES || !acpi_ioapic_of(line.gsi, &found) || line.gsi - found.gsi_base > UINT8_MAX)
         return false;
     *r = (struct route){.ioapic = mmio_map(found.address, PAGE_SIZE),
+                        .irq = irq,
                         .ioapic_id = found.id,
                         .pin = (uint8_t)(line.gsi - found.gsi_base),
                         .vector = vector,
@@ -98,7 +107,16 @@ bool ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t cpu, void (*look)(vo
     hv_remap_on_change(program_all, NULL);
     if (r->pin <= FIELD_GET(VERSION_LAST, ioapic_read(r->ioapic, IOAPIC_VERSION)) && program(r))
         return true;
-    mmio_unmap((void *)(uintptr_t)r->ioapic, PAGE_SIZE);
-    r->ioapic = NULL;
+    drop(r);
     return false;
+}
+
+void isa_irq_mask(uint8_t irq)
+{
+    for (struct route *r = routes; r < routes + ROUTES; r++) {
+        if (r->ioapic && r->irq == irq) {
+            write_entry(r, REDIRECT_MASKED);
+            drop(r);
+        }
+    }
 }

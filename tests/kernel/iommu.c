@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DMA and interrupt remapping of devices that the host keeps, on the machine's own units: a device reaches what the
+ * host wants for it and nothing else, and each thing that is blocked is told in one line.
+ */
+#include "edu.h"
+#include "test.h"
+#include <hv/base/bits.h>
+#include <kernel/clock.h>
+#include <kernel/cpu.h>
+#include <kernel/host.h>
+#include <kernel/isa.h>
+#include <kernel/lock.h>
+#include <kernel/memory.h>
+#include <kernel/thread.h>
+#include <kernel/trap.h>
+
+#define WAIT_NS (2 * NS_PER_S)
+
+/* ------------------------------------------------------------------------- what has been logged */
+
+static struct spinlock lines_lock;
+static char lines[16][160];
+static uint32_t lines_count;
+
+static void note_line(const char *text)
+{
+    uint64_t flags = spin_lock(&lines_lock);
+
+    string_copy(lines[lines_count++ % COUNT(lines)], sizeof(lines[0]), text, strlen(text));
+    spin_unlock(&lines_lock, flags);
+}
+
+static bool begins(const char *line, const char *text)
+{
+    return strncmp(line, text, strlen(text)) == 0;
+}
+
+static bool has_line(const char *text)
+{
+    uint64_t flags = spin_lock(&lines_lock);
+    bool found = false;
+
+    for (size_t i = 0; i < COUNT(lines); i++)
+        found |= begins(lines[i], text);
+    spin_unlock(&lines_lock, flags);
+    return found;
+}
+
+static void forget_lines(void)
+{
+    uint64_t flags = spin_lock(&lines_lock);
+
+    memset(lines, 0, sizeof(lines));
+    spin_unlock(&lines_lock, flags);
+}
+
+/* The line that begins with the device's address and this. */
+static bool is_told(const struct edu *e, const char *what)
+{
+    uint64_t end = clock_ns() + WAIT_NS;
+    uint16_t bdf = e->address.bdf;
+    char text[100];
+
+    ksnprintf(text, sizeof(text), "%04x:%02x:%02x.%u: %s", e->address.segment, bdf >> 8, bdf >> 3 & 0x1f, bdf & 7u,
+              what);
+    while (!has_line(text)) {
+        if (clock_ns() > end) {
+            FAIL("no line \"%s...\"", text);
+            return false;
+        }
+        thread_sleep_ns(NS_PER_MS);
+    }
+    return true;
+}
+
+static bool is_dma_told(const struct edu *e, const char *kind, uint64_t address)
+{
+    char text[64];
+
+    ksnprintf(text, sizeof(text), "DMA %s 0x%llx blocked", kind, (unsigned long long)address);
+    return is_told(e, text);
+}
+
+/* --------------------------------------------------------------------- what the host wants */
+
+static struct {
+    uint16_t bdf;
+    uint64_t page; /* 0: nothing */
+} wishes[2];
+
+static bool dma_wish(uint16_t segment, uint16_t bdf, uint32_t n, uint64_t *start, uint64_t *size)
+{
+    for (size_t i = 0; i < COUNT(wishes); i++) {
+        if (segment || n || bdf != wishes[i].bdf || !wishes[i].page)
+            continue;
+        *start = wishes[i].page;
+        *size = PAGE_SIZE;
+        return true;
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------------------- a test's means */
+
+static struct edu edu[2];
+static uint8_t *page[2];
+static uint64_t pa[2];
+
+static void release(void)
+{
+    host_log_watch(NULL);
+    host_dma_policy(NULL);
+    for (size_t i = 0; i < COUNT(edu); i++) {
+        if (edu[i].registers)
+            edu_close(&edu[i]);
+        if (page[i])
+            page_free(page[i]);
+    }
+}
+
+static const char *missing(bool irqs)
+{
+    const struct hv_iommu_platform *p = hv_iommu_platform();
+
+    if (!p->present || (irqs && !p->remaps_interrupts))
+        return p->reason;
+    return NULL;
+}
+
+static bool prepare(void)
+{
+    memset(wishes, 0, sizeof(wishes));
+    memset(edu, 0, sizeof(edu));
+    memset(page, 0, sizeof(page));
+    forget_lines();
+    for (size_t i = 0; i < COUNT(edu); i++) {
+        page[i] = page_alloc();
+        if (!page[i] || !edu_open((uint32_t)i, &edu[i])) {
+            release();
+            return false;
+        }
+        pa[i] = virt_to_phys(page[i]);
+        wishes[i].bdf = edu[i].address.bdf;
+    }
+    host_log_watch(note_line);
+    return true;
+}
+
+#define PREPARE(irqs)                                                                      \
+    do {                                                                                   \
+        if (missing(irqs))                                                                 \
+            SKIP("no IOMMU for this: %s", missing(irqs));                                  \
+        if (!prepare())                                                                    \
+            SKIP("the machine has no two edu devices (make test-kernel IOMMU=intel|amd)"); \
+    } while (0)
+
+/* The device brings a page's first bytes to another place. */
+static bool bring(struct edu *e, uint64_t from, uint64_t to)
+{
+    return EXPECT(edu_from_memory(e, from)) && EXPECT(edu_to_memory(e, to));
+}
+
+static void fill(uint8_t *p, uint8_t first)
+{
+    for (unsigned i = 0; i < EDU_COPY; i++)
+        p[i] = (uint8_t)(first + i);
+}
+
+/* --------------------------------------------------------------------------------------- DMA */
+
+TEST(iommu_on_off, "iommu: on and off a hundred times: nothing is left behind")
+{
+    size_t pages;
+
+    if (missing(false))
+        SKIP("no IOMMU: %s", missing(false));
+    pages = pages_free_count();
+    for (int i = 0; i < 100 && !test_failed(); i++) {
+        REQUIRE(EXPECT_EQ(hv_iommu_on(), HV_OK));
+        EXPECT_EQ(hv_iommu_on(), HV_OK); /* another user */
+        hv_iommu_off();
+        hv_iommu_off();
+        EXPECT_EQ(pages_free_count(), pages);
+    }
+}
+
+TEST(iommu_all, "iommu: a device that is trusted with all of memory copies it")
+{
+    PREPARE(false);
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        for (size_t i = 0; i < COUNT(edu); i++) {
+            fill(page[0], (uint8_t)(0x10 + i));
+            bring(&edu[i], pa[0], pa[1]);
+            EXPECT_BYTES(page[1], page[0], EDU_COPY);
+        }
+        hv_iommu_off();
+    }
+    release();
+}
+
+TEST(iommu_ranges, "iommu: a device reaches the memory that the host wants for it, and no other")
+{
+    PREPARE(false);
+    wishes[0].page = pa[0];
+    wishes[1].page = pa[1];
+    host_dma_policy(dma_wish);
+    fill(page[0], 0x20);
+    fill(page[1], 0x60);
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        uint8_t before[EDU_COPY];
+
+        bring(&edu[0], pa[0], pa[0] + 0x800);
+        EXPECT_BYTES(page[0] + 0x800, page[0], EDU_COPY);
+        bring(&edu[1], pa[1], pa[1] + 0x800);
+        EXPECT_BYTES(page[1] + 0x800, page[1], EDU_COPY);
+        /* reads what is the other one's: nothing of it arrives */
+        bring(&edu[0], pa[1], pa[0] + 0x400);
+        EXPECT(memcmp(page[0] + 0x400, page[1], EDU_COPY) != 0);
+        is_dma_told(&edu[0], "read of", pa[1]);
+        /* writes there */
+        memcpy(before, page[0], EDU_COPY);
+        EXPECT(edu_to_memory(&edu[1], pa[0]));
+        EXPECT_BYTES(page[0], before, EDU_COPY);
+        is_dma_told(&edu[1], "write to", pa[0]);
+        hv_iommu_off();
+        bring(&edu[0], pa[0], pa[1]); /* as before */
+        EXPECT_BYTES(page[1], page[0], EDU_COPY);
+    }
+    release();
+}
+
+TEST(iommu_nothing, "iommu: a device that the host wants nothing for reaches nothing")
+{
+    PREPARE(false);
+    host_dma_policy(dma_wish);
+    fill(page[0], 0x30);
+    EXPECT(edu_from_memory(&edu[0], pa[0]));
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        for (uint64_t address = pa[1]; address < 0x100000000; address += 0x70001000) {
+            EXPECT(edu_to_memory(&edu[0], address));
+            is_dma_told(&edu[0], "write to", address);
+        }
+        EXPECT_EQ(page[1][0], 0);
+        hv_iommu_off();
+    }
+    release();
+}
+
+/* -------------------------------------------------------------------------------- interrupts */
+
+static volatile uint32_t arrived[2], arrived_at; /* by vector; on which CPU the last one was */
+
+static void count_arrival(void *arg)
+{
+    arrived_at = cpu_id();
+    (*(volatile uint32_t *)arg)++;
+}
+
+static bool arrives(volatile uint32_t *count, uint32_t wanted)
+{
+    uint64_t end = clock_ns() + WAIT_NS;
+
+    while (*count < wanted && clock_ns() < end)
+        thread_sleep_ns(NS_PER_MS);
+    return EXPECT_EQ(*count, wanted);
+}
+
+/* Nothing comes for a while. */
+static void expect_quiet(uint32_t first, uint32_t second)
+{
+    thread_sleep_ns(50 * NS_PER_MS);
+    EXPECT_EQ(arrived[0], first);
+    EXPECT_EQ(arrived[1], second);
+}
+
+static uint8_t vectors[2];
+
+static void take_vectors(void)
+{
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        arrived[i] = 0;
+        vectors[i] = irq_vector_alloc(count_arrival, (void *)(uintptr_t)&arrived[i]);
+        EXPECT(vectors[i]);
+    }
+}
+
+static void give_vectors(void)
+{
+    for (size_t i = 0; i < COUNT(vectors); i++)
+        irq_vector_free(vectors[i]);
+}
+
+static void one_message(struct edu *e)
+{
+    uint32_t last = cpu_count() - 1;
+    struct hv_msi_message m;
+
+    arrived[0] = arrived[1] = 0;
+    EXPECT_EQ(hv_remap_msi(&e->address, 0, last, vectors[0], &m), HV_OK);
+    edu_set_message(e, &m);
+    edu_interrupt(e);
+    arrives(&arrived[0], 1);
+    EXPECT_EQ(arrived_at, last);
+    EXPECT_EQ(hv_remap_msi(&e->address, 0, 0, vectors[1], &m), HV_OK); /* the device sends what it sent before */
+    edu_interrupt(e);
+    arrives(&arrived[1], 1);
+    EXPECT_EQ(arrived_at, 0);
+    forget_lines();
+    hv_remap_msi_free(&e->address, 0);
+    edu_interrupt(e);
+    expect_quiet(1, 1);
+    is_told(e, "interrupt ");
+    edu_set_message(e, NULL);
+}
+
+TEST(iommu_msi, "iommu: a device's message arrives where the host wants it, and after the entry is gone nowhere")
+{
+    PREPARE(true);
+    take_vectors();
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        one_message(&edu[0]);
+        one_message(&edu[1]);
+        hv_iommu_off();
+    }
+    give_vectors();
+    release();
+}
+
+TEST(iommu_plain_msi, "iommu: without remapping a message is as ever")
+{
+    struct hv_msi_message m;
+
+    if (!prepare())
+        SKIP("the machine has no two edu devices (make test-kernel IOMMU=intel|amd)");
+    take_vectors();
+    EXPECT_EQ(hv_remap_msi(&edu[0].address, 0, cpu_count() - 1, vectors[0], &m), HV_OK);
+    edu_set_message(&edu[0], &m);
+    edu_interrupt(&edu[0]);
+    arrives(&arrived[0], 1);
+    EXPECT_EQ(arrived_at, cpu_count() - 1);
+    give_vectors();
+    release();
+}
+
+/* Another device's message: the entry is for that one only. */
+TEST(iommu_forged_other, "iommu: a message that is another device's is blocked")
+{
+    struct hv_msi_message m;
+
+    PREPARE(true);
+    take_vectors();
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        EXPECT_EQ(hv_remap_msi(&edu[0].address, 0, 0, vectors[0], &m), HV_OK);
+        edu_set_message(&edu[0], &m);
+        edu_set_message(&edu[1], &m);
+        edu_interrupt(&edu[1]);
+        is_told(&edu[1], "interrupt ");
+        expect_quiet(0, 0);
+        edu_interrupt(&edu[0]);
+        arrives(&arrived[0], 1);
+        hv_iommu_off();
+    }
+    give_vectors();
+    release();
+}
+
+/* A message without remapping, of its own making. */
+TEST(iommu_forged_plain, "iommu: a message in the format without remapping is blocked")
+{
+    struct hv_msi_message m = {0xfee00000 | (uint64_t)hv_host_apic_id(0) << 12, 0};
+
+    PREPARE(true);
+    take_vectors();
+    m.data = vectors[0];
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        edu_set_message(&edu[0], &m);
+        edu_interrupt(&edu[0]);
+        is_told(&edu[0], "interrupt ");
+        expect_quiet(0, 0);
+        hv_iommu_off();
+    }
+    give_vectors();
+    release();
+}
+
+/* The same by DMA: a copy of 64 bytes begins with a write of 4 or 8 bytes to the address of messages. */
+TEST(iommu_forged_dma, "iommu: a DMA write to the address of messages makes no interrupt")
+{
+    uint64_t address = 0xfee00000 | (uint64_t)hv_host_apic_id(0) << 12;
+
+    PREPARE(true);
+    take_vectors();
+    for (unsigned i = 0; i < EDU_COPY; i += 4)
+        page[0][i] = vectors[0];
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        EXPECT(edu_from_memory(&edu[0], pa[0]));
+        EXPECT(edu_to_memory(&edu[0], address));
+        expect_quiet(0, 0);
+        hv_iommu_off();
+    }
+    give_vectors();
+    release();
+}
+
+#define PIT_IRQ     0
+#define PIT_COMMAND 0x43
+#define PIT_CHANNEL 0x40
+#define PIT_HZ      1193182u
+
+static void pit_start(uint32_t hz)
+{
+    uint32_t count = PIT_HZ / hz;
+
+    outb(PIT_COMMAND, 0x34); /* channel 0, both bytes, rate generator */
+    outb(PIT_CHANNEL, (uint8_t)count);
+    outb(PIT_CHANNEL, (uint8_t)(count >> 8));
+}
+
+static void pit_stop(void)
+{
+    outb(PIT_COMMAND, 0x30); /* one shot, which waits for its count */
+}
+
+static void nothing(void)
+{
+}
+
+static void expect_ticks(void)
+{
+    uint32_t before = arrived[0];
+    uint64_t end = clock_ns() + WAIT_NS;
+
+    while (arrived[0] < before + 5 && clock_ns() < end)
+        thread_sleep_ns(NS_PER_MS);
+    EXPECT_GE(arrived[0], before + 5);
+}
+
+TEST(iommu_ioapic, "iommu: the IOAPIC's interrupts go on coming when remapping is switched on and off")
+{
+    if (missing(true))
+        SKIP("no IOMMU for this: %s", missing(true));
+    take_vectors();
+    if (!isa_irq_route(PIT_IRQ, vectors[0], cpu_count() - 1, nothing)) {
+        give_vectors();
+        SKIP("no IOAPIC has the timer's interrupt");
+    }
+    pit_start(200);
+    expect_ticks();
+    for (int i = 0; i < 5 && !test_failed(); i++) {
+        EXPECT_EQ(hv_iommu_on(), HV_OK);
+        expect_ticks();
+        EXPECT_EQ(arrived_at, cpu_count() - 1);
+        hv_iommu_off();
+        expect_ticks();
+    }
+    isa_irq_mask(PIT_IRQ);
+    pit_stop();
+    give_vectors();
+}
