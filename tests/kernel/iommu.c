@@ -82,6 +82,31 @@ static bool is_dma_told(const struct edu *e, const char *kind, uint64_t address)
     return is_told(e, text);
 }
 
+/*
+ * QEMU's emulation of Intel's units lets messages in the format without remapping through, although compatibility
+ * format is off, and records no faults of interrupts (up to version 8).
+ */
+static bool is_lax(void)
+{
+    return engine_is_tcg() && strcmp(hv_iommu_platform()->name, "VT-d") == 0;
+}
+
+static void expect_interrupt_told(const struct edu *e)
+{
+    if (is_lax())
+        test_note("QEMU's VT-d does not record faults of interrupts");
+    else
+        is_told(e, "interrupt ");
+}
+
+#define SKIP_IF_LAX(text)           \
+    do {                            \
+        if (is_lax())               \
+            SKIP("QEMU: %s", text); \
+    } while (0)
+#define LETS_PLAIN "VT-d lets compatibility-format interrupts through, with CFIS clear"
+#define NO_SENDER  "VT-d does not know which device a message comes from that is written by DMA"
+
 /* --------------------------------------------------------------------- what the host wants */
 
 static struct {
@@ -310,7 +335,7 @@ static void one_message(struct edu *e)
     hv_remap_msi_free(&e->address, 0);
     edu_interrupt(e);
     expect_quiet(1, 1);
-    is_told(e, "interrupt ");
+    expect_interrupt_told(e);
     edu_set_message(e, NULL);
 }
 
@@ -355,7 +380,7 @@ TEST(iommu_forged_other, "iommu: a message that is another device's is blocked")
         edu_set_message(&edu[0], &m);
         edu_set_message(&edu[1], &m);
         edu_interrupt(&edu[1]);
-        is_told(&edu[1], "interrupt ");
+        expect_interrupt_told(&edu[1]);
         expect_quiet(0, 0);
         edu_interrupt(&edu[0]);
         arrives(&arrived[0], 1);
@@ -370,6 +395,7 @@ TEST(iommu_forged_plain, "iommu: a message in the format without remapping is bl
 {
     struct hv_msi_message m = {0xfee00000 | (uint64_t)hv_host_apic_id(0) << 12, 0};
 
+    SKIP_IF_LAX(LETS_PLAIN);
     PREPARE(true);
     take_vectors();
     m.data = vectors[0];
@@ -384,18 +410,56 @@ TEST(iommu_forged_plain, "iommu: a message in the format without remapping is bl
     release();
 }
 
-/* The same by DMA: a copy of 64 bytes begins with a write of 4 or 8 bytes to the address of messages. */
+/* What the device writes to memory, in each of its words. */
+static void write_words(struct edu *e, uint32_t word, uint64_t address)
+{
+    for (unsigned i = 0; i < EDU_COPY; i += sizeof(word))
+        memcpy(page[0] + i, &word, sizeof(word));
+    EXPECT(edu_from_memory(e, pa[0]));
+    EXPECT(edu_to_memory(e, address));
+}
+
 TEST(iommu_forged_dma, "iommu: a DMA write to the address of messages makes no interrupt")
 {
-    uint64_t address = 0xfee00000 | (uint64_t)hv_host_apic_id(0) << 12;
+    SKIP_IF_LAX(LETS_PLAIN);
+    PREPARE(true);
+    take_vectors();
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        write_words(&edu[0], vectors[0], 0xfee00000 | (uint64_t)hv_host_apic_id(0) << 12);
+        expect_quiet(0, 0);
+        hv_iommu_off();
+    }
+    give_vectors();
+    release();
+}
+
+TEST(iommu_forged_dma_other, "iommu: a DMA write of another device's message makes no interrupt")
+{
+    struct hv_msi_message m;
+
+    SKIP_IF_LAX(NO_SENDER);
+    PREPARE(true);
+    take_vectors();
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        EXPECT_EQ(hv_remap_msi(&edu[0].address, 0, 0, vectors[0], &m), HV_OK);
+        write_words(&edu[1], m.data, m.address);
+        expect_quiet(0, 0);
+        hv_iommu_off();
+    }
+    give_vectors();
+    release();
+}
+
+TEST(iommu_forged_dma_old, "iommu: a DMA write of a message whose entry is gone makes no interrupt")
+{
+    struct hv_msi_message m;
 
     PREPARE(true);
     take_vectors();
-    for (unsigned i = 0; i < EDU_COPY; i += 4)
-        page[0][i] = vectors[0];
     if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
-        EXPECT(edu_from_memory(&edu[0], pa[0]));
-        EXPECT(edu_to_memory(&edu[0], address));
+        EXPECT_EQ(hv_remap_msi(&edu[0].address, 0, 0, vectors[0], &m), HV_OK);
+        hv_remap_msi_free(&edu[0].address, 0);
+        write_words(&edu[0], m.data, m.address);
         expect_quiet(0, 0);
         hv_iommu_off();
     }

@@ -16,7 +16,7 @@ static const struct iommu_backend *find_backend(void)
 {
     if (is_hosts)
         return iommu_host_backend.probe(&platform) ? &iommu_host_backend : NULL;
-    for (const struct iommu_backend *const *b = iommu_backends; *b; b++) {
+    for (const struct iommu_backend *const *b = iommu_backends; *b && !platform.reason[0]; b++) {
         if ((*b)->probe(&platform))
             return *b;
     }

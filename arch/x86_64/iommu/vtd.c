@@ -191,10 +191,8 @@ static bool vtd_probe(struct hv_iommu_platform *platform)
     size_t size;
     const void *table = hv_host_acpi_table("DMAR", 0, &size);
 
-    if (!table) {
-        hv_format(platform->reason, REASON_SIZE, "ACPI has no DMAR table");
-        return false;
-    }
+    if (!table)
+        return false; /* without a reason: there may be units of another kind */
     if (!dmar_parse(table, size, &vtd.dmar, platform->reason, REASON_SIZE) || !probe_units(platform))
         return false;
     unite(&cap, &ecap);

@@ -117,7 +117,7 @@ void iommu_report(const struct iommu_fault *fault);
  */
 struct iommu_backend {
     const char *name;
-    /* by the ACPI tables; false: not this kind, or unusable (reason). Keeps no memory. */
+    /* by the ACPI tables; false: not this kind (no reason), or unusable (reason). Keeps no memory. */
     bool (*probe)(struct hv_iommu_platform *platform);
     /*
      * All units, with what is attached and set by then. HV_E_NOT_PRESENT: somebody else uses one of them, or it does
