@@ -23,10 +23,12 @@ $(KERNEL): $(GUEST_OBJ)
 TEST_KERNEL_ENGINE  := $(or $(ENGINE),qemu)
 TEST_KERNEL_CPUS    := $(or $(CPUS),1 2)
 TEST_KERNEL_TIMEOUT ?= 240
-# QEMU's device for exercises: one behind a root port of its own, one on the root bus; its DMA can have any address.
+# QEMU's device for exercises, twice; its DMA can have any address. One is behind a root port of its own, but with amd-iommu, which takes
+# what is behind bridges for devices of bus 0.
 TEST_KERNEL_EDU     := edu,dma_mask=0xffffffffffffffff
-TEST_KERNEL_DEVICES ?= $(if $(filter intel amd,$(IOMMU)),pcie-root-port$(comma)id=bridge$(comma)chassis=1 $(TEST_KERNEL_EDU)$(comma)bus=bridge $(TEST_KERNEL_EDU))
-comma               := ,
+TEST_KERNEL_intel   := $(TEST_KERNEL_EDU) pcie-root-port,id=bridge,chassis=1 $(TEST_KERNEL_EDU),bus=bridge
+TEST_KERNEL_amd     := $(TEST_KERNEL_EDU) $(TEST_KERNEL_EDU)
+TEST_KERNEL_DEVICES ?= $(TEST_KERNEL_$(IOMMU))
 
 .PHONY: test-kernel
 test-kernel: $(call image_of,$(ENGINE))

@@ -74,27 +74,36 @@ static bool is_told(const struct edu *e, const char *what)
     return true;
 }
 
-static bool is_dma_told(const struct edu *e, const char *kind, uint64_t address)
+/*
+ * QEMU's emulation of Intel's units lets messages in the format without remapping through, although compatibility
+ * format is off; it records faults of DMA, but none of interrupts. That of AMD's units blocks all that it has to, and
+ * records nothing.
+ */
+static bool is_unit_of_qemu(const char *name)
+{
+    return engine_is_tcg() && strcmp(hv_iommu_platform()->name, name) == 0;
+}
+
+static bool is_lax(void)
+{
+    return is_unit_of_qemu("VT-d");
+}
+
+static void expect_dma_told(const struct edu *e, const char *kind, uint64_t address)
 {
     char text[64];
 
     ksnprintf(text, sizeof(text), "DMA %s 0x%llx blocked", kind, (unsigned long long)address);
-    return is_told(e, text);
-}
-
-/*
- * QEMU's emulation of Intel's units lets messages in the format without remapping through, although compatibility
- * format is off, and records no faults of interrupts (up to version 8).
- */
-static bool is_lax(void)
-{
-    return engine_is_tcg() && strcmp(hv_iommu_platform()->name, "VT-d") == 0;
+    if (is_unit_of_qemu("AMD-Vi"))
+        test_note("QEMU's AMD-Vi records no faults: not told is: %s", text);
+    else
+        is_told(e, text);
 }
 
 static void expect_interrupt_told(const struct edu *e)
 {
-    if (is_lax())
-        test_note("QEMU's VT-d does not record faults of interrupts");
+    if (engine_is_tcg())
+        test_note("QEMU's %s records no faults of interrupts", hv_iommu_platform()->name);
     else
         is_told(e, "interrupt ");
 }
@@ -242,12 +251,12 @@ TEST(iommu_ranges, "iommu: a device reaches the memory that the host wants for i
         /* reads what is the other one's: nothing of it arrives */
         bring(&edu[0], pa[1], pa[0] + 0x400);
         EXPECT(memcmp(page[0] + 0x400, page[1], EDU_COPY) != 0);
-        is_dma_told(&edu[0], "read of", pa[1]);
+        expect_dma_told(&edu[0], "read of", pa[1]);
         /* writes there */
         memcpy(before, page[0], EDU_COPY);
         EXPECT(edu_to_memory(&edu[1], pa[0]));
         EXPECT_BYTES(page[0], before, EDU_COPY);
-        is_dma_told(&edu[1], "write to", pa[0]);
+        expect_dma_told(&edu[1], "write to", pa[0]);
         hv_iommu_off();
         bring(&edu[0], pa[0], pa[1]); /* as before */
         EXPECT_BYTES(page[1], page[0], EDU_COPY);
@@ -264,7 +273,7 @@ TEST(iommu_nothing, "iommu: a device that the host wants nothing for reaches not
     if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
         for (uint64_t address = pa[1]; address < 0x100000000; address += 0x70001000) {
             EXPECT(edu_to_memory(&edu[0], address));
-            is_dma_told(&edu[0], "write to", address);
+            expect_dma_told(&edu[0], "write to", address);
         }
         EXPECT_EQ(page[1][0], 0);
         hv_iommu_off();
@@ -402,7 +411,7 @@ TEST(iommu_forged_plain, "iommu: a message in the format without remapping is bl
     if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
         edu_set_message(&edu[0], &m);
         edu_interrupt(&edu[0]);
-        is_told(&edu[0], "interrupt ");
+        expect_interrupt_told(&edu[0]);
         expect_quiet(0, 0);
         hv_iommu_off();
     }

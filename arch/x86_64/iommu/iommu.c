@@ -94,6 +94,8 @@ static enum hv_status turn_on(enum hv_status (*each)(iommu_found_fn *found))
 
 static void turn_off(void)
 {
+    if (iommu.backend->poll)
+        iommu.backend->poll();
     iommu_remap_off();
     iommu_irqs_off();
     iommu.is_on = false;
