@@ -525,20 +525,20 @@ static void the_hosts_messages(void **state)
     fake_set_cpus(2);
     changes = 0;
     hv_remap_on_change(count_changes, &changes);
-    assert_int_equal(hv_remap_msi(AT(2), 0, 1, 0x41, &m), HV_OK); /* not remapped */
+    assert_int_equal(iommu_remap_msi(AT(2), AT(2), 0, 1, 0x41, &m), HV_OK); /* not remapped */
     assert_int_equal(m.address, 0xfee00000 | FAKE_APIC_ID(1) << 12);
     assert_int_equal(m.data, 0x41);
-    assert_int_equal(hv_remap_msi(AT(2), 0, 2, 0x41, &m), HV_E_INVALID);
-    assert_int_equal(hv_remap_msi(AT(2), 0, 1, 15, &m), HV_E_INVALID);
+    assert_int_equal(iommu_remap_msi(AT(2), AT(2), 0, 2, 0x41, &m), HV_E_INVALID);
+    assert_int_equal(iommu_remap_msi(AT(2), AT(2), 0, 1, 15, &m), HV_E_INVALID);
     assert_int_equal(on_with(0, 0), HV_OK);
     assert_int_equal(changes, 1);
-    assert_int_equal(hv_remap_msi(AT(2), 0, 1, 0x41, &m), HV_OK);
+    assert_int_equal(iommu_remap_msi(AT(2), AT(2), 0, 1, 0x41, &m), HV_OK);
     assert_int_equal(unit.entries[0][0].vector, 0x41);
     assert_int_equal(unit.entries[0][0].apic_id, FAKE_APIC_ID(1));
     assert_int_equal(m.data, 0);
-    assert_int_equal(hv_remap_msi(AT(2), 7, 0, 0x42, &m), HV_OK);
+    assert_int_equal(iommu_remap_msi(AT(2), AT(2), 7, 0, 0x42, &m), HV_OK);
     assert_int_equal(m.data, 1);
-    assert_int_equal(hv_remap_msi(AT(2), 0, 0, 0x43, &m), HV_OK); /* another target */
+    assert_int_equal(iommu_remap_msi(AT(2), AT(2), 0, 0, 0x43, &m), HV_OK); /* another target */
     assert_int_equal(m.data, 0);
     assert_int_equal(unit.entries[0][0].apic_id, FAKE_APIC_ID(0));
     hv_remap_msi_free(AT(2), 0);

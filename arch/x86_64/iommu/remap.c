@@ -136,8 +136,8 @@ static enum hv_status remap_msi(const struct hv_pci_address *device, const struc
     return HV_OK;
 }
 
-enum hv_status hv_remap_msi(const struct hv_pci_address *device, uint32_t index, uint32_t cpu, uint8_t vector,
-                            struct hv_msi_message *out)
+enum hv_status iommu_remap_msi(const struct hv_pci_address *device, const struct hv_pci_address *requester,
+                               uint32_t index, uint32_t cpu, uint8_t vector, struct hv_msi_message *out)
 {
     struct iommu_irq_target target = {.is_valid = true, .vector = vector};
     enum hv_status st;
@@ -147,7 +147,7 @@ enum hv_status hv_remap_msi(const struct hv_pci_address *device, uint32_t index,
     target.apic_id = hv_host_apic_id(cpu);
     hv_mutex_lock(&iommu.mutex);
     if (is_remapping())
-        st = remap_msi(device, device, index, &target, out);
+        st = remap_msi(device, requester, index, &target, out);
     else
         st = plain_msi(&target, out);
     hv_mutex_unlock(&iommu.mutex);

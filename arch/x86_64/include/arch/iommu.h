@@ -79,6 +79,10 @@ enum hv_status iommu_ioapic_requester(uint8_t ioapic_id, struct hv_pci_address *
 /* The redirection entry that leads to the irq's first entry. */
 uint64_t iommu_ioapic_entry(const struct iommu_irq *irq, uint8_t pin, const struct iommu_irq_target *target);
 
+/* hv_remap_msi, for a device whose interrupts arrive as this requester's. */
+enum hv_status iommu_remap_msi(const struct hv_pci_address *device, const struct hv_pci_address *requester,
+                               uint32_t index, uint32_t cpu, uint8_t vector, struct hv_msi_message *out);
+
 /* ------------------------------------------------------------------------------------ faults */
 
 enum iommu_fault_kind { IOMMU_FAULT_READ, IOMMU_FAULT_WRITE, IOMMU_FAULT_INTERRUPT };
