@@ -7,7 +7,7 @@
 #   make test-kernel CPUS=1                  with one CPU only
 #   make test-kernel FILTER=io               only the tests whose name contains that
 #   make test-kernel IOMMU=intel FILTER=iommu     on a machine with an IOMMU (or amd), and devices for its tests
-#   make test-kernel FILTER=storm STORM=1000000 TEST_KERNEL_TIMEOUT=900   storms of so many interrupts
+#   make test-storm [STORM=1000000]          storms of so many interrupts, doorbells and messages: takes its time
 #
 # What is skipped, and why, is summed up at the end: what the CPU lacks, and what its emulator does not do as CPUs do it.
 #   make test-apic                           the tests of local APICs on Bochs' CPUs with more and with less of APIC virtualization
@@ -40,6 +40,10 @@ test-kernel: $(call image_of,$(ENGINE))
 	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
+
+.PHONY: test-storm
+test-storm:
+	$(Q)$(MAKE) --no-print-directory test-kernel FILTER=storm CPUS=$(or $(CPUS),2) STORM=$(or $(STORM),1000000) TEST_KERNEL_TIMEOUT=10000
 
 # What the CPU does of a local APIC makes a difference: all of it (run.sh avoids interrupt delivery on Bochs, which is wrong there in a
 # case that these tests do without), and nothing but the task priority.

@@ -664,17 +664,10 @@ TEST_ROWS(apic_window_taken_back, "apic: window: one by priority, taken back", a
 #define STORM_VECTORS 64u
 #define STORM_LIMIT_S 1000u
 
-/* Of each vector; storm=N on the command line asks for N in all. */
+/* Of each vector. */
 static uint32_t storm_rounds(void)
 {
-    char text[16];
-    uint64_t total = 0;
-
-    if (!option_find("storm", text, sizeof(text)))
-        return (thread_cpus() > 1 ? 16000 : 4000) / STORM_VECTORS;
-    for (const char *c = text; *c >= '0' && *c <= '9'; c++)
-        total = total * 10 + (uint64_t)(*c - '0');
-    return (uint32_t)(total / STORM_VECTORS);
+    return test_storm(thread_cpus() > 1 ? 16000 : 4000) / STORM_VECTORS;
 }
 
 static bool storm_create(struct vm *vm, const struct apic_mode *mode)

@@ -57,6 +57,18 @@ void test_note(const char *fmt, ...)
     kprintf("# %s\n", text);
 }
 
+uint32_t test_storm(uint32_t usual)
+{
+    uint32_t count = 0;
+    char text[16];
+
+    if (!option_find("storm", text, sizeof(text)))
+        return usual;
+    for (const char *c = text; *c >= '0' && *c <= '9'; c++)
+        count = count * 10 + (uint32_t)(*c - '0');
+    return count;
+}
+
 bool test_failed(void)
 {
     return current.failures != 0;

@@ -89,6 +89,9 @@ bool test_check_bytes(const char *file, int line, const char *what, const void *
 const char *engine_gap(const char *test, const char *row);
 bool engine_is_tcg(void);
 
+/* How many make a storm: so many, unless storm=N on the command line says otherwise. */
+uint32_t test_storm(uint32_t usual);
+
 #define SKIP(...)               \
     do {                        \
         test_skip(__VA_ARGS__); \
