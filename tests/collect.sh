@@ -28,6 +28,8 @@ linux-uefi      300  test-linux ENGINE=uefi RUN=check
 oracle          240  test-oracle
 refused         200  test-refused
 abi             120  test-abi
+iommu-intel     120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
+iommu-amd       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
 apic-bochs      120  test-apic

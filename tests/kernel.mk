@@ -37,7 +37,7 @@ test-kernel: $(call image_of,$(ENGINE))
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
 	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=$$((cpus > 1)) TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
 	        IOMMU=$(or $(IOMMU),none) DEVICES='$(TEST_KERNEL_DEVICES)' \
-	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)-$$cpus.log || failed=1; \
+	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)$(IOMMU:%=-%)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
 
