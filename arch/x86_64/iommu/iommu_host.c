@@ -38,6 +38,7 @@ struct twin {
     struct twin *next;
     const struct iommu_domain *domain;
     void *hosts;
+    bool is_told; /* it has been told all; from the first attachment on */
 };
 
 static const struct hv_iommu_ops *ops;
@@ -123,16 +124,6 @@ static void host_domain_destroy(const struct iommu_domain *d)
     hv_host_free(t, sizeof(*t));
 }
 
-static enum hv_status host_attach(const struct hv_pci_address *requester, const struct iommu_domain *d)
-{
-    return ops->attach(requester, d ? (*twin_of(d))->hosts : NULL);
-}
-
-static void host_give_back(const struct hv_pci_address *requester)
-{
-    ops->give_back(requester);
-}
-
 /* ------------------------------------------------------------------------- telling of mappings */
 
 struct telling {
@@ -167,16 +158,43 @@ static void tell_table(const struct telling *t, const uint64_t *table, unsigned 
     }
 }
 
+static void tell(const struct twin *twin, hv_gpa_t start, hv_gpa_t end)
+{
+    const struct telling t = {twin->hosts, start, end};
+
+    tell_table(&t, twin->domain->npt.root, format.levels, 0);
+}
+
 static void host_flush(const struct iommu_domain *d, hv_gpa_t gpa, uint64_t size)
 {
-    struct telling t = {(*twin_of(d))->hosts, gpa, HV_MIN(gpa + size, npt_limit(&d->npt))};
+    hv_gpa_t limit = npt_limit(&d->npt), end = size < limit ? HV_MIN(gpa + size, limit) : limit;
+    const struct twin *t = *twin_of(d);
 
-    if (gpa + size < gpa)
-        t.end = npt_limit(&d->npt);
-    if (t.start >= t.end)
+    if (!t->is_told || gpa >= end)
         return;
-    ops->unmap(t.domain, t.start, t.end - t.start);
-    tell_table(&t, d->npt.root, format.levels, 0);
+    ops->unmap(t->hosts, gpa, end - gpa);
+    tell(t, gpa, end);
+}
+
+/* ----------------------------------------------------------------------------------- attaching */
+
+/* The first time the host is told all that has been mapped until now. */
+static enum hv_status host_attach(const struct hv_pci_address *requester, const struct iommu_domain *d)
+{
+    struct twin *t;
+
+    if (!d)
+        return ops->attach(requester, NULL);
+    t = *twin_of(d);
+    if (!t->is_told)
+        tell(t, 0, npt_limit(&d->npt));
+    t->is_told = true;
+    return ops->attach(requester, t->hosts);
+}
+
+static void host_give_back(const struct hv_pci_address *requester)
+{
+    ops->give_back(requester);
 }
 
 /* ---------------------------------------------------------------------------------- interrupts */
