@@ -221,7 +221,7 @@ static bool fits(const struct pci_device *d, uint32_t bar, uint64_t offset, uint
 static void check_msix(struct pci_device *d)
 {
     const struct pci_msix *m = &d->msix;
-    uint64_t table = m->count * MSIX_ENTRY, pba = ALIGN_UP(m->count, 64u) / 8;
+    uint64_t table = (uint64_t)m->count * MSIX_ENTRY, pba = ALIGN_UP(m->count, 64u) / 8;
 
     if (!m->cap)
         return;

@@ -5,7 +5,7 @@
 
 files=$(for dir in $LIBRARY; do [ ! -d "$dir" ] || find "$dir" -name '*.c' ! -name offsets.c; done | LC_ALL=C sort)
 FLAGS="-std=c11 --target=x86_64-unknown-none-elf -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
--Iinclude -Iinclude/whp -Iarch/x86_64/include"
+-Iinclude -Iinclude/whp -Iarch/x86_64/include -Idrivers"
 export FLAGS
 # shellcheck disable=SC2016 # expanded by the inner shell
 echo "$files" | xargs -n 1 -P 2 sh -c 'clang-tidy --quiet "$0" -- $FLAGS 2>/dev/null' |
