@@ -54,6 +54,7 @@ struct pci_device {
     uint16_t pm, express, af, acs, sriov; /* offsets of capabilities; 0: none */
     const char *refused;                  /* pci_refusal's answer, as far as it is known */
     bool is_examined;                     /* pci_refusal was here */
+    volatile bool is_distrusted;          /* a guest had it: it is not the host's again, and reaches nothing */
 };
 
 /*

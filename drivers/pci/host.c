@@ -15,7 +15,7 @@ static enum hv_status each_requester(iommu_found_fn *found)
         uint32_t count = pci_requesters(d, names);
 
         for (uint32_t i = 0; i < count && st == HV_OK; i++)
-            st = found(&names[i]);
+            st = found(&names[i], d->is_distrusted);
     }
     return st;
 }

@@ -193,7 +193,7 @@ static bool is_blocked(uint16_t bdf)
     return !unit.attached[bdf] || !unit.domain[bdf];
 }
 
-static uint16_t found_first, found_end;
+static uint16_t found_first, found_end, found_blocked = BDFS;
 
 static enum hv_status find_some(iommu_found_fn *found)
 {
@@ -202,7 +202,7 @@ static enum hv_status find_some(iommu_found_fn *found)
     for (uint16_t i = found_first; i < found_end && st == HV_OK; i++) {
         const struct hv_pci_address a = at(i);
 
-        st = found(&a);
+        st = found(&a, i == found_blocked);
     }
     return st;
 }
@@ -434,7 +434,13 @@ static void places_before_on(void **state)
     iommu_give_back(AT(1));
     assert_int_equal(reached(1, 0x1000, NPT_READ), 0x1000);
     iommu_off();
-    iommu_give_back(AT(2));
+    found_blocked = 3;
+    assert_int_equal(on_with(0, 4), HV_OK);
+    found_blocked = BDFS;
+    assert_true(!is_blocked(2) && unit.attached[3] && is_blocked(3));
+    iommu_give_back(AT(3));
+    assert_int_equal(reached(3, 0x1000, NPT_READ), 0x1000);
+    iommu_off();
     iommu_domain_destroy(d);
 }
 

@@ -20,9 +20,9 @@ bool iommu_is_there(void);
 
 /* ------------------------------------------------------------------ iommu_place.c, lock held */
 
-enum hv_status iommu_found(const struct hv_pci_address *requester); /* the host's, while it is switched on */
+enum hv_status iommu_found(const struct hv_pci_address *requester, bool is_blocked); /* while it is switched on */
 enum hv_status iommu_places_on(void); /* has all places programmed. Errors: call iommu_places_off */
-void iommu_places_off(void);          /* forgets what is the host's */
+void iommu_places_off(void);          /* forgets what is the host's, or blocked */
 
 /* -------------------------------------------------------------------------------- iommu_irq.c */
 

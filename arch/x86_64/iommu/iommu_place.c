@@ -289,19 +289,25 @@ static enum hv_status attach_to_host(struct requester *r)
         iommu.backend->give_back(&r->address);
     else
         st = iommu.backend->attach(&r->address, r->policy->count ? &r->policy->domain : NULL);
-    return st == HV_E_NOT_PRESENT ? HV_OK : st; /* it goes past all units */
+    return st;
 }
 
 static enum hv_status program(struct requester *r)
 {
-    if (r->place != PLACE_HOST)
-        return iommu.backend->attach(&r->address, r->domain);
-    return attach_to_host(r);
+    enum hv_status st = r->place == PLACE_HOST ? attach_to_host(r) : iommu.backend->attach(&r->address, r->domain);
+
+    return st == HV_E_NOT_PRESENT && r->place != PLACE_DOMAIN ? HV_OK : st; /* it goes past all units */
 }
 
-enum hv_status iommu_found(const struct hv_pci_address *requester)
+enum hv_status iommu_found(const struct hv_pci_address *requester, bool is_blocked)
 {
-    return find_or_add(requester) ? HV_OK : HV_E_NO_MEMORY;
+    struct requester *r = find_or_add(requester);
+
+    if (!r)
+        return HV_E_NO_MEMORY;
+    if (is_blocked && r->place == PLACE_HOST)
+        r->place = PLACE_BLOCKED;
+    return HV_OK;
 }
 
 enum hv_status iommu_places_on(void)
@@ -321,7 +327,7 @@ void iommu_places_off(void)
         next = r->next;
         policy_put(r->policy);
         r->policy = NULL;
-        if (r->place == PLACE_HOST)
+        if (r->place != PLACE_DOMAIN)
             drop(r);
     }
 }
@@ -381,7 +387,7 @@ static void give_back_on(struct requester *r)
 
     r->place = PLACE_HOST;
     r->domain = NULL;
-    st = attach_to_host(r);
+    st = program(r);
     if (st == HV_OK)
         return;
     hv_log(HV_LOG_ERROR, "%04x:%02x:%02x.%u: no memory to give it back to the host: it reaches nothing",

@@ -21,9 +21,10 @@ struct iommu_domain {
 
 /*
  * Switches all units on, for one user more, and off again for the last one. `each` calls found for every requester that
- * there is: they are the host's from the first moment on, and what it does not name is blocked. Status as hv_iommu_on.
+ * there is: from the first moment on it is the host's, or blocked, unless it is in another place already. What `each`
+ * does not name is blocked. Off forgets both; who is attached to a domain stays so. Status as hv_iommu_on.
  */
-typedef enum hv_status iommu_found_fn(const struct hv_pci_address *requester);
+typedef enum hv_status iommu_found_fn(const struct hv_pci_address *requester, bool is_blocked);
 enum hv_status iommu_on(enum hv_status (*each)(iommu_found_fn *found));
 void iommu_off(void);
 
