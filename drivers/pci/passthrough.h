@@ -47,9 +47,9 @@ struct passthrough_vector {
  * bridges are `client`'s (a partition's) from now on, until the last one that was assigned is given back: further ones
  * can be assigned to owners of that client only, and those that are not can do no DMA.
  * HV_E_CONFLICT: it is assigned, or one of its group is to another client. HV_E_ACCESS_DENIED: one of its group is the
- * host's and in use (its bus mastering is on), or firmware needs it. HV_E_NOT_PRESENT: no IOMMU or no interrupt
- * remapping, without HV_VPCI_UNSAFE in flags. HV_E_UNSUPPORTED: it can not be reset, or is `refused`. HV_E_IN_USE: it
- * does not come to rest. HV_E_NO_MEMORY. All but the last are logged.
+ * host's and in use (its bus mastering is on). HV_E_NOT_PRESENT: no IOMMU or no interrupt
+ * remapping, without HV_VPCI_UNSAFE in flags. HV_E_UNSUPPORTED: it can not be reset, is `refused`, or firmware needs
+ * it. HV_E_IN_USE: it does not come to rest. HV_E_NO_MEMORY. All but the last are logged.
  */
 enum hv_status passthrough_assign(const struct pci_device *pci, uint32_t flags, const struct passthrough_ops *ops,
                                   const void *client, void *owner, struct passthrough_device **out);
