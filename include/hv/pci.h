@@ -145,7 +145,8 @@ void hv_vpci_resource_close(struct hv_vpci_resource *resource); /* a device made
  * else. `event` is a HANDLE or NULL: notifications. HV_E_INVALID; HV_E_CONFLICT: the id is taken, or the device (or one
  * that can not be told from it) is somebody's already; HV_E_NOT_PRESENT: no IOMMU (logged what is missing);
  * HV_E_ACCESS_DENIED: the partition's properties do not allow it, or the device shares its group with one that stays;
- * HV_E_STATE: not set up. HV_E_NO_MEMORY.
+ * HV_E_UNSUPPORTED: it can not be passed on, HV_E_IN_USE: it does not come to rest (both logged); HV_E_STATE: not set
+ * up. HV_E_NO_MEMORY.
  */
 enum hv_status hv_vpci_create(struct hv_partition *p, uint64_t id, struct hv_vpci_resource *resource, uint32_t flags,
                               void *event);
