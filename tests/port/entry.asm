@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: MIT
-; From GRUB's 32-bit protected mode to port_main in 64-bit mode: the first GiB and, uncached, the fourth mapped to themselves, a GDT, a TSS (VMX wants the host to have one).
+; From GRUB's 32-bit protected mode to port_main in 64-bit mode: the first GiB and, uncached, the third and fourth mapped to themselves, a GDT, a TSS (VMX wants the host to have one).
 
         global  port_entry, port_guest, port_guest_end
         extern  port_main
@@ -19,14 +19,18 @@ port_entry:
         mov     esp, stack_top
         mov     dword [pml4], pdpt + 3
         mov     dword [pdpt], pd + 3
-        mov     dword [pdpt + 3 * 8], pd_devices + 3
+        mov     dword [pdpt + 2 * 8], pd_devices + 3
+        mov     dword [pdpt + 3 * 8], pd_devices + 4096 + 3
         mov     eax, 0x83               ; present, writable, 2 MiB
-        mov     edx, 0xc000009b         ; and uncached
+        mov     edx, 0x8000009b         ; and uncached
+        mov     ebx, 0xc000009b
         xor     ecx, ecx
 .fill:  mov     [pd + ecx * 8], eax
         mov     [pd_devices + ecx * 8], edx
+        mov     [pd_devices + 4096 + ecx * 8], ebx
         add     eax, 0x200000
         add     edx, 0x200000
+        add     ebx, 0x200000
         inc     ecx
         cmp     ecx, 512
         jb      .fill
@@ -100,7 +104,7 @@ gdtr:   dw      gdtr - gdt - 1
 pml4:   resb    4096
 pdpt:   resb    4096
 pd:     resb    4096
-pd_devices: resb 4096
+pd_devices: resb 8192
 tss:    resb    104
         alignb  16
         resb    16384

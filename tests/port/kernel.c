@@ -6,6 +6,7 @@
 #include "port.h"
 #include <hv/base/memory.h>
 #include <hv/hv.h>
+#include <hv/pci.h>
 
 /* ----------------------------------------------------------------------- console and the end */
 
@@ -255,10 +256,10 @@ void hv_host_event_put(struct hv_host_event *event) { (void)event; }
 
 /* ----------------------------------------------------------- tier 2: devices of a PC, without interrupts */
 
-/* entry.asm maps the 4th GiB to itself, uncached: that is where a PC's devices are. */
+/* entry.asm maps the upper 2 GiB of 4 to themselves, uncached: a PC with little RAM has its devices there. */
 void *hv_host_mmio_map(hv_hpa_t pa, uint64_t size)
 {
-    bool fits = pa >= 3 * HV_SIZE_1G && size <= 4 * HV_SIZE_1G - pa && pa < 4 * HV_SIZE_1G;
+    bool fits = pa >= 2 * HV_SIZE_1G && size <= 4 * HV_SIZE_1G - pa && pa < 4 * HV_SIZE_1G;
 
     return fits ? (void *)pa : NULL;
 }
@@ -321,21 +322,32 @@ bool hv_host_dma_range(uint16_t segment, uint16_t bdf, uint32_t n, hv_hpa_t *sta
 
 /* ------------------------------------------------------------------------------------------ main */
 
+static bool has_host_bridge(void)
+{
+    struct hv_pci_function f;
+
+    for (uint32_t n = 0; hv_pci_function(n, &f) == HV_OK; n++)
+        if (f.ids.base_class == 6 && f.ids.sub_class == 0)
+            return true;
+    return false;
+}
+
 void port_main(void)
 {
     bool well;
 
-    print("barewhp: BareWHP in a foreign kernel\n1..4\n");
+    print("barewhp: BareWHP in a foreign kernel\n1..5\n");
     out8(0x21, 0xff); /* all interrupts masked: there is nobody to take them */
     out8(0xa1, 0xff);
     holes->size = sizeof(heap_area);
     if (!hv_platform()->present) {
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 5; i++)
             print("ok - port # SKIP no hypervisor on this machine\n");
         finish(true);
     }
     well = port_guest_run();
     well &=
         port_check(!pages_used && holes == (void *)heap_area && holes->size == sizeof(heap_area), "all memory is back");
+    well &= port_check(has_host_bridge(), "the machine's PCI functions"); /* what it knows of them stays */
     finish(well);
 }
