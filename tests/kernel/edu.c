@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Drives the device (QEMU, docs/specs/edu.txt), by configuration accesses of the first kind (PCI 3.0 3.2.2.3.2). */
 #include "edu.h"
+#include "test.h"
 #include <hv/base/bits.h>
 #include <hv/host.h>
 #include <kernel/clock.h>
 #include <kernel/cpu.h>
 #include <kernel/memory.h>
 #include <kernel/thread.h>
+#include <whp/WinHvExtensions.h>
 
 #define EDU_VENDOR 0x1234
 #define EDU_DEVICE 0x11e8
@@ -54,13 +56,13 @@ static void config_write(const struct edu *e, uint32_t offset, uint32_t value)
     hv_host_pci_unlock(flags);
 }
 
-static bool find(uint32_t n, struct hv_pci_address *address)
+bool edu_find(uint32_t n, struct edu *e)
 {
     struct hv_pci_function f;
 
     for (uint32_t i = 0; hv_pci_function(i, &f) == HV_OK; i++) {
         if (f.ids.vendor == EDU_VENDOR && f.ids.device == EDU_DEVICE && n-- == 0) {
-            *address = f.address;
+            *e = (struct edu){.address = f.address};
             return true;
         }
     }
@@ -83,7 +85,7 @@ static uint16_t find_msi(const struct edu *e)
 
 bool edu_open(uint32_t n, struct edu *e)
 {
-    if (!find(n, &e->address))
+    if (!edu_find(n, e))
         return false;
     e->registers = mmio_map(config_read(e, CONFIG_BAR0) & ~0xfu, EDU_SIZE);
     e->msi = find_msi(e);
@@ -100,15 +102,76 @@ void edu_close(struct edu *e)
     mmio_unmap((void *)(uintptr_t)e->registers, EDU_SIZE);
 }
 
+/* ----------------------------------------------------------------------- as a partition's device */
+
+static bool vpci_write(struct edu *e, WHV_VPCI_DEVICE_REGISTER_SPACE space, uint64_t offset, uint64_t value,
+                       uint32_t size)
+{
+    const WHV_VPCI_DEVICE_REGISTER r = {space, size, offset};
+
+    return EXPECT_OK(WHvWriteVpciDeviceRegister(e->partition, e->id, &r, &value));
+}
+
+static HRESULT create(struct edu *e)
+{
+    const WHVX_PCI_RESOURCE_DESCRIPTOR d = {
+        .Segment = e->address.segment,
+        .Bus = (UINT8)(e->address.bdf >> 8),
+        .Device = e->address.bdf >> 3 & 0x1f,
+        .Function = e->address.bdf & 7,
+    };
+    HANDLE resource;
+    HRESULT hr = WHvAllocateVpciResource(NULL, WHvAllocateVpciResourceFlagNone, &d, sizeof(d), &resource);
+
+    if (hr != S_OK)
+        return hr;
+    hr = WHvCreateVpciDevice(e->partition, e->id, resource, WHvCreateVpciDeviceFlagPhysicallyBacked, NULL);
+    EXPECT_OK(WHvxCloseVpciResource(resource));
+    return hr;
+}
+
+bool edu_give(struct edu *e, WHV_PARTITION_HANDLE partition, UINT64 id)
+{
+    e->partition = partition;
+    e->id = id;
+    return EXPECT_OK(create(e)) && vpci_write(e, WHvVpciConfigSpace, CONFIG_COMMAND, COMMAND_ON, 2);
+}
+
+void edu_take(struct edu *e)
+{
+    EXPECT_OK(WHvDeleteVpciDevice(e->partition, e->id));
+}
+
+/* -------------------------------------------------------------------------------------- copies */
+
+static void write(struct edu *e, uint32_t offset, uint64_t value)
+{
+    if (e->registers)
+        e->registers[offset / 8] = value;
+    else
+        vpci_write(e, WHvVpciBar0, offset, value, 8);
+}
+
+static uint64_t read(struct edu *e, uint32_t offset)
+{
+    const WHV_VPCI_DEVICE_REGISTER r = {WHvVpciBar0, 8, offset};
+    uint64_t value = 0;
+
+    if (e->registers)
+        return e->registers[offset / 8];
+    EXPECT_OK(WHvReadVpciDeviceRegister(e->partition, e->id, &r, &value));
+    return value;
+}
+
 static bool copy(struct edu *e, uint64_t source, uint64_t target, uint64_t command)
 {
     uint64_t end = clock_ns() + COPY_NS;
 
-    e->registers[REG_SOURCE / 8] = source;
-    e->registers[REG_TARGET / 8] = target;
-    e->registers[REG_COUNT / 8] = EDU_COPY;
-    e->registers[REG_COPY / 8] = command | COPY_START;
-    while (e->registers[REG_COPY / 8] & COPY_START) {
+    write(e, REG_SOURCE, source);
+    write(e, REG_TARGET, target);
+    write(e, REG_COUNT, EDU_COPY);
+    write(e, REG_COPY, command | COPY_START);
+    while (read(e, REG_COPY) & COPY_START) {
         if (clock_ns() > end)
             return false;
         thread_sleep_ns(NS_PER_MS);

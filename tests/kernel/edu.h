@@ -7,17 +7,24 @@
 #define EDU_H
 
 #include <hv/pci.h>
+#include <whp/WinHvPlatform.h>
 
 #define EDU_COPY 64u /* bytes of a copy */
 
 struct edu {
     struct hv_pci_address address;
-    volatile uint64_t *registers;
+    volatile uint64_t *registers; /* NULL: a partition's */
+    WHV_PARTITION_HANDLE partition;
+    UINT64 id;    /* in the partition */
     uint16_t msi; /* offset of the capability */
 };
 
-bool edu_open(uint32_t n, struct edu *e); /* the n-th one. False: there is none */
+bool edu_open(uint32_t n, struct edu *e); /* the n-th one, as the host's. False: there is none */
 void edu_close(struct edu *e);            /* its DMA and interrupts are off */
+
+bool edu_find(uint32_t n, struct edu *e);                                /* where it is; registers are not there yet */
+bool edu_give(struct edu *e, WHV_PARTITION_HANDLE partition, UINT64 id); /* to a partition, which drives it */
+void edu_take(struct edu *e);                                            /* back */
 
 bool edu_to_memory(struct edu *e, uint64_t address);   /* from its buffer. False: it does not come to an end */
 bool edu_from_memory(struct edu *e, uint64_t address); /* to its buffer */
