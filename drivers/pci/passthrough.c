@@ -236,10 +236,12 @@ static bool is_last_of_group(const struct passthrough_device *d)
     return true;
 }
 
-/* What never was assigned is the host's again. */
+/* What never was assigned is the host's again; what was stays blocked, also when the IOMMU has been off meanwhile. */
 static void unblock(struct passthrough_device *d)
 {
     hv_mutex_lock(&lock);
+    if (d->is_assigned)
+        pci_find(&d->pci->address)->is_distrusted = true;
     if (attach_locked(d, NULL) != HV_OK)
         passthrough_log(d->pci, HV_LOG_ERROR, "its DMA could not be blocked");
     if (is_last_of_group(d)) {

@@ -85,8 +85,11 @@ static uint16_t find_msi(const struct edu *e)
 
 bool edu_open(uint32_t n, struct edu *e)
 {
-    if (!edu_find(n, e))
-        return false;
+    return edu_find(n, e) && edu_open_at(e);
+}
+
+bool edu_open_at(struct edu *e)
+{
     e->registers = mmio_map(config_read(e, CONFIG_BAR0) & ~0xfu, EDU_SIZE);
     e->msi = find_msi(e);
     if (!e->registers)

@@ -20,6 +20,7 @@ struct edu {
 };
 
 bool edu_open(uint32_t n, struct edu *e); /* the n-th one, as the host's. False: there is none */
+bool edu_open_at(struct edu *e);          /* that edu_find has found */
 void edu_close(struct edu *e);            /* its DMA and interrupts are off */
 
 bool edu_find(uint32_t n, struct edu *e);                                /* where it is; registers are not there yet */

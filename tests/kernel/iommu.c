@@ -282,127 +282,6 @@ TEST(iommu_nothing, "iommu: a device that the host wants nothing for reaches not
     release();
 }
 
-/* ------------------------------------------------------------------------ a partition's device */
-
-#define GPA_PLAIN  0x10000u
-#define GPA_CONST  0x20000u
-#define GPA_OTHER  0x30000u
-#define EDU_NUMBER 7
-
-static void map_page(WHV_PARTITION_HANDLE p, uint8_t *at, uint64_t gpa, uint32_t flags)
-{
-    EXPECT_OK(WHvMapGpaRange(p, at, gpa, PAGE_SIZE, (WHV_MAP_GPA_RANGE_FLAGS)flags));
-}
-
-static WHV_PARTITION_HANDLE partition_new(void)
-{
-    const UINT32 processors = 1;
-    const BOOL allow = TRUE;
-    WHV_PARTITION_HANDLE p = NULL;
-
-    EXPECT_OK(WHvCreatePartition(&p));
-    EXPECT_OK(WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, &processors, sizeof(processors)));
-    EXPECT_OK(WHvSetPartitionProperty(p, WHvPartitionPropertyCodeAllowDeviceAssignment, &allow, sizeof(allow)));
-    EXPECT_OK(WHvSetupPartition(p));
-    return p;
-}
-
-/* QEMU's device has no reset of its own: it has to be behind a port of its own. */
-static bool find_behind_port(struct edu *e)
-{
-    for (uint32_t n = 0; edu_find(n, e); n++) {
-        if (e->address.bdf >> 8)
-            return true;
-    }
-    return false;
-}
-
-static void reach_what_is_mapped(struct edu *e)
-{
-    fill(page[0], 0x40);
-    bring(e, GPA_PLAIN, GPA_PLAIN + 0x800);
-    EXPECT_BYTES(page[0] + 0x800, page[0], EDU_COPY);
-    fill(page[1], 0x90);
-    bring(e, GPA_CONST, GPA_PLAIN + 0xc00);
-    EXPECT_BYTES(page[0] + 0xc00, page[1], EDU_COPY);
-    EXPECT(edu_to_memory(e, GPA_CONST + 0x800)); /* what it may only read */
-    expect_dma_told(e, "write to", GPA_CONST + 0x800);
-    EXPECT_EQ(page[1][0x800], 0);
-    EXPECT(edu_to_memory(e, GPA_OTHER)); /* nothing is there */
-    expect_dma_told(e, "write to", GPA_OTHER);
-    EXPECT(edu_to_memory(e, pa[1])); /* the host's address of something */
-    expect_dma_told(e, "write to", pa[1]);
-    EXPECT_EQ(page[1][0], 0x90);
-}
-
-static void reach_what_changes(struct edu *e, WHV_PARTITION_HANDLE p)
-{
-    EXPECT(edu_from_memory(e, GPA_CONST));
-    EXPECT_OK(WHvUnmapGpaRange(p, GPA_PLAIN, PAGE_SIZE));
-    memset(page[0], 0, EDU_COPY);
-    EXPECT(edu_to_memory(e, GPA_PLAIN));
-    expect_dma_told(e, "write to", GPA_PLAIN);
-    EXPECT_EQ(page[0][0], 0);
-    map_page(p, page[0], GPA_OTHER, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite);
-    EXPECT(edu_to_memory(e, GPA_OTHER));
-    EXPECT_BYTES(page[0], page[1], EDU_COPY);
-    map_page(p, page[1], GPA_OTHER, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite); /* over it */
-    memset(page[0], 0, EDU_COPY);
-    EXPECT(edu_to_memory(e, GPA_OTHER + 0x100));
-    EXPECT_BYTES(page[1] + 0x100, page[1], EDU_COPY);
-    EXPECT_EQ(page[0][0x100], 0);
-}
-
-TEST(iommu_partition, "iommu: a partition's device reaches what is mapped, as it is mapped, and follows changes")
-{
-    WHV_PARTITION_HANDLE p;
-    struct edu e;
-
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
-    if (!find_behind_port(&e))
-        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
-    page[0] = page_alloc();
-    page[1] = page_alloc();
-    REQUIRE(page[0] && page[1]);
-    pa[1] = virt_to_phys(page[1]);
-    forget_lines();
-    host_log_watch(note_line);
-    p = partition_new();
-    map_page(p, page[0], GPA_PLAIN, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite);
-    if (edu_give(&e, p, EDU_NUMBER)) {
-        map_page(p, page[1], GPA_CONST, WHvMapGpaRangeFlagRead);
-        reach_what_is_mapped(&e);
-        reach_what_changes(&e, p);
-        edu_take(&e);
-    }
-    EXPECT_OK(WHvDeletePartition(p));
-    host_log_watch(NULL);
-    page_free(page[0]);
-    page_free(page[1]);
-}
-
-TEST(iommu_cycles, "iommu: a device given to partitions and taken back again and again: nothing is left behind")
-{
-    WHV_PARTITION_HANDLE p;
-    size_t pages = 0;
-    struct edu e;
-
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
-    if (!find_behind_port(&e))
-        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
-    for (int i = 0; i < 10 && !test_failed(); i++) {
-        p = partition_new();
-        if (edu_give(&e, p, EDU_NUMBER) && i % 2)
-            edu_take(&e);
-        EXPECT_OK(WHvDeletePartition(p)); /* with the device in it */
-        if (i)
-            EXPECT_EQ(pages_free_count(), pages);
-        pages = pages_free_count();
-    }
-}
-
 /* -------------------------------------------------------------------------------- interrupts */
 
 static volatile uint32_t arrived[2], arrived_at; /* by vector; on which CPU the last one was */
@@ -652,4 +531,145 @@ TEST(iommu_ioapic, "iommu: the IOAPIC's interrupts go on coming when remapping i
     isa_irq_mask(PIT_IRQ);
     pit_stop();
     give_vectors();
+}
+
+/* ------------------------------------------------------------------------ a partition's device */
+
+/* At the end: what a partition had stays out of reach of the host's memory. */
+
+#define GPA_PLAIN  0x10000u
+#define GPA_CONST  0x20000u
+#define GPA_OTHER  0x30000u
+#define EDU_NUMBER 7
+
+static void map_page(WHV_PARTITION_HANDLE p, uint8_t *at, uint64_t gpa, uint32_t flags)
+{
+    EXPECT_OK(WHvMapGpaRange(p, at, gpa, PAGE_SIZE, (WHV_MAP_GPA_RANGE_FLAGS)flags));
+}
+
+static WHV_PARTITION_HANDLE partition_new(void)
+{
+    const UINT32 processors = 1;
+    const BOOL allow = TRUE;
+    WHV_PARTITION_HANDLE p = NULL;
+
+    EXPECT_OK(WHvCreatePartition(&p));
+    EXPECT_OK(WHvSetPartitionProperty(p, WHvPartitionPropertyCodeProcessorCount, &processors, sizeof(processors)));
+    EXPECT_OK(WHvSetPartitionProperty(p, WHvPartitionPropertyCodeAllowDeviceAssignment, &allow, sizeof(allow)));
+    EXPECT_OK(WHvSetupPartition(p));
+    return p;
+}
+
+/* QEMU's device has no reset of its own: it has to be behind a port of its own. */
+static bool find_behind_port(struct edu *e)
+{
+    for (uint32_t n = 0; edu_find(n, e); n++) {
+        if (e->address.bdf >> 8)
+            return true;
+    }
+    return false;
+}
+
+static void reach_what_is_mapped(struct edu *e)
+{
+    fill(page[0], 0x40);
+    bring(e, GPA_PLAIN, GPA_PLAIN + 0x800);
+    EXPECT_BYTES(page[0] + 0x800, page[0], EDU_COPY);
+    EXPECT(edu_to_memory(e, GPA_CONST)); /* what it may only read */
+    expect_dma_told(e, "write to", GPA_CONST);
+    EXPECT_EQ(page[1][0], 0);
+    fill(page[1], 0x90);
+    bring(e, GPA_CONST, GPA_PLAIN + 0xc00);
+    EXPECT_BYTES(page[0] + 0xc00, page[1], EDU_COPY);
+    EXPECT(edu_to_memory(e, GPA_OTHER)); /* nothing is there */
+    expect_dma_told(e, "write to", GPA_OTHER);
+    EXPECT(edu_to_memory(e, pa[1])); /* the host's address of something */
+    expect_dma_told(e, "write to", pa[1]);
+    EXPECT_EQ(page[1][0], 0x90);
+}
+
+static void reach_what_changes(struct edu *e, WHV_PARTITION_HANDLE p)
+{
+    EXPECT(edu_from_memory(e, GPA_CONST));
+    EXPECT_OK(WHvUnmapGpaRange(p, GPA_PLAIN, PAGE_SIZE));
+    memset(page[0], 0, EDU_COPY);
+    EXPECT(edu_to_memory(e, GPA_PLAIN));
+    expect_dma_told(e, "write to", GPA_PLAIN);
+    EXPECT_EQ(page[0][0], 0);
+    map_page(p, page[0], GPA_OTHER, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite);
+    EXPECT(edu_to_memory(e, GPA_OTHER));
+    EXPECT_BYTES(page[0], page[1], EDU_COPY);
+    map_page(p, page[1], GPA_OTHER, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite); /* over it */
+    memset(page[0], 0, EDU_COPY);
+    EXPECT(edu_to_memory(e, GPA_OTHER + 0x100));
+    EXPECT_BYTES(page[1] + 0x100, page[1], EDU_COPY);
+    EXPECT_EQ(page[0][0x100], 0);
+}
+
+static void reach_nothing_afterwards(void)
+{
+    struct edu e;
+
+    REQUIRE(find_behind_port(&e) && edu_open_at(&e));
+    if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
+        page[1][0] = 0;
+        EXPECT(edu_to_memory(&e, pa[1]));
+        EXPECT_EQ(page[1][0], 0);
+        expect_dma_told(&e, "write to", pa[1]);
+        hv_iommu_off();
+    }
+    edu_close(&e);
+}
+
+TEST(iommu_partition, "iommu: a partition's device reaches what is mapped, as it is mapped, and follows changes")
+{
+    WHV_PARTITION_HANDLE p;
+    struct edu e;
+
+    if (missing(true))
+        SKIP("no IOMMU for this: %s", missing(true));
+    if (!find_behind_port(&e))
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+    page[0] = page_alloc();
+    page[1] = page_alloc();
+    REQUIRE(page[0] && page[1]);
+    pa[1] = virt_to_phys(page[1]);
+    forget_lines();
+    host_log_watch(note_line);
+    p = partition_new();
+    map_page(p, page[0], GPA_PLAIN, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite);
+    if (edu_give(&e, p, EDU_NUMBER)) {
+        map_page(p, page[1], GPA_CONST, WHvMapGpaRangeFlagRead);
+        reach_what_is_mapped(&e);
+        reach_what_changes(&e, p);
+        edu_take(&e);
+        forget_lines();
+        reach_nothing_afterwards();
+    }
+    EXPECT_OK(WHvDeletePartition(p));
+    host_log_watch(NULL);
+    page_free(page[0]);
+    page_free(page[1]);
+}
+
+/* Each time it is reset twice, by its port, which takes a second. */
+TEST(iommu_cycles, "iommu: a device given to partitions and taken back again and again: nothing is left behind")
+{
+    WHV_PARTITION_HANDLE p;
+    size_t pages = 0;
+    struct edu e;
+
+    if (missing(true))
+        SKIP("no IOMMU for this: %s", missing(true));
+    if (!find_behind_port(&e))
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+    for (int i = 0; i < 4 && !test_failed(); i++) {
+        p = partition_new();
+        if (edu_give(&e, p, EDU_NUMBER) && i % 2)
+            edu_take(&e);
+        EXPECT_OK(WHvDeletePartition(p)); /* with the device in it */
+        if (i)
+            EXPECT_EQ(pages_free_count(), pages);
+        pages = pages_free_count();
+    }
 }
