@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Failure, log and counters of the fake host. */
 #include "fake.h"
+#include "fake_amdvi.h"
 #include "fake_device.h"
 #include "fake_vtd.h"
 #include <pthread.h>
@@ -91,6 +92,7 @@ void fake_reset(void)
     fake_vmx_reset();
     fake_svm_reset();
     fake_vtd_reset();
+    fake_amdvi_reset();
     fake_state = (struct fake_counts){0};
     memset(log_lines, 0, sizeof(log_lines));
     memset(log_counts, 0, sizeof(log_counts));
@@ -102,6 +104,7 @@ void fake_assert_clean(void)
     fake_vmx_assert_clean();
     fake_svm_assert_clean();
     fake_vtd_assert_clean();
+    fake_amdvi_assert_clean();
     fake_event_assert_clean();
     fake_device_assert_clean();
     fake_memory_assert_clean();
