@@ -201,7 +201,7 @@ static void write_control(struct fake_amdvi *v, uint64_t value)
         v->status |= STATUS_COMMANDS;
     if (!(value & CONTROL_ON) || !(value & CONTROL_EVENTS))
         v->status &= ~STATUS_EVENTS;
-    else if (!(old & CONTROL_ON) || !(old & CONTROL_EVENTS))
+    else if ((!(old & CONTROL_ON) || !(old & CONTROL_EVENTS)) && !(v->status & STATUS_OVERFLOW))
         v->status |= STATUS_EVENTS;
     run_commands(v);
 }
