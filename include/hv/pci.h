@@ -109,7 +109,10 @@ enum hv_status hv_iommu_use(const struct hv_iommu_ops *ops);
 enum hv_status hv_remap_msi(const struct hv_pci_address *device, uint32_t index, uint32_t cpu, uint8_t vector,
                             struct hv_msi_message *out);
 void hv_remap_msi_free(const struct hv_pci_address *device, uint32_t index);
-/* The redirection entry for an IOAPIC's pin, by the ID that ACPI has for the IOAPIC. */
+/*
+ * The redirection entry for an IOAPIC's pin, by the ID that ACPI has for the IOAPIC. Its low byte need not be the
+ * vector: then a level-triggered pin hears of its EOI only by the IOAPIC's own EOI register, which takes that byte.
+ */
 enum hv_status hv_remap_ioapic(uint8_t ioapic_id, uint8_t pin, uint32_t cpu, uint8_t vector, bool is_level, bool is_low,
                                uint64_t *entry);
 

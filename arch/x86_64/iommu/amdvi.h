@@ -23,11 +23,11 @@
 
 #define AMDVI_SAVED        9 /* registers that are as before afterwards; see amdvi.c */
 #define AMDVI_DEVICES      0x10000u
-#define AMDVI_DTE_WORDS    4u
+#define AMDVI_DTE_WORDS    4ull
 #define AMDVI_DEVTAB_PAGES 512u
 #define AMDVI_RING_LOG     8u /* commands and events: a page of each, the least that there is */
 #define AMDVI_RING_SIZE    (1u << AMDVI_RING_LOG)
-#define AMDVI_RING_WORDS   2u
+#define AMDVI_RING_WORDS   2ull
 
 /* One of a unit's structures in memory of the host's. */
 struct amdvi_table {

@@ -11,7 +11,7 @@
 /* Delivery mode is part of the index: only with 0 and 1 in it interrupts are remapped. */
 #define TABLE_LOG     9u
 #define TABLE_ENTRIES (1u << TABLE_LOG)
-#define GA_WORDS      2u
+#define GA_WORDS      2ull
 
 static uint32_t table_pages(void)
 {
