@@ -73,7 +73,7 @@ $(OFFSETS): arch/x86_64/offsets.c
 # ---------------------------------------------------------------------------- commands
 
 # These see to it first that what they use is installed, and build on all CPUs.
-ifneq ($(filter run demo test test-linux,$(MAKECMDGOALS)),)
+ifneq ($(filter run demo test test-linux test-passthrough,$(MAKECMDGOALS)),)
 ifneq ($(shell boot/deps.sh >&2 && echo there),there)
 $(error packages are missing)
 endif
@@ -98,6 +98,7 @@ help:
     'make test-kernel        in the kernel; ENGINE=qemu|uefi|bochs|kvm CPUS=n FILTER=text' \
 	    'make test-port          the library in a foreign kernel; ENGINE=qemu|bochs' \
     'make test-linux         Debian kernel in guests, checked from inside; ENGINE=E RUN="check four two reboot panic"' \
+    'make test-passthrough   devices of the machine in a Linux guest; ENGINE=qemu IOMMU=intel|amd' \
     'make test-multiboot     a multiboot kernel of our own in a guest; ENGINE=E' \
     'make test-refused       machines that cannot run virtual processors' \
 	    'make test-system        the demo, the boots' \

@@ -17,6 +17,8 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 suites='
 linux-bochs     600  test-linux ENGINE=bochs JOBS=1
 linux-qemu      500  test-linux ENGINE=qemu JOBS=1
+passthrough-intel 400 test-passthrough ENGINE=qemu IOMMU=intel
+passthrough-amd 300  test-passthrough ENGINE=qemu IOMMU=amd
 kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
 kernel-qemu-2   300  test-kernel ENGINE=qemu CPUS=2
 kernel-bochs-1  300  test-kernel ENGINE=bochs CPUS=1

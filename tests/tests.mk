@@ -9,6 +9,7 @@ include tests/abi.mk
 -include tests/kernel.mk
 -include tests/port.mk
 -include tests/linux.mk
+-include tests/passthrough.mk
 -include tests/multiboot.mk
 -include tests/refused.mk
 -include tests/system.mk

@@ -108,14 +108,22 @@ trust_tsc() {
     esac
 }
 
-# The machine's disk and network card stand behind ports of their own, so that each can be reset and told from the others.
+# A disk or a network card, behind a port of its own, so that it can be reset and told from the others. But not with QEMU's
+# amd-iommu, which takes what is behind bridges for devices of bus 0.
+add_device() { # NAME ARGUMENTS
+    if [ "$IOMMU" = amd ]; then
+        devices+=" $2"
+    else
+        devices+=" pcie-root-port,id=port-$1,chassis=$((++ports)),slot=$ports $2,bus=port-$1"
+    fi
+}
+
 passthrough() {
-    local word devices='' n=0
+    local word devices='' ports=0
 
     [ "$engine" != bochs ] || fail "PASSTHROUGH=$PASSTHROUGH: ENGINE=bochs has no IOMMU"
+    IOMMU=${IOMMU:-intel}
     for word in ${PASSTHROUGH//,/ }; do
-        n=$((n + 1))
-        devices+=" pcie-root-port,id=passed$n,chassis=$n,slot=$n"
         case $word in
         nvme)
             if [ -z "$DISK" ]; then
@@ -123,10 +131,14 @@ passthrough() {
                 truncate -s 1G "$DISK"
             fi
             file DISK
-            devices+=" drive:file=$DISK,if=none,id=disk$n,format=raw nvme,drive=disk$n,serial=barewhp,bus=passed$n"
+            devices+=" drive:file=$DISK,if=none,id=disk,format=raw"
+            add_device nvme nvme,drive=disk,serial=barewhp
             ;;
-        net) devices+=" netdev:user,id=net$n virtio-net-pci,netdev=net$n,bus=passed$n,iommu_platform=on,disable-legacy=on,romfile=" ;;
-        *) devices=${devices% *} ;;
+        net)
+            [ "$IOMMU" != amd ] || fail "PASSTHROUGH=net IOMMU=amd: no card of QEMU's can be reset on its bus 0, the only one its amd-iommu knows"
+            devices+=" netdev:user,id=net"
+            add_device net virtio-net-pci,netdev=net,iommu_platform=on,disable-legacy=on,romfile=
+            ;;
         esac
     done
     CMDLINE="guest_pci=$PASSTHROUGH${CMDLINE:+ $CMDLINE}"
@@ -156,7 +168,6 @@ guest() {
 
 choose_engine
 [ -z "$GUEST_KERNEL" ] || guest
-[ -z "$PASSTHROUGH" ] || IOMMU=${IOMMU:-intel}
 [ -z "$IOMMU" ] || options+=("IOMMU=$IOMMU")
 [ -z "$MEM" ] || options+=("MEM=$MEM")
 

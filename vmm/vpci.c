@@ -131,7 +131,7 @@ static const char *refusal(HRESULT hr)
         const char *text;
     } texts[] = {
         {HRESULT_FROM_WIN32(ERROR_NOT_FOUND), "it is none that can be passed on"},
-        {HRESULT_FROM_WIN32(ERROR_NOT_SUPPORTED), "it is none that can be passed on"},
+        {HRESULT_FROM_WIN32(ERROR_NOT_SUPPORTED), "it can not be reset, or is malformed"},
         {ERROR_HV_INVALID_PARAMETER, "it, or one that can not be told from it, is somebody's already"},
         {E_ACCESSDENIED, "it can not be told from a device that the host keeps"},
         {E_OUTOFMEMORY, "no memory"},
@@ -145,14 +145,14 @@ static const char *refusal(HRESULT hr)
 
 static bool refuse(const struct vpci_device *d, const char *word, HRESULT hr)
 {
-    WHVX_IOMMU iommu;
     bool is_confinement = hr == ERROR_HV_OPERATION_DENIED || hr == WHV_E_UNSUPPORTED_HYPERVISOR_CONFIG;
-    const char *why = refusal(hr);
+    WHVX_IOMMU iommu = {.Reason = ""};
 
-    if (is_confinement && SUCCEEDED(WHvxGetIommu(&iommu)) && iommu.Reason[0])
-        why = iommu.Reason;
-    system_print("vmm: guest_pci=%s: " VPCI_PLACE " can not be passed on: %s (0x%08x)\n", word,
-                 VPCI_PLACE_OF(&d->physical), why, (uint32_t)hr);
+    if (is_confinement)
+        (void)WHvxGetIommu(&iommu);
+    system_print("vmm: guest_pci=%s: " VPCI_PLACE " can not be passed on: %s%s%s (0x%08x)\n", word,
+                 VPCI_PLACE_OF(&d->physical), is_confinement ? "no IOMMU keeps it to the guest" : refusal(hr),
+                 iommu.Reason[0] ? ": " : "", iommu.Reason, (uint32_t)hr);
     return false;
 }
 

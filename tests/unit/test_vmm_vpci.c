@@ -306,7 +306,7 @@ static int setup(void **state)
     memset(&guest, 0, sizeof(guest));
     memset(&options, 0, sizeof(options));
     memset(&last, 0, sizeof(last));
-    memset(&iommu, 0, sizeof(iommu));
+    iommu = (WHVX_IOMMU){.Reason = ""};
     map_count = 0;
     failing = NULL;
     failure = E_UNEXPECTED;
@@ -466,7 +466,8 @@ static void refused(void **state)
         const char *words;
     } cases[] = {
         {"WHvAllocateVpciResource", NOT_FOUND, "none that can be passed on"},
-        {"WHvCreateVpciDevice", ERROR_HV_OPERATION_DENIED, "can not be passed on: no IOMMU here (0x"},
+        {"WHvCreateVpciDevice", ERROR_HV_OPERATION_DENIED,
+         "can not be passed on: no IOMMU keeps it to the guest: ACPI says so (0x"},
         {"WHvCreateVpciDevice", ERROR_HV_INVALID_PARAMETER, "somebody's already"},
         {"WHvCreateVpciDevice", E_ACCESSDENIED, "that the host keeps"},
         {"WHvCreateVpciDevice", E_UNEXPECTED, "the hypervisor refuses (0x8000ffff)"},
@@ -475,7 +476,7 @@ static void refused(void **state)
     };
 
     (void)state;
-    iommu.Reason = "no IOMMU here";
+    iommu.Reason = "ACPI says so";
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         failing = cases[i].call;
         failure = cases[i].hr;

@@ -65,7 +65,7 @@ for package in "$dir"/packages/*.deb; do
     dpkg-deb -x "$package" "$dir/root" >>"$log" 2>&1 || fail "cannot unpack $package"
 done
 mkdir -p "$dir/modules"
-modules='pvpanic pvpanic-mmio hv_vmbus failover net_failover virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_net'
+modules='pvpanic pvpanic-mmio hv_vmbus failover net_failover virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_net'
 for module in $modules; do
     find "$dir/root" -name "$module.ko" -exec cp {} "$dir/modules/" \;
 done

@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Gives devices of the machine to guests and turns what they say into TAP on stdout.
+# Usage: run.sh ENGINE IOMMU KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: disk net killed refused; without: all of them
+# shellcheck disable=SC2317 # run_* are called by name
+set -u
+root=$(cd "$(dirname "$0")" && pwd)/../..
+engine=$1 iommu=$2 kernel=$3 vmlinuz=$4 initrd=$5 dir=$6
+shift 6
+[ $# -gt 0 ] || set -- disk net killed refused
+mkdir -p "$dir"
+MIB=64 CPUS=2
+
+# Each run_* says how many results it adds to those of its guest.
+
+# result NAME STATUS: one TAP line, without a number
+result() {
+    if [ "$2" -eq 0 ]; then
+        echo "ok - $1"
+    else
+        tail -n 15 "$log" | sed 's/^/# /'
+        echo "not ok - $1"
+    fi
+}
+
+# boot RUN STATUS CMDLINE [NAME=VALUE ...]: one machine, with the guest's own results; standard input is the guest's
+boot() {
+    local run=$1 wanted=$2 words=$3
+    shift 3
+
+    log=$dir/$run.log
+    "$root/vmm/run.sh" "$engine" IOMMU="$iommu" KERNEL="$kernel" TIMEOUT=300 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
+        GUEST_CMDLINE="console=ttyS0 panic=-1 cryptomgr.notests $words cpus=$CPUS" GUEST_SMP="$CPUS" GUEST_MEM=320 "$@" >"$log" 2>&1
+    status=$?
+    sed -E -n 's/\r//g; /^((not )?ok - |1\.\.[0-9]|# )/p' "$log"
+}
+
+disk() {
+    rm -f "$dir/image.$1"
+    truncate -s 256M "$dir/image.$1"
+    echo "DISK=$dir/image.$1"
+}
+
+# A device that is stopped in time does nothing that has to be blocked.
+nothing_blocked() {
+    grep 'blocked' "$log" | sed 's/^/# /'
+    ! grep -q 'blocked' "$log"
+}
+
+run_disk() {
+    echo 1..3
+    boot disk 0 "check=disk end=reboot" PASSTHROUGH=nvme "$(disk disk)" </dev/null
+    result "passthrough: $iommu: disk: reboot ends the run with status 0" "$status"
+    sum=$(sed -n "s/\r//; s/^# md5 of $MIB MiB: //p" "$log")
+    [ -n "$sum" ] && [ "$(head -c $((MIB * 1048576)) "$dir/image.disk" | md5sum)" = "$sum  -" ]
+    result "passthrough: $iommu: disk: the host finds the bytes in the image" $?
+    nothing_blocked
+    result "passthrough: $iommu: disk: nothing had to be blocked" $?
+}
+
+run_net() {
+    if [ "$iommu" = amd ]; then
+        echo 1..1
+        echo "ok - passthrough: amd: net # SKIP no card of QEMU's can be reset on its bus 0, the only one its amd-iommu knows"
+        return
+    fi
+    echo 1..2
+    boot net 0 check=net PASSTHROUGH=net </dev/null
+    result "passthrough: $iommu: net: power-off ends the run with status 0" "$status"
+    nothing_blocked
+    result "passthrough: $iommu: net: nothing had to be blocked" $?
+}
+
+# Ctrl-A x, while the disk reads the guest's memory.
+run_killed() {
+    echo 1..3
+    printf '\001x' | boot killed 0 check=load PASSTHROUGH=nvme "$(disk killed)" GUEST_READY='DMA runs'
+    log=$dir/killed.log
+    grep -q 'DMA runs' "$log" && grep -q 'vmm: .*ended from the terminal' "$log"
+    result "passthrough: $iommu: killed: in the midst of DMA" $?
+    grep -q '^barewhp: exit status 0' "$log"
+    result "passthrough: $iommu: killed: the host goes on to its own end" $?
+    nothing_blocked
+    result "passthrough: $iommu: killed: nothing had to be blocked" $?
+}
+
+# Without an IOMMU.
+run_refused() {
+    local with=$iommu
+
+    echo 1..2
+    iommu=none
+    boot refused 1 check=disk PASSTHROUGH=nvme </dev/null
+    iommu=$with
+    result "passthrough: without an IOMMU the run ends with status 1" "$status"
+    grep -E '^vmm: .*can not be passed on' "$log" | sed 's/^/# /'
+    grep -qE '^vmm: guest_pci=nvme: .*can not be passed on: .*IOMMU' "$log"
+    result "passthrough: without an IOMMU one line says so" $?
+}
+
+number=0 failed=0 planned=0
+for run; do
+    "run_$run" >"$dir/$run.tap"
+    while read -r line; do
+        case $line in
+        "ok - "* | "not ok - "*)
+            number=$((number + 1))
+            [ "${line%% - *}" = ok ] || failed=1
+            echo "${line%% - *} $number - ${line#* - }"
+            ;;
+        1..*) planned=$((planned + ${line#1..})) ;;
+        *) echo "$line" ;;
+        esac
+    done <"$dir/$run.tap"
+    rm -f "$dir"/image.*
+done
+echo "1..$planned"
+exit $failed
