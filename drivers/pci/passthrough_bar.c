@@ -40,7 +40,7 @@ uint64_t passthrough_table_size(const struct pci_device *pci)
 
 uint64_t passthrough_pba_size(const struct pci_device *pci)
 {
-    return VMSIX_PBA_SIZE(pci->msix.count);
+    return VMSIX_PBA_SIZE((uint64_t)pci->msix.count);
 }
 
 /* ---------------------------------------------------------------------------------- accesses */

@@ -116,7 +116,7 @@ static void table_write(struct passthrough_device *d, uint32_t n, uint32_t field
     uint8_t *table = passthrough_bar_at(d, msix->table_bar, msix->table_offset);
 
     HV_ASSERT(table); /* mapped at assignment, until the end */
-    cpu_mmio_write32(table + n * VMSIX_ENTRY_SIZE + field, value);
+    cpu_mmio_write32(table + (size_t)n * VMSIX_ENTRY_SIZE + field, value);
 }
 
 /* A read does not return before the writes ahead of it have arrived. */
@@ -313,11 +313,6 @@ static void open_entry(struct passthrough_device *d, uint32_t n)
     write_entry(d, n, &message);
 }
 
-static void begin_msix(struct passthrough_device *d)
-{
-    enable_msix(d, true);
-}
-
 static void end_msix(struct passthrough_device *d)
 {
     for (uint32_t n = 0; n < d->msix.count; n++)
@@ -379,7 +374,7 @@ static void switch_mode(struct passthrough_device *d, enum passthrough_mode mode
         end_msi(d);
     set_mode(d, mode);
     if (mode == PASSTHROUGH_MSIX)
-        begin_msix(d);
+        enable_msix(d, true);
     else if (mode == PASSTHROUGH_MSI)
         begin_msi(d);
 }
