@@ -95,7 +95,7 @@ help:
 	    'make test-unit          on the desk, with sanitizers' \
 	    'make test-oracle        the emulator against libunicorn and libzydis; SEED=n CASES=n' \
     'make fuzz SECONDS=60    fuzzers of the emulator; FUZZ=name for one of them' \
-    'make test-kernel        in the kernel; ENGINE=qemu|uefi|bochs|kvm CPUS=n FILTER=text' \
+    'make test-kernel        in the kernel; ENGINE=qemu|uefi|bochs|kvm CPUS=n FILTER=text IOMMU=intel|amd' \
 	    'make test-port          the library in a foreign kernel; ENGINE=qemu|bochs' \
     'make test-linux         Debian kernel in guests, checked from inside; ENGINE=E RUN="check four two reboot panic"' \
     'make test-passthrough   devices of the machine in a Linux guest; ENGINE=qemu IOMMU=intel|amd' \

@@ -15,6 +15,7 @@
 #   CMDLINE  the kernel's command line: program=NAME ...                     []
 #   MODULES  PATH:STRING ... ("," in STRING stands for a space)              []
 #   IOMMU    none | intel | amd: of the machine; not with ENGINE=bochs       [none]
+#            (amd: what is behind bridges is on bus 0 for QEMU 7.2)
 #   DEVICES  more devices of QEMU's, WORD ...: each is a -device, or, as     []
 #            drive:..., netdev:..., chardev:... or object:..., one of these
 #   EXPECT   the exit status that counts as success                          [0]
