@@ -108,9 +108,9 @@ enum hv_status hv_partition_unmap(struct hv_partition *p, hv_gpa_t gpa, uint64_t
  * Which pages of a tracked range were written, by guests or by hv_vp_write_gpa and page walks on their behalf, since
  * they were mapped or last asked for: bit n of `bitmap` is that of page n. They are clean again afterwards, and no
  * write is lost between two calls. Writes of a device of the machine's are not seen: from the partition's first one on
- * (hv_vpci_create) all pages count as written. The range has to be page-aligned, the bitmap 8-byte aligned, its size a multiple
- * of 8 that covers the range; NULL with size 0 only cleans.
- * HV_E_GPA_NOT_FOUND: a page of the range is not tracked, and nothing was cleaned. HV_E_INVALID, HV_E_STATE.
+ * (hv_vpci_create) all pages count as written. The range has to be page-aligned, the bitmap 8-byte aligned, its size a
+ * multiple of 8 that covers the range; NULL with size 0 only cleans. HV_E_GPA_NOT_FOUND: a page of the range is not
+ * tracked, and nothing was cleaned. HV_E_INVALID, HV_E_STATE.
  */
 enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap,
                                         uint32_t bitmap_bytes);
@@ -322,7 +322,8 @@ struct hv_trigger;
 /*
  * An event, whose HANDLE *handle becomes the caller's, that does this at each signal; signals that come close together
  * may do it once. HV_E_INVALID: what could not be sent. HV_E_DEVICE: no such device. HV_E_STATE: not set up, or, for
- * interrupts, without local APICs; a device that is not made for hv_vpci_request. HV_E_NO_MEMORY. A partition takes its triggers with it.
+ * interrupts, without local APICs; a device that is not made for hv_vpci_request. HV_E_NO_MEMORY. A partition takes its
+ * triggers with it.
  */
 enum hv_status hv_trigger_create(struct hv_partition *p, const struct hv_trigger_parameters *parameters,
                                  struct hv_trigger **out, void **handle);

@@ -218,6 +218,7 @@ HRESULT WHVAPI WHvMapVpciDeviceMmioRanges(WHV_PARTITION_HANDLE Partition, UINT64
                                           WHV_VPCI_MMIO_MAPPING **Mappings)
 {
     struct hv_vpci_range *ranges = NULL;
+    WHV_VPCI_MMIO_MAPPING *mappings;
     struct whp_slot *in;
     uint32_t count = 0;
     enum hv_status st;
@@ -231,7 +232,8 @@ HRESULT WHVAPI WHvMapVpciDeviceMmioRanges(WHV_PARTITION_HANDLE Partition, UINT64
     partition_leave(in);
     if (st == HV_OK) {
         PUT(MappingCount, count);
-        PUT(Mappings, ranges);
+        mappings = (WHV_VPCI_MMIO_MAPPING *)ranges;
+        __builtin_memcpy(Mappings, &mappings, sizeof(void *));
     }
     return whp_result_of(WHP_VPCI_POWERED, st);
 }
