@@ -7,6 +7,8 @@
 # shellcheck disable=SC2317 # run_* are called by name
 set -u
 root=$(cd "$(dirname "$0")" && pwd)/../..
+# shellcheck source=tests/linux/guests.sh
+. "$root/tests/linux/guests.sh"
 engine=$1 kernel=$2 vmlinuz=$3 initrd=$4 dir=$5
 shift 5
 if [ $# -eq 0 ]; then
@@ -21,16 +23,6 @@ SHELL_SECONDS=30
 
 # Each run_* says how many results it adds to those of its guests.
 
-# result NAME STATUS: one TAP line, without a number
-result() {
-    if [ "$2" -eq 0 ]; then
-        echo "ok - $1"
-    else
-        tail -n 15 "$log" | sed 's/^/# /'
-        echo "not ok - $1"
-    fi
-}
-
 # boot RUN STATUS CMDLINE [NAME=VALUE ...]: one machine, with the guest's own results
 boot() {
     local run=$1 wanted=$2 words=$3
@@ -39,8 +31,7 @@ boot() {
     "$root/vmm/run.sh" "$engine" KERNEL="$kernel" TIMEOUT=400 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
         GUEST_CMDLINE="console=ttyS0 panic=-1 cryptomgr.notests $words" "$@" </dev/null >"$log" 2>&1
     status=$?
-    # with several guests each line says whose it is
-    sed -E -n 's/\r//g; s/^guest [0-9]+: ((not )?ok |1\.\.|#)/\1/; /^((not )?ok - |1\.\.[0-9]|# )/p' "$log"
+    guest_results
 }
 
 # Bochs emulates too slowly for this to be asked of it.
@@ -127,19 +118,4 @@ for run; do
 done
 wait
 
-number=0 failed=0 planned=0
-for run; do
-    while read -r line; do
-        case $line in
-        "ok - "* | "not ok - "*)
-            number=$((number + 1))
-            [ "${line%% - *}" = ok ] || failed=1
-            echo "${line%% - *} $number - ${line#* - }"
-            ;;
-        1..*) planned=$((planned + ${line#1..})) ;;
-        *) echo "$line" ;;
-        esac
-    done <"$dir/$run.tap"
-done
-echo "1..$planned"
-exit $failed
+report "$@"

@@ -5,6 +5,8 @@
 # shellcheck disable=SC2317 # run_* are called by name
 set -u
 root=$(cd "$(dirname "$0")" && pwd)/../..
+# shellcheck source=tests/linux/guests.sh
+. "$root/tests/linux/guests.sh"
 engine=$1 iommu=$2 kernel=$3 vmlinuz=$4 initrd=$5 dir=$6
 shift 6
 [ $# -gt 0 ] || set -- disk net killed refused
@@ -12,16 +14,6 @@ mkdir -p "$dir"
 MIB=64 CPUS=2
 
 # Each run_* says how many results it adds to those of its guest.
-
-# result NAME STATUS: one TAP line, without a number
-result() {
-    if [ "$2" -eq 0 ]; then
-        echo "ok - $1"
-    else
-        tail -n 15 "$log" | sed 's/^/# /'
-        echo "not ok - $1"
-    fi
-}
 
 # boot RUN STATUS CMDLINE [NAME=VALUE ...]: one machine, with the guest's own results; standard input is the guest's
 boot() {
@@ -32,7 +24,7 @@ boot() {
     "$root/vmm/run.sh" "$engine" IOMMU="$iommu" KERNEL="$kernel" TIMEOUT=300 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
         GUEST_CMDLINE="console=ttyS0 panic=-1 cryptomgr.notests $words cpus=$CPUS" GUEST_SMP="$CPUS" GUEST_MEM=320 "$@" >"$log" 2>&1
     status=$?
-    sed -E -n 's/\r//g; /^((not )?ok - |1\.\.[0-9]|# )/p' "$log"
+    guest_results
 }
 
 disk() {
@@ -98,21 +90,8 @@ run_refused() {
     result "passthrough: without an IOMMU one line says so" $?
 }
 
-number=0 failed=0 planned=0
 for run; do
     "run_$run" >"$dir/$run.tap"
-    while read -r line; do
-        case $line in
-        "ok - "* | "not ok - "*)
-            number=$((number + 1))
-            [ "${line%% - *}" = ok ] || failed=1
-            echo "${line%% - *} $number - ${line#* - }"
-            ;;
-        1..*) planned=$((planned + ${line#1..})) ;;
-        *) echo "$line" ;;
-        esac
-    done <"$dir/$run.tap"
     rm -f "$dir"/image.*
 done
-echo "1..$planned"
-exit $failed
+report "$@"

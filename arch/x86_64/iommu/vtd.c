@@ -140,13 +140,11 @@ static void unite(uint64_t *cap, uint64_t *ecap)
 {
     *cap = *ecap = ~0ull;
     vtd.domain_ids = ~0u;
-    for
-        VTD_EACH_UNIT(u)
-        {
-            *cap &= u->cap;
-            *ecap &= u->ecap;
-            vtd.domain_ids = HV_MIN(vtd.domain_ids, 1u << (4 + 2 * HV_MIN(FIELD_GET(VTD_CAP_ND, u->cap), 6)));
-        }
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++) {
+        *cap &= u->cap;
+        *ecap &= u->ecap;
+        vtd.domain_ids = HV_MIN(vtd.domain_ids, 1u << (4 + 2 * HV_MIN(FIELD_GET(VTD_CAP_ND, u->cap), 6)));
+    }
 }
 
 /* NULL, or why interrupts are not remapped. */
@@ -290,23 +288,20 @@ static void unit_off(struct vtd_unit *u)
 
 static void vtd_off(void)
 {
-    for
-        VTD_EACH_UNIT(u)
-    unit_off(u);
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++)
+        unit_off(u);
 }
 
 static enum hv_status vtd_on(void)
 {
     enum hv_status st = HV_OK;
 
-    for
-        VTD_EACH_UNIT(u)
-    if (st == HV_OK)
-        st = unit_prepare(u);
-    for
-        VTD_EACH_UNIT(u)
-    if (st == HV_OK)
-        st = unit_begin(u);
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++)
+        if (st == HV_OK)
+            st = unit_prepare(u);
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++)
+        if (st == HV_OK)
+            st = unit_begin(u);
     if (st != HV_OK)
         vtd_off();
     return st;

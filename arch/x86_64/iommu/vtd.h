@@ -67,8 +67,6 @@ struct vtd {
 };
 extern struct vtd vtd;
 
-#define VTD_EACH_UNIT(u) (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++)
-
 static inline uint32_t vtd_read32(const struct vtd_unit *u, uint32_t offset)
 {
     return cpu_mmio_read32((const char *)u->regs + offset);

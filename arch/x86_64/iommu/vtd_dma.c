@@ -86,16 +86,14 @@ void vtd_flush(const struct iommu_domain *d, hv_gpa_t gpa, uint64_t size)
 {
     if (!size)
         return;
-    for
-        VTD_EACH_UNIT(u)
-        {
-            struct vtd_request request = flush_request(u, d->id, gpa, size);
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++) {
+        struct vtd_request request = flush_request(u, d->id, gpa, size);
 
-            if (!u->is_on)
-                continue;
-            vtd_invalidate(u, &request, 1);
-            vtd_faults_resume(u);
-        }
+        if (!u->is_on)
+            continue;
+        vtd_invalidate(u, &request, 1);
+        vtd_faults_resume(u);
+    }
 }
 
 /* ----------------------------------------------------------------------------------- attach */

@@ -162,14 +162,12 @@ void vtd_faults_resume(struct vtd_unit *u)
 
 void vtd_poll(void)
 {
-    for
-        VTD_EACH_UNIT(u)
-        {
-            if (!u->is_on)
-                continue;
-            take_all(u);
-            vtd_faults_resume(u);
-        }
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.count; u++) {
+        if (!u->is_on)
+            continue;
+        take_all(u);
+        vtd_faults_resume(u);
+    }
 }
 
 /* --------------------------------------------------------------------------------- on and off */
