@@ -5,6 +5,7 @@
  */
 #include "edu.h"
 #include "test.h"
+#include "vm.h"
 #include <hv/base/bits.h>
 #include <kernel/clock.h>
 #include <kernel/cpu.h>
@@ -672,4 +673,97 @@ TEST(iommu_cycles, "iommu: a device given to partitions and taken back again and
             EXPECT_EQ(pages_free_count(), pages);
         pages = pages_free_count();
     }
+}
+
+/* ---------------------------------------------------------------------- driven by a guest of its own */
+
+/* The first page of the registers, in the guest: its page tables go further than its memory. */
+#define GPA_REGISTERS 0x180000u
+#define EDU_BUFFER    0x40000u
+#define GPA_FROM      0x40000u
+#define GPA_TO        0x50000u
+
+static void allow_devices(struct vm *vm)
+{
+    const BOOL allow = TRUE;
+
+    EXPECT_OK(
+        WHvSetPartitionProperty(vm->partition, WHvPartitionPropertyCodeAllowDeviceAssignment, &allow, sizeof(allow)));
+}
+
+/* The guest reaches the registers directly. */
+static bool give_registers(const struct edu *e, struct vm *vm)
+{
+    const WHV_MAP_GPA_RANGE_FLAGS rights = WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite;
+    WHV_VPCI_MMIO_MAPPING *ranges = NULL;
+    UINT32 count = 0;
+
+    if (!EXPECT_OK(WHvMapVpciDeviceMmioRanges(vm->partition, e->id, &count, &ranges)))
+        return false;
+    for (UINT32 i = 0; i < count; i++)
+        if (ranges[i].Location == WHvVpciBar0 && ranges[i].OffsetInBytes == 0 && ranges[i].VirtualAddress)
+            return EXPECT_OK(WHvMapGpaRange(vm->partition, ranges[i].VirtualAddress, GPA_REGISTERS, PAGE_SIZE, rights));
+    FAIL("the registers' page is not one that a guest may have");
+    return false;
+}
+
+static void guest_copies(struct vm *vm, const char *code, uint64_t from, uint64_t to, bool out)
+{
+    REQUIRE(vm_load(vm, code));
+    vm_set(vm, WHvX64RegisterRip, VM_CODE);
+    vm_set(vm, WHvX64RegisterRdi, GPA_REGISTERS);
+    vm_set(vm, WHvX64RegisterRsi, from);
+    vm_set(vm, WHvX64RegisterRdx, to);
+    vm_set(vm, WHvX64RegisterRcx, EDU_COPY);
+    vm_set(vm, WHvX64RegisterRbx, out ? 3 : 1);
+    EXPECT_EXIT(vm, X64Halt);
+}
+
+/* Memory of the host's, and of another guest's: there is no address for either. */
+static void attack(const struct edu *e, struct vm *vm, uint8_t *victim)
+{
+    uint64_t address = virt_to_phys(victim);
+
+    fill(victim, 0x10);
+    guest_copies(vm, "edu_copy", EDU_BUFFER, address, true);
+    expect_dma_told(e, "write to", address);
+    EXPECT_EQ(victim[0], 0x10);
+    EXPECT_EQ(victim[EDU_COPY - 1], (uint8_t)(0x10 + EDU_COPY - 1));
+}
+
+TEST(iommu_guest,
+     "iommu: a guest that drives its device copies its own memory, and no other; and loses it in the midst")
+{
+    struct edu e;
+    VM(vm);
+    VM(other);
+
+    if (missing(true))
+        SKIP("no IOMMU for this: %s", missing(true));
+    if (!find_behind_port(&e))
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+    page[0] = page_alloc();
+    REQUIRE(page[0] && vm_create(&other, 1, NULL) && vm_create(&vm, 1, allow_devices) && vm_enter(&vm, VM_LONG));
+    forget_lines();
+    host_log_watch(note_line);
+    if (edu_give(&e, vm.partition, EDU_NUMBER) && give_registers(&e, &vm)) {
+        fill(vm_at(&vm, GPA_FROM), 0x70);
+        guest_copies(&vm, "edu_copy", GPA_FROM, EDU_BUFFER, false);
+        guest_copies(&vm, "edu_copy", EDU_BUFFER, GPA_TO, true);
+        EXPECT_BYTES(vm_at(&vm, GPA_TO), vm_at(&vm, GPA_FROM), EDU_COPY);
+        attack(&e, &vm, page[0]);
+        attack(&e, &vm, other.memory);
+        memset(vm_at(&vm, GPA_TO), 0, EDU_COPY);
+        guest_copies(&vm, "edu_begin", EDU_BUFFER, GPA_TO, true);
+        edu_take(&e); /* a copy takes a tenth of a second: it is under way */
+        memset(vm_at(&vm, GPA_TO), 0, EDU_COPY);
+        thread_sleep_ns(300 * NS_PER_MS);
+        EXPECT_EQ(*(uint8_t *)vm_at(&vm, GPA_TO), 0);
+        REQUIRE(vm_load(&vm, "edu_begin")); /* the registers are gone */
+        vm_set(&vm, WHvX64RegisterRip, VM_CODE);
+        vm_set(&vm, WHvX64RegisterRdi, GPA_REGISTERS);
+        EXPECT_EXIT(&vm, MemoryAccess);
+    }
+    host_log_watch(NULL);
+    page_free(page[0]);
 }
