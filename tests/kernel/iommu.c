@@ -767,3 +767,94 @@ TEST(iommu_guest,
     host_log_watch(NULL);
     page_free(page[0]);
 }
+
+/* ------------------------------------------------------------------------ interrupts of its device */
+
+#define GPA_COUNT    0x60000u
+#define GPA_HANDLER  0x9000u
+#define EDU_VECTOR   0x61u
+#define CAP_ID_MSI   0x05u
+#define MSI_IS_ON    (1u << 16)
+#define CONFIG_FIRST 0x34u
+
+static void allow_interrupts(struct vm *vm)
+{
+    const WHV_X64_LOCAL_APIC_EMULATION_MODE x2apic = WHvX64LocalApicEmulationModeX2Apic;
+
+    allow_devices(vm);
+    EXPECT_OK(WHvSetPartitionProperty(vm->partition, WHvPartitionPropertyCodeLocalApicEmulationMode, &x2apic,
+                                      sizeof(x2apic)));
+}
+
+static UINT32 config_of(const struct edu *e, UINT32 offset)
+{
+    const WHV_VPCI_DEVICE_REGISTER r = {WHvVpciConfigSpace, 4, offset};
+    UINT32 value = 0;
+
+    EXPECT_OK(WHvReadVpciDeviceRegister(e->partition, e->id, &r, &value));
+    return value;
+}
+
+static void set_config(const struct edu *e, UINT32 offset, UINT32 value)
+{
+    const WHV_VPCI_DEVICE_REGISTER r = {WHvVpciConfigSpace, 4, offset};
+
+    EXPECT_OK(WHvWriteVpciDeviceRegister(e->partition, e->id, &r, &value));
+}
+
+/* As the guest's driver would: a message to VP 0. */
+static bool set_guest_message(const struct edu *e)
+{
+    UINT32 at = config_of(e, CONFIG_FIRST) & 0xfc, head = 0;
+
+    for (int i = 0; at && i < 48; i++, at = head >> 8 & 0xfc) {
+        head = config_of(e, at);
+        if ((head & 0xff) != CAP_ID_MSI)
+            continue;
+        set_config(e, at + 4, 0xfee00000);
+        set_config(e, at + 8, 0);
+        set_config(e, at + 12, EDU_VECTOR);
+        set_config(e, at, head | MSI_IS_ON);
+        return true;
+    }
+    FAIL("the device shows no MSI");
+    return false;
+}
+
+static void open_apic(struct vm *vm)
+{
+    vm_set(vm, WHvX64RegisterApicBase, 0xfee00d00); /* x2APIC mode, the boot processor's */
+    vm_set(vm, WHvX64RegisterApicSpurious, 0x1ff);
+    REQUIRE(vm_load_at(vm, "edu_handler", 64, GPA_HANDLER));
+    *(uint16_t *)vm_at(vm, VM_IDT + 16 * EDU_VECTOR) = (uint16_t)GPA_HANDLER;
+    *(uint16_t *)vm_at(vm, VM_IDT + 16 * EDU_VECTOR + 6) = GPA_HANDLER >> 16;
+}
+
+#define RAISE_CHUNK 500u
+
+TEST(iommu_interrupts, "iommu: storm: 5,000 interrupts of a guest's device, or storm=N, come once each")
+{
+    const uint32_t chunks = test_storm(5000) / RAISE_CHUNK;
+    struct edu e;
+    VM(vm);
+
+    if (missing(true))
+        SKIP("no IOMMU for this: %s", missing(true));
+    if (!find_behind_port(&e))
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+    REQUIRE(vm_create(&vm, 1, allow_interrupts) && vm_enter(&vm, VM_LONG));
+    open_apic(&vm);
+    REQUIRE(edu_give(&e, vm.partition, EDU_NUMBER));
+    if (give_registers(&e, &vm) && set_guest_message(&e)) {
+        for (uint32_t i = 0; i < chunks && !test_failed(); i++) {
+            REQUIRE(vm_load(&vm, "edu_raise"));
+            vm_set(&vm, WHvX64RegisterRip, VM_CODE);
+            vm_set(&vm, WHvX64RegisterRdi, GPA_REGISTERS);
+            vm_set(&vm, WHvX64RegisterRbx, GPA_COUNT);
+            vm_set(&vm, WHvX64RegisterR8, RAISE_CHUNK);
+            EXPECT_EXIT(&vm, X64IoPortAccess);
+        }
+    }
+    edu_take(&e);
+    EXPECT_EQ(*vm_u32(&vm, GPA_COUNT), chunks * RAISE_CHUNK);
+}
