@@ -151,13 +151,14 @@ static void inject_again(struct vcpu *v, const struct hv_triple_fault *t)
  */
 #define REPLAY_TICKS 1000u
 #define REPLAY_NS    1000000u /* where the host's timer has to end it */
+/* The host's interrupts may end an entry before the guest has done anything, more than once on a busy emulator. */
+#define REPLAY_TRIES 20u
 
-/* Until when, in ticks of the TSC, the next instruction of the guest's may go on without an exception. */
-static uint64_t begin_replay(struct vcpu *v)
+/* The next instruction of the guest's may not go on for long without an exception. */
+static void begin_replay(struct vcpu *v)
 {
     if (backend()->run_deadline() == HV_OK)
-        return v->deadline_tsc = cpu_tsc() + REPLAY_TICKS;
-    return cpu_tsc() + cpu_facts()->tsc_hz / (1000000000 / REPLAY_NS);
+        v->deadline_tsc = cpu_tsc() + REPLAY_TICKS;
 }
 
 /* The host's timer is set for each entry: when it has ended the last one, it does not end another. */
@@ -182,7 +183,7 @@ static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
 {
     struct vcpu *v = vp->vcpu;
     struct vcpu_controls controls = v->controls;
-    uint64_t deadline = v->deadline_tsc, end;
+    uint64_t deadline = v->deadline_tsc;
     bool is_delivered = false;
     struct hv_exit step;
 
@@ -190,12 +191,14 @@ static void find_vectors(struct hv_vp *vp, struct hv_triple_fault *t)
     v->controls = (struct vcpu_controls){.exception_bitmap = ~0u, .hlt_exit = true};
     vcpu_changed(v, VCPU_CONTROLS);
     while (t->vector_count < HV_TRIPLE_FAULT_VECTORS) {
-        end = begin_replay(v);
+        uint32_t tries = REPLAY_TRIES;
+
+        begin_replay(v);
         do
             if (!replay(vp, &step))
                 goto out;
         while (step.reason == HV_EXIT_HOST_EVENT && !(v->event & HV_PENDING_INT_VALID) && t->vector_count == 0 &&
-               cpu_tsc() < end);
+               --tries);
         if (step.reason == HV_EXIT_SOFTWARE_INT && !is_delivered) {
             is_delivered = true; /* what follows counts, if it comes at once */
             if (!exit_length_find(vp, &step))
