@@ -34,7 +34,7 @@ iommu-intel     120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
 iommu-amd       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
-apic-bochs      120  test-apic
+apic-bochs      300  test-apic
 demo            150  test-demo
 coverage         30  test-coverage
 port-bochs       90  test-port ENGINE=bochs
