@@ -3,6 +3,7 @@
  * Doorbells: which can be registered, which writes ring them, against a model and with memory that fails; many of them;
  * and what instructions ring them. SEED=n in the environment repeats or varies a run.
  */
+#include "random.h"
 #include "stub_irq.h"
 #include "stub_vp.h"
 #include "virt/doorbell.h"
@@ -183,17 +184,7 @@ static struct {
     bool is_there[SLOTS];
     unsigned event[SLOTS];
     uint64_t signals[EVENTS];
-    uint64_t random;
 } w;
-
-static uint64_t rnd(uint64_t below)
-{
-    uint64_t z = w.random += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return (z ^ z >> 31) % below;
-}
 
 static uint64_t random_address(bool is_port)
 {
@@ -310,11 +301,10 @@ static void check(void)
 static void random_changes(void **state)
 {
     static void (*const steps[])(void) = {step_add, step_add, step_take_away, step_ring, step_ring, step_ring};
-    const char *text = getenv("SEED");
 
     (void)state;
     memset(&w, 0, sizeof(w));
-    w.random = text && *text ? strtoull(text, NULL, 0) : 20261121;
+    random_start();
     for (unsigned i = 0; i < STEPS; i++) {
         fake_fail_after(rnd(3) ? 0 : 1 + rnd(6));
         steps[rnd(ARRAY_COUNT(steps))]();

@@ -3,6 +3,7 @@
  * Hypercalls, from the guest's instruction to the registers that it finds: who may call, where the input is in each
  * convention, every kind of input that is refused, and what each call does to VPs.
  */
+#include "random.h"
 #include "run_vp.h"
 #include "virt/hypercall.h"
 #include "virt/tlfs.h"
@@ -681,17 +682,6 @@ static void events_of_ports(void **state)
 
 /* -------------------------------------------------------------------------- hostile guests */
 
-static uint64_t random_state;
-
-static uint64_t random_u64(void)
-{
-    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
 /* A few small numbers, or any. */
 static uint64_t random_word(void)
 {
@@ -724,13 +714,12 @@ static const uint64_t statuses = 1ull << HV_STATUS_SUCCESS | 1ull << HV_STATUS_I
 static void random_calls(void **state)
 {
     static const uint64_t inputs[] = {INPUT, INPUT + HV_PAGE_SIZE - 24, INPUT + HV_PAGE_SIZE - 256, UNMAPPED, ~7ull};
-    const char *seed = getenv("SEED");
     unsigned seen[64] = {0};
 
     (void)state;
     start_64bit();
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
-    random_state = seed && *seed ? strtoull(seed, NULL, 0) : 1;
+    random_start();
     for (unsigned n = 0; n < 4000; n++) {
         uint64_t r = random_u64(), control = random_control(), result;
 

@@ -4,6 +4,7 @@
  * size of its leaf, accessed and dirty bits. SEED=n in the environment repeats or varies a run.
  */
 #include "npt_audit.h"
+#include "random.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,19 +52,10 @@ static struct {
     const struct npt_format *format;
     struct window windows[MAX_WINDOWS];
     unsigned window_count;
-    uint64_t seed, random, step, steps;
+    uint64_t seed, step, steps;
 } w;
 
 /* ------------------------------------------------------------------------------ chance */
-
-static uint64_t rnd(uint64_t below)
-{
-    uint64_t z = w.random += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return (z ^ z >> 31) % below;
-}
 
 static bool chance(unsigned percent)
 {
@@ -469,10 +461,8 @@ static void add_window(hv_gpa_t start, hv_gpa_t end)
 
 static void run_world(const struct npt_format *format, uint64_t steps, uint64_t check_every)
 {
-    const char *seed = getenv("SEED");
-
     w.format = format;
-    w.seed = w.random = seed && *seed ? strtoull(seed, NULL, 0) : 1;
+    w.seed = random_start();
     w.steps = steps;
     print_message("# seed %llu\n", (unsigned long long)w.seed);
     assert_int_equal(npt_init(&w.npt, format), HV_OK);

@@ -5,6 +5,7 @@
  * varies a run.
  */
 #include "npt_audit.h"
+#include "random.h"
 #include "stub_vp.h"
 #include "virt/gpa.h"
 #include "virt/overlay.h"
@@ -27,24 +28,7 @@ static struct {
     void *host_page[OVERLAYS];
     unsigned turn[OVERLAYS]; /* when it was placed; 0: it is not */
     unsigned turns;
-    uint64_t random;
 } w;
-
-static uint64_t rnd(uint64_t below)
-{
-    uint64_t z = w.random += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return (z ^ z >> 31) % below;
-}
-
-static uint64_t seed(void)
-{
-    const char *text = getenv("SEED");
-
-    return text && *text ? strtoull(text, NULL, 0) : 20261121;
-}
 
 static hv_gpa_t gpa_of(unsigned page)
 {
@@ -255,7 +239,7 @@ static void (*const steps[])(void) = {step_map,   step_map,   step_unmap, step_q
 static void model_start(void)
 {
     memset(&w, 0, sizeof(w));
-    w.random = seed();
+    random_start();
     for (unsigned i = 0; i < OVERLAYS; i++)
         w.host_page[i] = hv_host_page_alloc();
     for (unsigned i = 0; i < PAGES; i++)

@@ -3,6 +3,7 @@
  * Devices of a partition: resources, life and its order, errors from every step, interrupts and their targets,
  * registers. What passes devices on, DMA and the sending of interrupts are fakes that write down what they are told.
  */
+#include "random.h"
 #include "unit.h"
 #include "virt/gpa.h"
 #include "virt/irq.h"
@@ -487,24 +488,6 @@ static void deletion_waits_for_calls(void **state)
 
 /* ------------------------------------------------------------------------------------- numbers */
 
-static uint64_t random_state;
-
-static uint64_t rnd(void)
-{
-    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
-static uint64_t seed(void)
-{
-    const char *text = getenv("SEED");
-
-    return text && *text ? strtoull(text, NULL, 0) : 20261121;
-}
-
 #define OBJECTS 512u
 
 /* The table's hash: for numbers whose hashes begin alike. */
@@ -525,22 +508,22 @@ static void numbers_of_all_kinds(void **state)
     uint64_t alike = 0;
 
     (void)state;
-    random_state = seed();
+    random_start();
     for (unsigned i = 0; i < OBJECTS; i++) {
         if (i % 2)
             while (table_hash(alike) & 0xfff)
                 alike++;
-        objects[i].entry.id = i % 2 ? alike++ : rnd();
+        objects[i].entry.id = i % 2 ? alike++ : random_u64();
         objects[i].is_in = false;
     }
     for (unsigned step = 0; step < 20000; step++) {
-        unsigned i = (unsigned)(rnd() % OBJECTS), other = (unsigned)(rnd() % OBJECTS);
+        unsigned i = (unsigned)(random_u64() % OBJECTS), other = (unsigned)(random_u64() % OBJECTS);
 
-        if (objects[i].is_in && rnd() % 2) {
+        if (objects[i].is_in && random_u64() % 2) {
             vpci_table_remove(&table, &objects[i].entry);
             objects[i].is_in = false;
         } else {
-            fake_fail_after(rnd() % 4 ? 0 : 1 + rnd() % 3);
+            fake_fail_after(random_u64() % 4 ? 0 : 1 + random_u64() % 3);
             enum hv_status st = vpci_table_insert(&table, &objects[i].entry);
 
             if (objects[i].is_in)
@@ -552,7 +535,7 @@ static void numbers_of_all_kinds(void **state)
         }
         assert_ptr_equal(vpci_table_find(&table, objects[other].entry.id),
                          objects[other].is_in ? &objects[other].entry : NULL);
-        assert_null(vpci_table_find(&table, rnd()));
+        assert_null(vpci_table_find(&table, random_u64()));
     }
     for (struct vpci_entry *e; (e = vpci_table_any(&table));)
         vpci_table_remove(&table, e);

@@ -4,6 +4,7 @@
  * come and go, with memory that fails, against a model that keeps one record for each page; and a device that uses what
  * it has once been told for as long as nobody tells it to forget. SEED=n in the environment repeats or varies a run.
  */
+#include "random.h"
 #include "stub_vp.h"
 #include "virt/gpa.h"
 #include "virt/overlay.h"
@@ -30,24 +31,7 @@ static struct {
     struct iommu_domain *domain;
     unsigned holders, domains, flushes;
     enum hv_status creation;
-    uint64_t random;
 } w;
-
-static uint64_t rnd(uint64_t below)
-{
-    uint64_t z = w.random += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return (z ^ z >> 31) % below;
-}
-
-static uint64_t seed(void)
-{
-    const char *text = getenv("SEED");
-
-    return text && *text ? strtoull(text, NULL, 0) : 20261121;
-}
 
 static hv_gpa_t gpa_of(unsigned page)
 {
@@ -264,7 +248,7 @@ static void (*const steps[])(void) = {step_map,   step_map,   step_map,    step_
 static void model_start(uint32_t apic_features)
 {
     memset(&w, 0, sizeof(w));
-    w.random = seed();
+    random_start();
     for (unsigned i = 0; i < OVERLAYS; i++)
         w.host_page[i] = hv_host_page_alloc();
     assert_int_equal(hv_partition_unmap(&stub_partition, 0, STUB_RAM_SIZE), HV_OK);
