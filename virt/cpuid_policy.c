@@ -190,7 +190,8 @@ void cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t regs[CPUID_REGS])
 {
     const struct cpuid_rule *rule = find_rule(leaf, subleaf);
 
-    memset(regs, 0, CPUID_REGS * sizeof(regs[0]));
+    for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
+        regs[r] = 0;
     if (!rule || leaf > host_highest(leaf))
         return;
     read_given(rule, leaf, subleaf, regs);
@@ -477,7 +478,8 @@ void cpuid_default(const struct hv_properties *props, uint32_t leaf, uint32_t su
         return;
     if (!rule || leaf > highest(props, leaf))
         return;
-    cpuid_host(leaf, meant, slot->regs);
+    if (leaf <= host_highest(leaf))
+        read_given(rule, leaf, meant, slot->regs);
     features_mask(props, leaf, meant, slot->regs);
     if (rule->fix)
         rule->fix(props, meant, slot);
@@ -559,7 +561,7 @@ static uint32_t subleaf_count(const struct hv_properties *props, uint32_t leaf)
 
 /* How a leaf is kept in the table. */
 struct plan {
-    uint32_t slots;
+    uint8_t slots;
     bool is_walked;
 };
 
@@ -575,18 +577,18 @@ static bool fits(const struct plan *plan, const struct hv_cpuid_entry2 *e)
  */
 static struct plan make_plan(const struct hv_properties *props, uint32_t leaf)
 {
-    struct plan plan = {.slots = subleaf_count(props, leaf) + !is_last_for_all(leaf)};
+    struct plan plan = {.slots = (uint8_t)(subleaf_count(props, leaf) + !is_last_for_all(leaf))};
     const struct hv_cpuid_entry *e = props->cpuid_results.items;
     const struct hv_cpuid_entry2 *e2 = props->cpuid_results2.items;
 
     for (uint32_t i = 0; i < props->cpuid_results.count; i++)
         if (e[i].function == leaf) {
-            plan.slots = HV_MAX(plan.slots, 1u);
+            plan.slots = HV_MAX(plan.slots, (uint8_t)1);
             plan.is_walked |= leaf == CPUID_LEAF_XSAVE;
         }
     for (uint32_t i = 0; i < props->cpuid_results2.count; i++)
         if (e2[i].function == leaf) {
-            plan.slots = HV_MAX(plan.slots, 1u);
+            plan.slots = HV_MAX(plan.slots, (uint8_t)1);
             plan.is_walked |= !fits(&plan, &e2[i]);
         }
     return plan;
@@ -607,16 +609,13 @@ static void fill_slot(const struct hv_properties *props, bool is_walked, uint32_
     slot->has_results = false;
 }
 
-static void fill_leaf(const struct hv_properties *props, uint32_t place, struct cpuid_table *table)
+static void fill_leaf(const struct hv_properties *props, uint32_t place, struct plan plan, struct cpuid_table *table)
 {
-    uint32_t leaf = cpuid_leaf_at(place);
-    struct plan plan = make_plan(props, leaf);
-
     if (!plan.slots)
         return; /* the first slot, of zeros */
     table->leaves[place] = (struct cpuid_leaf){(uint16_t)table->slot_count, (uint16_t)(plan.slots - 1)};
     for (uint32_t i = 0; i < plan.slots; i++)
-        fill_slot(props, plan.is_walked, leaf, i, &table->slots[table->slot_count++]);
+        fill_slot(props, plan.is_walked, cpuid_leaf_at(place), i, &table->slots[table->slot_count++]);
 }
 
 static size_t table_size(uint32_t slots)
@@ -624,19 +623,65 @@ static size_t table_size(uint32_t slots)
     return sizeof(struct cpuid_table) + slots * sizeof(struct cpuid_slot);
 }
 
+/* Places of leaves that could have an answer: a bit for each. */
+struct places {
+    uint64_t bits[CPUID_LEAVES / 64];
+};
+
+static void add_place(struct places *places, uint32_t leaf)
+{
+    if (cpuid_has_place(leaf))
+        places->bits[cpuid_place(leaf) / 64] |= BIT64(cpuid_place(leaf) % 64);
+}
+
+/* Those that a rule, a list of results, or the hypervisor itself speaks of. */
+static void find_places(const struct hv_properties *props, struct places *places)
+{
+    const struct hv_cpuid_entry *e = props->cpuid_results.items;
+    const struct hv_cpuid_entry2 *e2 = props->cpuid_results2.items;
+
+    *places = (struct places){{0}};
+    for (size_t i = 0; i < ARRAY_COUNT(rules); i++)
+        add_place(places, rules[i].leaf);
+    for (uint32_t i = 0; i < props->cpuid_results.count; i++)
+        add_place(places, e[i].function);
+    for (uint32_t i = 0; i < props->cpuid_results2.count; i++)
+        add_place(places, e2[i].function);
+    if (props->synthetic_features & HV_SYNTH_HV1)
+        places->bits[cpuid_place(CPUID_LEAF_HYPERVISOR) / 64] = ~0ull;
+}
+
+/* The next place after `place`, CPUID_LEAVES when there is none; begins with -1. */
+static uint32_t next_place(const struct places *places, uint32_t place)
+{
+    while (++place < CPUID_LEAVES) {
+        uint64_t left = places->bits[place / 64] >> place % 64;
+
+        if (left)
+            return place + (uint32_t)__builtin_ctzll(left);
+        place |= 63;
+    }
+    return CPUID_LEAVES;
+}
+
 struct cpuid_table *cpuid_table_create(const struct hv_properties *props)
 {
+    struct plan plans[CPUID_LEAVES];
     struct cpuid_table *table;
+    struct places places;
     uint32_t slots = 1;
 
-    for (uint32_t i = 0; i < CPUID_LEAVES; i++)
-        slots += make_plan(props, cpuid_leaf_at(i)).slots;
+    find_places(props, &places);
+    for (uint32_t i = next_place(&places, ~0u); i < CPUID_LEAVES; i = next_place(&places, i)) {
+        plans[i] = make_plan(props, cpuid_leaf_at(i));
+        slots += plans[i].slots;
+    }
     table = hv_host_alloc(table_size(slots));
     if (!table)
         return NULL;
     table->slot_count = 1;
-    for (uint32_t i = 0; i < CPUID_LEAVES; i++)
-        fill_leaf(props, i, table);
+    for (uint32_t i = next_place(&places, ~0u); i < CPUID_LEAVES; i = next_place(&places, i))
+        fill_leaf(props, i, plans[i], table);
     return table;
 }
 

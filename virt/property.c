@@ -505,13 +505,12 @@ enum hv_status hv_partition_get_property(struct hv_partition *p, uint32_t code, 
 void properties_init(struct hv_properties *props)
 {
     *props = (struct hv_properties){
-        .xsave_features = features_host_xsave(),
         .clflush_shift = features_host_clflush_shift(),
         .processor_hz = cpu_facts()->tsc_hz,
         .interrupt_hz = HV_INTERRUPT_HZ,
         .physical_address_width = features_host_physical_width(),
     };
-    features_host(props->features);
+    features_give_all(props);
 }
 
 enum hv_status properties_seal(struct hv_properties *props)

@@ -134,12 +134,13 @@ void properties_free(struct hv_properties *props);
 const void *property_list_find(const struct hv_property_list *list, uint32_t size, uint32_t key);
 
 /*
- * features.c: which CPUID bits belong to which bit of the ProcessorFeatures banks; both directions come from one table.
- * host: what this machine can give a guest. mask: clears in one CPUID output the bits whose feature the partition does
- * not have, and those that need extended state which it does not have.
+ * features.c: which CPUID bits belong to which bit of the ProcessorFeatures banks; both directions come from the same
+ * tables. host: what this machine can give a guest. mask: clears in one CPUID output the bits whose feature the
+ * partition does not have, and those that need extended state which it does not have.
  */
 void features_host(uint64_t banks[2]);
 uint64_t features_host_xsave(void);
+void features_give_all(struct hv_properties *props); /* features and xsave_features: the machine's */
 void features_mask(const struct hv_properties *props, uint32_t leaf, uint32_t subleaf,
                    uint32_t regs[4] /* eax ebx ecx edx */);
 /* Clears what needs state components that are not in xcr0. */
