@@ -16,6 +16,8 @@
 #define MSI_START      0xfee00000 /* local APICs, and where interrupts are written to */
 #define MSI_SIZE       0x100000
 #define BARS_OF_BRIDGE 2
+#define PORTS_FIRST    0x1000u /* below are the machine's own: timers, interrupt controllers, configuration space */
+#define PORTS_END      0x10000u
 
 /* A register as it was, and what it read after ones and after zeros. */
 struct raw {
@@ -151,32 +153,47 @@ static const char *memory_refusal(const struct pci_bar *bar)
     return has_ram(bar) ? "a BAR of it lies over RAM" : NULL;
 }
 
+/* Accesses to a port BAR become accesses of this CPU to these ports, whoever else answers there. */
+static const char *ports_refusal(const struct pci_bar *bar)
+{
+    if (!bar->address)
+        return NULL; /* drop_ports */
+    if (bar->address < PORTS_FIRST)
+        return "a BAR of it lies over ports of the machine's own";
+    if (bar->address >= PORTS_END || bar->size > PORTS_END - bar->address)
+        return "a BAR of it is beyond the CPU's ports";
+    return IS_ALIGNED(bar->address, bar->size) ? NULL : "a BAR of it is not where its size wants it to be";
+}
+
 /* Of another function, whose BARs may not be known: where the one in this slot begins. */
 static bool begins_in(const struct pci_device *other, uint32_t slot, const struct pci_bar *bar)
 {
     uint32_t low = pci_config_read(&other->address, PCI_BAR0 + 4 * slot, 4);
-    uint64_t address = low & ~15u;
+    bool is_io = low & PCI_BAR_IO;
+    uint64_t address = low & (is_io ? ~3u : ~15u);
 
-    if ((low & PCI_BAR_IO) || low == ONES)
+    if (is_io != bar->is_io || low == ONES)
         return false;
-    if (FIELD_GET(PCI_BAR_TYPE, low) == PCI_BAR_TYPE_64)
+    if (!is_io && FIELD_GET(PCI_BAR_TYPE, low) == PCI_BAR_TYPE_64)
         address |= (uint64_t)pci_config_read(&other->address, PCI_BAR0 + 4 * slot + 4, 4) << 32;
     return address && address - bar->address < bar->size;
 }
 
+/* One that was refused is known in part at most. */
 static bool is_shared_with(const struct pci_bar *bar, const struct pci_device *other)
 {
     uint32_t slots = other->header == 0 ? PCI_BARS : other->header == 1 ? BARS_OF_BRIDGE : 0;
+    uint32_t decodes = bar->is_io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 
     for (uint32_t i = 0; i < slots; i++) {
         const struct pci_bar *b = &other->bars[i];
 
         if (b == bar)
             continue;
-        if (b->size && !b->is_io && overlap(b->address, b->size, bar->address, bar->size))
+        if (b->size && b->is_io == bar->is_io && overlap(b->address, b->size, bar->address, bar->size))
             return true;
     }
-    if (other->is_examined || !(pci_config_read(&other->address, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY))
+    if ((other->is_examined && !other->refused) || !(pci_config_read(&other->address, PCI_COMMAND, 2) & decodes))
         return false;
     for (uint32_t i = 0; i < slots; i++) {
         uint32_t low = pci_config_read(&other->address, PCI_BAR0 + 4 * i, 4);
@@ -195,6 +212,28 @@ static bool is_shared(const struct pci_bar *bar)
         if (is_shared_with(bar, d))
             return true;
     return false;
+}
+
+static const char *place_refusal(const struct pci_bar *bar)
+{
+    const char *why;
+
+    if (!bar->size)
+        return NULL;
+    why = bar->is_io ? ports_refusal(bar) : memory_refusal(bar);
+    return why || !is_shared(bar) ? why : "a BAR of it lies over another one";
+}
+
+/* Firmware may run out of ports. As decoding is for all such BARs at once, there is none then. */
+static void drop_ports(struct pci_device *d)
+{
+    bool is_lacking = false;
+
+    for (uint32_t i = 0; i < PCI_BARS; i++)
+        is_lacking |= d->bars[i].is_io && !d->bars[i].address;
+    for (uint32_t i = 0; i < PCI_BARS; i++)
+        if (is_lacking && d->bars[i].is_io)
+            d->bars[i] = (struct pci_bar){0};
 }
 
 /* A ROM that makes no sense is none. */
@@ -242,13 +281,12 @@ void pci_size_bars(struct pci_device *d)
     for (uint32_t i = 0; i < PCI_BARS && !d->refused; i += d->bars[i].is_64bit ? 2 : 1) {
         const char *why = decode(&d->bars[i], &raw[i], i);
 
-        if (!why && d->bars[i].size && !d->bars[i].is_io)
-            why = memory_refusal(&d->bars[i]);
-        if (!why && d->bars[i].size && !d->bars[i].is_io && is_shared(&d->bars[i]))
-            why = "a BAR of it lies over another one";
+        if (!why)
+            why = place_refusal(&d->bars[i]);
         if (why)
             pci_refuse(d, why);
     }
+    drop_ports(d);
     decode_rom(d, raw[PCI_BARS]);
     check_msix(d);
 }

@@ -198,10 +198,19 @@ static enum hv_status block_peers(const struct passthrough_device *d)
     return st;
 }
 
+/* Is this one of the names of a function that a guest has had, whoever else has it? */
+static bool is_distrusted(const struct hv_pci_address *a)
+{
+    for (const struct pci_device *i = pci_first(); i; i = i->next)
+        if (i->is_distrusted && is_requester(i, a))
+            return true;
+    return false;
+}
+
 static void release_peers(const struct passthrough_device *d)
 {
     for (const struct pci_device *i = NULL; (i = next_peer(d->pci, i));)
-        if (!is_requester(d->pci, &i->address))
+        if (!is_requester(d->pci, &i->address) && !is_distrusted(&i->address))
             iommu_give_back(&i->address);
 }
 
@@ -224,7 +233,7 @@ static void give_names_back(const struct passthrough_device *d)
     uint32_t count = pci_requesters(d->pci, names);
 
     for (uint32_t i = 0; i < count; i++)
-        if (!sharer(d, &names[i]))
+        if (!sharer(d, &names[i]) && !is_distrusted(&names[i]))
             iommu_give_back(&names[i]);
 }
 
@@ -246,8 +255,7 @@ static void unblock(struct passthrough_device *d)
         passthrough_log(d->pci, HV_LOG_ERROR, "its DMA could not be blocked");
     if (is_last_of_group(d)) {
         release_peers(d);
-        if (!d->is_assigned)
-            give_names_back(d);
+        give_names_back(d);
     }
     hv_mutex_unlock(&lock);
 }

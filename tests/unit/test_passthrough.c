@@ -327,11 +327,30 @@ static void failures_leave_nothing(void **state)
     }
     fake_fail_after(0);
     passthrough_unassign(d);
+}
 
-    stub_iommu.fails_at = ++stub_iommu.attaches + 1;
-    stub_iommu.place[BDF] = STUB_HOST;
+static void a_failure_gives_it_back_to_the_host(void **state)
+{
+    (void)state;
+    start();
+    stub_iommu.fails_at = stub_iommu.attaches + 1;
     assert_refused(BDF, 0, &client, HV_E_NO_MEMORY);
     assert_int_equal(stub_iommu.place[BDF], STUB_HOST);
+}
+
+/* A guest may have left it in a state that no reset ends. */
+static void but_not_what_a_guest_has_had(void **state)
+{
+    (void)state;
+    start();
+    passthrough_unassign(assign(BDF, 0, &client));
+    f->is_pending = true;
+    assert_refused(BDF, 0, &other_client, HV_E_IN_USE);
+    assert_int_equal(stub_iommu.place[BDF], STUB_BLOCKED);
+    f->is_pending = false;
+    stub_iommu.fails_at = stub_iommu.attaches + 1;
+    assert_refused(BDF, 0, &client, HV_E_NO_MEMORY);
+    assert_int_equal(stub_iommu.place[BDF], STUB_BLOCKED);
 }
 
 static void without_iommu_it_is_refused(void **state)
@@ -400,6 +419,7 @@ static void groups_have_one_client(void **state)
     assert_refused(HV_PCI_BDF(0, 5, 0), 0, &other_client, HV_E_CONFLICT);
     assert_int_equal(stub_iommu.place[HV_PCI_BDF(0, 5, 2)], STUB_BLOCKED);
     passthrough_unassign(b);
+    assert_int_equal(stub_iommu.place[HV_PCI_BDF(0, 5, 0)], STUB_BLOCKED);
     assert_int_equal(stub_iommu.place[HV_PCI_BDF(0, 5, 1)], STUB_BLOCKED);
     assert_int_equal(stub_iommu.place[HV_PCI_BDF(0, 5, 2)], STUB_HOST);
     passthrough_unassign(assign(HV_PCI_BDF(0, 5, 2), 0, &other_client));
@@ -447,6 +467,24 @@ static void shared_names_have_one_domain(void **state)
     assert_ptr_equal(stub_iommu.domain[HV_PCI_BDF(0, 6, 0)], &one);
     passthrough_unassign(b);
     assert_int_equal(stub_iommu.place[HV_PCI_BDF(0, 6, 0)], STUB_BLOCKED);
+    assert_int_equal(stub_iommu.place[HV_PCI_BDF(1, 1, 0)], STUB_BLOCKED);
+}
+
+/* The bridge's name is also that of the one that a guest has had; the other's own name is not. */
+static void shared_names_stay_blocked(void **state)
+{
+    struct fake_pci *bridge = fake_pci_add(0, HV_PCI_BDF(0, 6, 0), 0x1b36, 0x0001, 0x060400);
+
+    (void)state;
+    fake_pci_bridge(bridge, 1, 1);
+    fake_pci_af(fake_pci_add(0, HV_PCI_BDF(1, 1, 0), 0x1234, 1, 0x020000));
+    fake_pci_add(0, HV_PCI_BDF(1, 2, 0), 0x1234, 1, 0x020000); /* no reset */
+    start();
+    passthrough_unassign(assign(HV_PCI_BDF(1, 1, 0), 0, &client));
+    assert_refused(HV_PCI_BDF(1, 2, 0), 0, &client, HV_E_UNSUPPORTED);
+    assert_int_equal(stub_iommu.place[HV_PCI_BDF(0, 6, 0)], STUB_BLOCKED);
+    assert_int_equal(stub_iommu.place[HV_PCI_BDF(1, 1, 0)], STUB_BLOCKED);
+    assert_int_equal(stub_iommu.place[HV_PCI_BDF(1, 2, 0)], STUB_HOST);
 }
 
 static void devices_that_can_not_be_reset_are_refused(void **state)
@@ -554,6 +592,24 @@ static void header_is_virtual(void **state)
     write(d, 0x3c, 4, 0xffffff0b);
     assert_int_equal(config(d, 0x3c, 2), 0x000b);
     assert_int_equal(fake_pci_get(f, 0x10, 4), BAR_PA | 0xc);
+    passthrough_unassign(d);
+}
+
+/* Else the machine's own ports would be the guest's. */
+static void ports_that_are_nowhere_are_not_there(void **state)
+{
+    struct passthrough_device *d;
+    uint32_t bars[PCI_BARS];
+    uint64_t value;
+
+    (void)state;
+    fake_pci_bar(f, 2, 0, 0x20, FAKE_PCI_BAR_IO);
+    d = begin();
+    passthrough_probed_bars(d, bars);
+    assert_int_equal(bars[2], 0);
+    assert_int_equal(passthrough_bar_read(d, 2, 0, 1, &value), HV_E_INVALID);
+    assert_int_equal(passthrough_bar_write(d, 2, 0, 1, 0), HV_E_INVALID);
+    assert_int_equal(fake_pci_get(f, 4, 2), 0x0402); /* nor decoded */
     passthrough_unassign(d);
 }
 
@@ -1037,15 +1093,19 @@ int main(void)
         PASS_TEST(dma_ends_before_its_mappings),
         PASS_TEST(a_thousand_times),
         PASS_TEST(failures_leave_nothing),
+        PASS_TEST(a_failure_gives_it_back_to_the_host),
+        PASS_TEST(but_not_what_a_guest_has_had),
         PASS_TEST(without_iommu_it_is_refused),
         PASS_TEST(unsafe_works_and_warns),
         PASS_TEST(groups_have_one_client),
         PASS_TEST(not_with_what_the_host_uses),
         PASS_TEST(shared_names_have_one_domain),
+        PASS_TEST(shared_names_stay_blocked),
         PASS_TEST(devices_that_can_not_be_reset_are_refused),
         PASS_TEST(malformed_devices_are_refused),
         PASS_TEST(devices_that_change_are_refused),
         PASS_TEST(header_is_virtual),
+        PASS_TEST(ports_that_are_nowhere_are_not_there),
         PASS_TEST(master_is_passed_on_and_decoding_is_not),
         PASS_TEST(errors_are_cleared_by_ones),
         PASS_TEST(writes_that_change_nothing_change_nothing),

@@ -91,10 +91,25 @@ static void io_of_16_bits(void **state)
     begin();
     fake_pci_bar(f, 0, 0xc000, 0x100, FAKE_PCI_BAR_IO);
     fake_pci_let(f, PCI_BAR0, 4, 0x0000ff00);
-    fake_pci_bar(f, 1, 0, 0x80, FAKE_PCI_BAR_IO); /* where nobody put it */
+    fake_pci_bar(f, 1, 0xff80, 0x80, FAKE_PCI_BAR_IO);
     assert_null(refusal());
     expect_bar(&pci_first()->bars[0], 0xc000, 0x100, FAKE_PCI_BAR_IO);
-    expect_bar(&pci_first()->bars[1], 0, 0x80, FAKE_PCI_BAR_IO);
+    expect_bar(&pci_first()->bars[1], 0xff80, 0x80, FAKE_PCI_BAR_IO);
+    pci_forget();
+}
+
+/* One that nobody has put anywhere keeps the others from being decoded, and is not one itself. */
+static void io_nowhere(void **state)
+{
+    (void)state;
+    begin();
+    fake_pci_bar(f, 0, 0xc000, 0x100, FAKE_PCI_BAR_IO);
+    fake_pci_bar(f, 1, 0xf0000000, 0x1000, 0);
+    fake_pci_bar(f, 2, 0, 0x80, FAKE_PCI_BAR_IO);
+    assert_null(refusal());
+    expect_bar(&pci_first()->bars[0], 0, 0, 0);
+    expect_bar(&pci_first()->bars[1], 0xf0000000, 0x1000, 0);
+    expect_bar(&pci_first()->bars[2], 0, 0, 0);
     pci_forget();
 }
 
@@ -183,6 +198,11 @@ static void refused(void **state)
         {0, 0xf0000000, 0, 0, "do not change"},
         {0, 0xc002, 0x20, FAKE_PCI_BAR_IO, NULL}, /* a reserved bit */
         {0, 0xc010, 0x20, FAKE_PCI_BAR_IO, "do not change"},
+        {0, 0x0020, 0x10, FAKE_PCI_BAR_IO, "machine's own"},
+        {0, 0x0cf8, 0x8, FAKE_PCI_BAR_IO, "machine's own"},
+        {0, 0x1000, 0x8, FAKE_PCI_BAR_IO, NULL},
+        {0, 0x10000, 0x100, FAKE_PCI_BAR_IO, "beyond"}, /* of which a CPU would see ports 0 to ffh */
+        {0, 0xfffffff0, 0x10, FAKE_PCI_BAR_IO, "beyond"},
         {0, 0xfee00000, 0x1000, 0, "interrupts or"},
         {0, 0xe0000000, 0x20000000, 0, "interrupts or"},
         {0, 0x3000000000, 0x1000, FAKE_PCI_BAR_64, "or configuration"},
@@ -198,7 +218,7 @@ static void refused(void **state)
         begin();
         fake_pci_bar(f, rows[i].bar, rows[i].address, rows[i].size, rows[i].flags);
         why = refusal();
-        if (rows[i].why && (!why || !strstr(why, rows[i].why)))
+        if (!rows[i].why != !why || (why && !strstr(why, rows[i].why)))
             fail_msg("row %u: %s; should say: %s", (unsigned)i, why ? why : "not refused", rows[i].why);
         pci_forget();
     }
@@ -241,6 +261,12 @@ static void over_each_other(void **state)
     assert_non_null(strstr(refusal(), "another"));
     pci_forget();
     fake_pci_bar(f, 1, 0xf0002000, 0x1000, 0);
+    fake_pci_bar(f, 2, 0xc000, 0x100, FAKE_PCI_BAR_IO);
+    fake_pci_bar(f, 3, 0xc080, 0x20, FAKE_PCI_BAR_IO);
+    assert_int_equal(pci_scan(), HV_OK);
+    assert_non_null(strstr(pci_refusal(pci_first()), "another"));
+    pci_forget();
+    fake_pci_bar(f, 3, 0xc100, 0x20, FAKE_PCI_BAR_IO);
     assert_int_equal(pci_scan(), HV_OK);
     assert_null(pci_refusal(pci_first()));
     pci_forget();
@@ -281,6 +307,56 @@ static void over_others(void **state)
         assert_int_equal(other->writes, 0);
         pci_forget();
     }
+}
+
+static void ports_over_others(void **state)
+{
+    static const struct {
+        uint64_t other;
+        uint32_t flags, command;
+        bool shared;
+    } rows[] = {
+        {0xc020, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, true},
+        {0xc020, FAKE_PCI_BAR_IO, PCI_COMMAND_MEMORY, false}, /* it does not decode */
+        {0xc040, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, false},
+        {0xc020, 0, PCI_COMMAND_IO | PCI_COMMAND_MEMORY, false}, /* that is memory */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fake_pci *other;
+        const char *why;
+
+        fake_reset();
+        begin();
+        fake_pci_bar(f, 2, 0xc000, 0x40, FAKE_PCI_BAR_IO);
+        other = fake_pci_add(0, HV_PCI_BDF(0, 2, 0), 0x1234, 0x5678, 0x020000);
+        fake_pci_bar(other, 0, rows[i].other, 0x10, rows[i].flags);
+        fake_pci_set(other, PCI_COMMAND, 2, rows[i].command);
+        why = refusal();
+        if (rows[i].shared != (why && strstr(why, "another")))
+            fail_msg("row %u: %s", (unsigned)i, why ? why : "not refused");
+        pci_forget();
+    }
+}
+
+/* One that was refused half-way is not known. */
+static void over_refused_ones(void **state)
+{
+    struct fake_pci *other;
+
+    (void)state;
+    begin();
+    fake_pci_bar(f, 0, 0xf0000000, 0x4000, 0);
+    other = fake_pci_add(0, HV_PCI_BDF(0, 2, 0), 0x1234, 0x5678, 0x020000);
+    fake_pci_bar(other, 0, 0, 0x1000, 0);
+    fake_pci_bar(other, 1, 0xf0001000, 0x1000, 0);
+    fake_pci_set(other, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    fake_pci_start(FAKE_PCI_ECAM);
+    assert_int_equal(pci_scan(), HV_OK);
+    assert_non_null(strstr(pci_refusal(pci_find(&other->address)), "no address"));
+    assert_non_null(strstr(pci_refusal(pci_find(&f->address)), "another"));
+    pci_forget();
 }
 
 /* One that is known already, and is larger. */
@@ -330,9 +406,11 @@ static void does_not_keep(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_TEST(all_kinds),      UNIT_TEST(every_size),      UNIT_TEST(io_of_16_bits), UNIT_TEST(no_traces),
-        UNIT_TEST(not_of_bridges), UNIT_TEST(refused),         UNIT_TEST(over_ram),      UNIT_TEST(over_each_other),
-        UNIT_TEST(over_others),    UNIT_TEST(over_known_ones), UNIT_TEST(does_not_keep),
+        UNIT_TEST(all_kinds),         UNIT_TEST(every_size),        UNIT_TEST(io_of_16_bits),
+        UNIT_TEST(no_traces),         UNIT_TEST(not_of_bridges),    UNIT_TEST(refused),
+        UNIT_TEST(over_ram),          UNIT_TEST(over_each_other),   UNIT_TEST(over_others),
+        UNIT_TEST(over_known_ones),   UNIT_TEST(does_not_keep),     UNIT_TEST(io_nowhere),
+        UNIT_TEST(ports_over_others), UNIT_TEST(over_refused_ones),
     };
 
     return cmocka_run_group_tests_name("BARs", tests, NULL, NULL);
