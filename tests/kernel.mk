@@ -8,6 +8,7 @@
 #   make test-kernel FILTER=io               only the tests whose name contains that
 #   make test-kernel IOMMU=intel FILTER=iommu     on a machine with an IOMMU (or amd), and devices for its tests
 #   make test-storm [STORM=1000000]          storms of so many interrupts, doorbells and messages: takes its time
+#   make test-storm IOMMU=intel [CYCLES=1000]     and of passed devices' interrupts; these given and taken back so often
 #
 # What is skipped, and why, is summed up at the end: what the CPU lacks, and what its emulator does not do as CPUs do it.
 #   make test-apic                           the tests of local APICs on Bochs' CPUs with more and with less of APIC virtualization
@@ -26,8 +27,10 @@ TEST_KERNEL_TIMEOUT ?= 240
 # QEMU's device for exercises, twice; its DMA can have any address. One is behind a root port of its own, but with amd-iommu, which takes
 # what is behind bridges for devices of bus 0.
 TEST_KERNEL_EDU     := edu,dma_mask=0xffffffffffffffff
-TEST_KERNEL_intel   := $(TEST_KERNEL_EDU) pcie-root-port,id=bridge,chassis=1 $(TEST_KERNEL_EDU),bus=bridge
-TEST_KERNEL_amd     := $(TEST_KERNEL_EDU) $(TEST_KERNEL_EDU)
+# And a disk that reads as zeros, for its interrupts.
+TEST_KERNEL_DISK    := drive:if=none,id=zeros,driver=null-co,size=64M,read-zeroes=on nvme,serial=zeros,drive=zeros
+TEST_KERNEL_intel   := $(TEST_KERNEL_EDU) pcie-root-port,id=bridge,chassis=1 $(TEST_KERNEL_EDU),bus=bridge $(TEST_KERNEL_DISK)
+TEST_KERNEL_amd     := $(TEST_KERNEL_EDU) $(TEST_KERNEL_EDU) $(TEST_KERNEL_DISK)
 TEST_KERNEL_DEVICES ?= $(TEST_KERNEL_$(IOMMU))
 
 .PHONY: test-kernel
@@ -37,13 +40,13 @@ test-kernel: $(call image_of,$(ENGINE))
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
 	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=$$((cpus > 1)) TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
 	        IOMMU=$(or $(IOMMU),none) DEVICES='$(TEST_KERNEL_DEVICES)' \
-	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)$(IOMMU:%=-%)-$$cpus.log || failed=1; \
+	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))$(if $(CYCLES), cycles=$(CYCLES))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)$(IOMMU:%=-%)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
 
 .PHONY: test-storm
 test-storm:
-	$(Q)$(MAKE) --no-print-directory test-kernel FILTER=storm CPUS=$(or $(CPUS),2) STORM=$(or $(STORM),1000000) TEST_KERNEL_TIMEOUT=10000
+	$(Q)$(MAKE) --no-print-directory test-kernel FILTER=storm CPUS=$(or $(CPUS),2) STORM=$(or $(STORM),1000000) CYCLES=$(or $(CYCLES),1000) TEST_KERNEL_TIMEOUT=10000
 
 # What the CPU does of a local APIC makes a difference: all of it (run.sh avoids interrupt delivery on Bochs, which is wrong there in a
 # case that these tests do without), and nothing but the task priority.

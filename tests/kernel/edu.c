@@ -8,7 +8,6 @@
 #include <kernel/cpu.h>
 #include <kernel/memory.h>
 #include <kernel/thread.h>
-#include <whp/WinHvExtensions.h>
 
 #define EDU_VENDOR 0x1234
 #define EDU_DEVICE 0x11e8
@@ -107,42 +106,15 @@ void edu_close(struct edu *e)
 
 /* ----------------------------------------------------------------------- as a partition's device */
 
-static bool vpci_write(struct edu *e, WHV_VPCI_DEVICE_REGISTER_SPACE space, uint64_t offset, uint64_t value,
-                       uint32_t size)
-{
-    const WHV_VPCI_DEVICE_REGISTER r = {space, size, offset};
-
-    return EXPECT_OK(WHvWriteVpciDeviceRegister(e->partition, e->id, &r, &value));
-}
-
-static HRESULT create(struct edu *e)
-{
-    const WHVX_PCI_RESOURCE_DESCRIPTOR d = {
-        .Segment = e->address.segment,
-        .Bus = (UINT8)(e->address.bdf >> 8),
-        .Device = e->address.bdf >> 3 & 0x1f,
-        .Function = e->address.bdf & 7,
-    };
-    HANDLE resource;
-    HRESULT hr = WHvAllocateVpciResource(NULL, WHvAllocateVpciResourceFlagNone, &d, sizeof(d), &resource);
-
-    if (hr != S_OK)
-        return hr;
-    hr = WHvCreateVpciDevice(e->partition, e->id, resource, WHvCreateVpciDeviceFlagPhysicallyBacked, NULL);
-    EXPECT_OK(WHvxCloseVpciResource(resource));
-    return hr;
-}
-
 bool edu_give(struct edu *e, WHV_PARTITION_HANDLE partition, UINT64 id)
 {
-    e->partition = partition;
-    e->id = id;
-    return EXPECT_OK(create(e)) && vpci_write(e, WHvVpciConfigSpace, CONFIG_COMMAND, COMMAND_ON, 2);
+    e->device = (struct passed){partition, id};
+    return passed_give(&e->device, &e->address);
 }
 
 void edu_take(struct edu *e)
 {
-    EXPECT_OK(WHvDeleteVpciDevice(e->partition, e->id));
+    passed_take(&e->device);
 }
 
 /* -------------------------------------------------------------------------------------- copies */
@@ -152,18 +124,12 @@ static void write(struct edu *e, uint32_t offset, uint64_t value)
     if (e->registers)
         e->registers[offset / 8] = value;
     else
-        vpci_write(e, WHvVpciBar0, offset, value, 8);
+        passed_write(&e->device, WHvVpciBar0, offset, value, 8);
 }
 
 static uint64_t read(struct edu *e, uint32_t offset)
 {
-    const WHV_VPCI_DEVICE_REGISTER r = {WHvVpciBar0, 8, offset};
-    uint64_t value = 0;
-
-    if (e->registers)
-        return e->registers[offset / 8];
-    EXPECT_OK(WHvReadVpciDeviceRegister(e->partition, e->id, &r, &value));
-    return value;
+    return e->registers ? e->registers[offset / 8] : passed_read(&e->device, WHvVpciBar0, offset, 8);
 }
 
 static bool copy(struct edu *e, uint64_t source, uint64_t target, uint64_t command)

@@ -6,16 +6,14 @@
 #ifndef EDU_H
 #define EDU_H
 
-#include <hv/pci.h>
-#include <whp/WinHvPlatform.h>
+#include "passed.h"
 
 #define EDU_COPY 64u /* bytes of a copy */
 
 struct edu {
     struct hv_pci_address address;
     volatile uint64_t *registers; /* NULL: a partition's */
-    WHV_PARTITION_HANDLE partition;
-    UINT64 id;    /* in the partition */
+    struct passed device;
     uint16_t msi; /* offset of the capability */
 };
 

@@ -695,16 +695,10 @@ static void allow_devices(struct vm *vm)
 static bool give_registers(const struct edu *e, struct vm *vm)
 {
     const WHV_MAP_GPA_RANGE_FLAGS rights = WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite;
-    WHV_VPCI_MMIO_MAPPING *ranges = NULL;
-    UINT32 count = 0;
+    void *registers = passed_map(&e->device, 0, PAGE_SIZE);
 
-    if (!EXPECT_OK(WHvMapVpciDeviceMmioRanges(vm->partition, e->id, &count, &ranges)))
-        return false;
-    for (UINT32 i = 0; i < count; i++)
-        if (ranges[i].Location == WHvVpciBar0 && ranges[i].OffsetInBytes == 0 && ranges[i].VirtualAddress)
-            return EXPECT_OK(WHvMapGpaRange(vm->partition, ranges[i].VirtualAddress, GPA_REGISTERS, PAGE_SIZE, rights));
-    FAIL("the registers' page is not one that a guest may have");
-    return false;
+    return EXPECT(registers != NULL) &&
+           EXPECT_OK(WHvMapGpaRange(vm->partition, registers, GPA_REGISTERS, PAGE_SIZE, rights));
 }
 
 static void guest_copies(struct vm *vm, const char *code, uint64_t from, uint64_t to, bool out)
@@ -770,12 +764,11 @@ TEST(iommu_guest,
 
 /* ------------------------------------------------------------------------ interrupts of its device */
 
-#define GPA_COUNT    0x60000u
-#define GPA_HANDLER  0x9000u
-#define EDU_VECTOR   0x61u
-#define CAP_ID_MSI   0x05u
-#define MSI_IS_ON    (1u << 16)
-#define CONFIG_FIRST 0x34u
+#define GPA_COUNT   0x60000u
+#define GPA_HANDLER 0x9000u
+#define EDU_VECTOR  0x61u
+#define CAP_ID_MSI  0x05u
+#define MSI_IS_ON   (1u << 0)
 
 static void allow_interrupts(struct vm *vm)
 {
@@ -786,39 +779,19 @@ static void allow_interrupts(struct vm *vm)
                                       sizeof(x2apic)));
 }
 
-static UINT32 config_of(const struct edu *e, UINT32 offset)
-{
-    const WHV_VPCI_DEVICE_REGISTER r = {WHvVpciConfigSpace, 4, offset};
-    UINT32 value = 0;
-
-    EXPECT_OK(WHvReadVpciDeviceRegister(e->partition, e->id, &r, &value));
-    return value;
-}
-
-static void set_config(const struct edu *e, UINT32 offset, UINT32 value)
-{
-    const WHV_VPCI_DEVICE_REGISTER r = {WHvVpciConfigSpace, 4, offset};
-
-    EXPECT_OK(WHvWriteVpciDeviceRegister(e->partition, e->id, &r, &value));
-}
-
 /* As the guest's driver would: a message to VP 0. */
 static bool set_guest_message(const struct edu *e)
 {
-    UINT32 at = config_of(e, CONFIG_FIRST) & 0xfc, head = 0;
+    uint32_t at = passed_find(&e->device, CAP_ID_MSI);
+    uint64_t control;
 
-    for (int i = 0; at && i < 48; i++, at = head >> 8 & 0xfc) {
-        head = config_of(e, at);
-        if ((head & 0xff) != CAP_ID_MSI)
-            continue;
-        set_config(e, at + 4, 0xfee00000);
-        set_config(e, at + 8, 0);
-        set_config(e, at + 12, EDU_VECTOR);
-        set_config(e, at, head | MSI_IS_ON);
-        return true;
-    }
-    FAIL("the device shows no MSI");
-    return false;
+    if (!EXPECT(at))
+        return false;
+    control = passed_read(&e->device, WHvVpciConfigSpace, at + 2, 2);
+    return passed_write(&e->device, WHvVpciConfigSpace, at + 4, 0xfee00000, 4) &&
+           passed_write(&e->device, WHvVpciConfigSpace, at + 8, 0, 4) &&
+           passed_write(&e->device, WHvVpciConfigSpace, at + 12, EDU_VECTOR, 2) &&
+           passed_write(&e->device, WHvVpciConfigSpace, at + 2, control | MSI_IS_ON, 2);
 }
 
 static void open_apic(struct vm *vm)

@@ -56,16 +56,26 @@ void test_note(const char *fmt, ...)
     kprintf("# %s\n", text);
 }
 
-uint32_t test_storm(uint32_t usual)
+static uint32_t count_option(const char *name, uint32_t usual)
 {
     uint32_t count = 0;
     char text[16];
 
-    if (!option_find("storm", text, sizeof(text)))
+    if (!option_find(name, text, sizeof(text)))
         return usual;
     for (const char *c = text; *c >= '0' && *c <= '9'; c++)
         count = count * 10 + (uint32_t)(*c - '0');
     return count;
+}
+
+uint32_t test_storm(uint32_t usual)
+{
+    return count_option("storm", usual);
+}
+
+uint32_t test_cycles(uint32_t usual)
+{
+    return count_option("cycles", usual);
 }
 
 bool test_failed(void)

@@ -91,6 +91,8 @@ bool engine_is_tcg(void);
 
 /* How many make a storm: so many, unless storm=N on the command line says otherwise. */
 uint32_t test_storm(uint32_t usual);
+/* How many times a device is given and taken back, in the same way: cycles=N. */
+uint32_t test_cycles(uint32_t usual);
 
 #define SKIP(...)               \
     do {                        \
