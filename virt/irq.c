@@ -246,23 +246,30 @@ static uint8_t threshold_of(const struct lapic *l)
     return irr < 0 || irr >> 4 <= (isr < 0 ? 0 : isr >> 4) ? 0 : (uint8_t)(irr >> 4);
 }
 
+/* What is next can not go in now; -1: nothing is, as things are. */
+static void await(struct hv_vp *vp, int next)
+{
+    if (next >= 0)
+        vp->wanted.interrupt_window = true;
+    else if (lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_ENABLE)
+        vp->wanted.tpr_threshold = threshold_of(&vp->lapic);
+}
+
+/* One whose delivery is its end keeps no other back, and there will be no EOI at which to look for the next one. */
 static void choose_interrupt(struct hv_vp *vp)
 {
-    struct vcpu *v = vp->vcpu;
     int next = lapic_next(&vp->lapic);
+    bool is_end;
 
-    if (next < 0) {
-        if (lapic_get(&vp->lapic, APIC_SVR) & APIC_SVR_ENABLE)
-            vp->wanted.tpr_threshold = threshold_of(&vp->lapic);
-        assist_offer(vp);
-        return;
+    if (next < 0 || !irq_can_take_interrupt(vp->vcpu)) {
+        await(vp, next);
+    } else {
+        is_end = vp->auto_eoi[next / 64] >> next % 64 & 1;
+        lapic_deliver(&vp->lapic, (uint8_t)next, is_end);
+        inject_external(vp, next);
+        if (is_end)
+            await(vp, lapic_next(&vp->lapic));
     }
-    if (!irq_can_take_interrupt(v)) {
-        vp->wanted.interrupt_window = true;
-        return;
-    }
-    lapic_deliver(&vp->lapic, (uint8_t)next, vp->auto_eoi[next / 64] >> next % 64 & 1);
-    inject_external(vp, next);
     assist_offer(vp);
 }
 

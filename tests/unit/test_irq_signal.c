@@ -306,6 +306,26 @@ static void auto_eoi(void **state)
     assert_int_equal(fake_vmcs_get(VMCS_GUEST_INTR_STATUS), 0x6362); /* what there is goes on by the CPU */
 }
 
+/* There will be no EOI at which to look for the next one. */
+static void auto_eoi_keeps_no_other_back(void **state)
+{
+    (void)state;
+    set_auto_eoi(0x73, true);
+    send_fixed(0x62);
+    send_fixed(0x73);
+    GUEST({.run = look, .reason = EXIT_REASON_INTR_WINDOW}, LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_seen(0, EXTERNAL(0x73), true, false, 0);
+    assert_seen(1, EXTERNAL(0x62), false, false, 0);
+    set_apic(APIC_EOI, 0);
+    set(HV_REG_CR8, 6);
+    send_fixed(0x64);
+    send_fixed(0x73);
+    GUEST(LOOK_AND_STOP);
+    run_to(HV_EXIT_IO);
+    assert_seen(0, EXTERNAL(0x73), false, false, 6);
+}
+
 static void lower_cr8(uint64_t gpr[16])
 {
     look_who_delivers(gpr);
@@ -466,6 +486,7 @@ int main(void)
         IRQ_TEST(writes_that_exit),
         XAPIC_TEST(writes_by_the_cpu_that_exit),
         DELIVERY_TEST(auto_eoi),
+        DELIVERY_TEST(auto_eoi_keeps_no_other_back),
         DELIVERY_TEST(a_window_by_priority),
         IRQ_TEST(windows_that_are_open),
         DELIVERY_TEST(windows_that_are_open),
