@@ -117,10 +117,10 @@ static struct hv_vp *target(struct hv_partition *p, uint32_t index, const struct
 /* Among those addressed the turn goes round: no task priority is looked at, as in today's CPUs (SDM 3A 10.6.2.4). */
 static void deliver_lowest(struct hv_partition *p, const struct irq_message *m, const struct hv_vp *but)
 {
-    uint32_t turn = __atomic_fetch_add(&p->lowest_turn, 1, __ATOMIC_RELAXED);
+    uint32_t turn = __atomic_fetch_add(&p->lowest_turn, 1, __ATOMIC_RELAXED), count = p->properties.processor_count;
 
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
-        struct hv_vp *to = target(p, (turn + i) % HV_MAX_VPS, m, but);
+    for (uint32_t i = 0; i < count; i++) {
+        struct hv_vp *to = target(p, (turn + i) % count, m, but);
 
         if (to) {
             __atomic_store_n(&p->lowest_turn, to->index + 1, __ATOMIC_RELAXED);
@@ -130,13 +130,20 @@ static void deliver_lowest(struct hv_partition *p, const struct irq_message *m, 
     }
 }
 
+/* A message that names one APIC looks at no other VP: their inboxes are in cache lines of other CPUs. */
 static void send(struct hv_partition *p, const struct irq_message *m, const struct hv_vp *but)
 {
-    if (m->mode == APIC_MODE_LOWEST) {
+    uint32_t only = lapic_only_id(m->destination, m->is_logical, m->is_x2apic);
+    uint32_t first = 0, end = p->properties.processor_count;
+
+    if (only != LAPIC_ANY_ID) {
+        first = only;
+        end = HV_MIN(end, only + 1);
+    } else if (m->mode == APIC_MODE_LOWEST) {
         deliver_lowest(p, m, but);
         return;
     }
-    for (uint32_t i = 0; i < p->properties.processor_count; i++) {
+    for (uint32_t i = first; i < end; i++) {
         struct hv_vp *to = target(p, i, m, but);
 
         if (to)

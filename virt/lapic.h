@@ -175,6 +175,10 @@ struct lapic_address lapic_address(const struct lapic *l);
  */
 bool lapic_is_addressed(const struct lapic_address *a, uint32_t destination, bool is_logical, bool is_x2apic);
 
+/* The ID of the only APIC that such a message can be for. LAPIC_ANY_ID: there may be several, or it goes by LDR. */
+#define LAPIC_ANY_ID UINT32_MAX
+uint32_t lapic_only_id(uint32_t destination, bool is_logical, bool is_x2apic);
+
 /* -------------------------------------------------------------------------- saved state */
 
 /*

@@ -58,6 +58,13 @@ bool lapic_is_addressed(const struct lapic_address *a, uint32_t destination, boo
     return a->x2apic ? matches_x2apic_logical(a, destination) : matches_logical(a, destination);
 }
 
+uint32_t lapic_only_id(uint32_t destination, bool is_logical, bool is_x2apic)
+{
+    if (!is_x2apic)
+        destination &= UINT8_MAX;
+    return is_logical || (!is_x2apic && destination == BROADCAST) ? LAPIC_ANY_ID : destination;
+}
+
 /* ----------------------------------------------------------------------------- saved page */
 
 #define ESR_BITS 0xffu

@@ -783,6 +783,34 @@ static void others_are_not_the_sender(void **state)
     }
 }
 
+/* The turn goes round among the partition's VPs. */
+static void the_lowest_takes_turns(void **state)
+{
+    const struct hv_interrupt lowest = {.type = APIC_MODE_LOWEST, .destination = 0xff, .vector = 0x51};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        vp->inbox.vectors[1] = other->inbox.vectors[1] = 0;
+        partition->lowest_turn = i;
+        assert_int_equal(hv_partition_interrupt(partition, &lowest), HV_OK);
+        assert_int_equal(vp->inbox.vectors[1], i % 2 ? 0 : BIT64(0x11));
+        assert_int_equal(other->inbox.vectors[1], i % 2 ? BIT64(0x11) : 0);
+        assert_int_equal(partition->lowest_turn, i % 2 + 1);
+    }
+}
+
+/* One of lowest priority for a single VP is nobody else's, and takes no turn. */
+static void the_lowest_of_one(void **state)
+{
+    (void)state;
+    send(APIC_MODE_LOWEST, 1, 0x51, false);
+    assert_int_equal(other->inbox.vectors[1], BIT64(0x11));
+    assert_int_equal(vp->inbox.vectors[1], 0);
+    assert_int_equal(partition->lowest_turn, 0);
+    send(APIC_MODE_FIXED, 2, 0x52, false); /* there is no such one */
+    assert_int_equal(other->inbox.vectors[1], BIT64(0x11));
+}
+
 static void msrs_that_fault(void **state)
 {
     (void)state;
@@ -1209,6 +1237,8 @@ int main(void)
         DELIVERY_TEST(init_of_the_bootstrap_processor),
         IRQ_TEST(interrupts_sent_by_msr),
         IRQ_TEST(others_are_not_the_sender),
+        IRQ_TEST(the_lowest_takes_turns),
+        IRQ_TEST(the_lowest_of_one),
         IRQ_TEST(msrs_that_fault),
         IRQ_TEST(task_priority_by_msr),
         IRQ_TEST(eoi_of_a_level_triggered_interrupt),

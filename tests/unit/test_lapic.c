@@ -740,6 +740,23 @@ static void test_destinations(void **state)
             fail_msg("message %zu to %#x", i, messages[i].destination);
 }
 
+/* Nobody else hears of a message that is said to be for one APIC; and where it can be said, it is. */
+static void test_only_id(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(messages); i++) {
+        uint32_t id = lapic_only_id(messages[i].destination, messages[i].logical, messages[i].x2apic);
+
+        if (messages[i].wanted && id != LAPIC_ANY_ID && id != messages[i].apic.id)
+            fail_msg("message %zu to %#x", i, messages[i].destination);
+    }
+    assert_int_equal(lapic_only_id(0x123, false, false), 0x23);
+    assert_int_equal(lapic_only_id(0xff, false, true), 0xff);
+    assert_int_equal(lapic_only_id(0xff, false, false), LAPIC_ANY_ID);
+    assert_int_equal(lapic_only_id(0xffffffff, false, true), LAPIC_ANY_ID);
+    assert_int_equal(lapic_only_id(1, true, true), LAPIC_ANY_ID);
+}
+
 static void test_address(void **state)
 {
     struct lapic_address a;
@@ -940,6 +957,7 @@ int main(void)
         UNIT_TEST(test_xapic_to_x2apic_keeps_state),
         UNIT_TEST(test_disabled),
         UNIT_TEST(test_destinations),
+        UNIT_TEST(test_only_id),
         UNIT_TEST(test_address),
         UNIT_TEST(test_round_trip),
         UNIT_TEST(test_set_refuses_whole_pages),
