@@ -290,12 +290,10 @@ enum hv_status hv_vpci_map_interrupt(struct hv_partition *p, uint64_t id, uint32
     return st;
 }
 
-static void free_interrupt(struct vpci_device *d, struct vpci_entry *e)
+/* Nobody finds it any more. */
+static void free_interrupt(struct vpci_entry *e)
 {
-    struct interrupt *interrupt = (struct interrupt *)e;
-
-    vpci_table_remove(&d->interrupts, e);
-    hv_host_free(interrupt, size_of(interrupt->count));
+    hv_host_free(e, size_of(((struct interrupt *)e)->count));
 }
 
 enum hv_status hv_vpci_unmap_interrupt(struct hv_partition *p, uint64_t id, uint32_t index)
@@ -307,8 +305,10 @@ enum hv_status hv_vpci_unmap_interrupt(struct hv_partition *p, uint64_t id, uint
         return HV_E_DEVICE;
     hv_mutex_lock(&d->mutex);
     e = vpci_table_find(&d->interrupts, index);
-    if (e)
-        free_interrupt(d, e);
+    if (e) {
+        vpci_table_remove(&d->interrupts, e);
+        free_interrupt(e);
+    }
     hv_mutex_unlock(&d->mutex);
     vpci_put(d);
     return e ? HV_OK : HV_E_INVALID;
@@ -318,8 +318,10 @@ void vpci_free_interrupts(struct vpci_device *d)
 {
     struct vpci_entry *e;
 
-    while ((e = vpci_table_any(&d->interrupts)))
-        free_interrupt(d, e);
+    while ((e = vpci_table_any(&d->interrupts))) {
+        vpci_table_drop(&d->interrupts, e);
+        free_interrupt(e);
+    }
 }
 
 enum hv_status hv_vpci_retarget(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message,

@@ -136,8 +136,8 @@ enum hv_status vpci_table_insert(struct vpci_table *t, struct vpci_entry *e)
     return HV_OK;
 }
 
-/* Cuts off where the branch begins that leads to nothing else. */
-void vpci_table_remove(struct vpci_table *t, struct vpci_entry *e)
+/* Cuts off where the branch begins that leads to nothing else, and returns that. */
+static void *cut_off(struct vpci_table *t, const struct vpci_entry *e)
 {
     void *volatile *slot = &t->root, *volatile *cut = slot, *branch;
     struct node *fork = NULL;
@@ -155,8 +155,20 @@ void vpci_table_remove(struct vpci_table *t, struct vpci_entry *e)
     if (fork)
         fork->used--;
     __atomic_store_n(cut, NULL, __ATOMIC_SEQ_CST);
+    return branch;
+}
+
+void vpci_table_remove(struct vpci_table *t, struct vpci_entry *e)
+{
+    void *branch = cut_off(t, e);
+
     vpci_wait_readers();
     free_branch(branch);
+}
+
+void vpci_table_drop(struct vpci_table *t, const struct vpci_entry *e)
+{
+    free_branch(cut_off(t, e));
 }
 
 struct vpci_entry *vpci_table_any(const struct vpci_table *t)

@@ -41,6 +41,8 @@ struct vpci_entry *vpci_table_find(const struct vpci_table *t, uint64_t id);
 enum hv_status vpci_table_insert(struct vpci_table *t, struct vpci_entry *e);
 /* Takes it out, and waits for the readers. Thread context. */
 void vpci_table_remove(struct vpci_table *t, struct vpci_entry *e);
+/* The same for the end, when nobody reads: waits for nobody. */
+void vpci_table_drop(struct vpci_table *t, const struct vpci_entry *e);
 /* One after the other, for the end, when nobody reads; NULL: it is empty. */
 struct vpci_entry *vpci_table_any(const struct vpci_table *t);
 

@@ -544,6 +544,29 @@ static void numbers_of_all_kinds(void **state)
 
 /* ----------------------------------------------------------------------------------- interrupts */
 
+static uint64_t calls_of_deletion(void)
+{
+    uint64_t before = fake_counts().calls;
+
+    assert_int_equal(hv_vpci_delete(&partition, ID), HV_OK);
+    return fake_counts().calls - before;
+}
+
+/* A device that nobody finds any more has no readers to wait for, however many interrupts it has. */
+static void interrupts_go_with_their_device(void **state)
+{
+    struct hv_msi_message message;
+    uint64_t without;
+
+    (void)state;
+    assert_int_equal(create_software(ID), HV_OK);
+    without = calls_of_deletion();
+    assert_int_equal(create_software(ID), HV_OK);
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(map(i, 1, to(0x50, 1, false), &message), HV_OK);
+    assert_int_equal(calls_of_deletion(), without);
+}
+
 static void messages_of_all_indexes(void **state)
 {
     static const uint32_t indexes[] = {0, 1, 2, 255, 256, 0x7fff, 0x8000, 0x8001, 65535};
@@ -829,6 +852,7 @@ int main(void)
         VPCI_TEST(errors_of_each_step),
         VPCI_TEST(without_memory),
         VPCI_TEST(deletion_waits_for_calls),
+        VPCI_TEST(interrupts_go_with_their_device),
         VPCI_TEST(numbers_of_all_kinds),
         VPCI_TEST(messages_of_all_indexes),
         VPCI_TEST(several_messages),
