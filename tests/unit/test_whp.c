@@ -317,8 +317,10 @@ enum hv_status hv_partition_interrupt_targets(struct hv_partition *p, uint64_t d
                                               uint32_t *vps, uint32_t room, uint32_t *count)
 {
     assert_is_ours(p);
-    *count = 0;
-    return called(__func__, vps, destination, is_logical, room);
+    vps[0] = 3;
+    vps[1] = 5;
+    *count = 2;
+    return called(__func__, NULL, destination, is_logical, room);
 }
 
 enum hv_status hv_vp_cpuid(struct hv_vp *vp, uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out)
@@ -1303,19 +1305,31 @@ static void apic_state(void **state)
     assert_int_equal(core.calls, 0);
 }
 
+/* The caller's buffers need no alignment, and nothing is written there on failure. */
 static void interrupt_targets(void **state)
 {
     const WHV_INTERRUPT_DESTINATION_MODE physical = WHvX64InterruptDestinationModePhysical;
+    const UINT32 wanted[] = {3, 5};
     UINT32 count, vps[4];
+    char odd[1 + sizeof(vps)], odd_count[1 + sizeof(count)];
 
     (void)state;
-    assert_int_equal(WHvGetInterruptTargetVpSet(part, 0x123456789, physical, vps, 4, &count), S_OK);
-    assert_ptr_equal(core.memory, vps);
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 0x123456789, physical, (UINT32 *)(void *)(odd + 1), 4,
+                                                (UINT32 *)(void *)(odd_count + 1)),
+                     S_OK);
+    memcpy(&count, odd_count + 1, sizeof(count));
+    assert_int_equal(count, 2);
+    assert_memory_equal(odd + 1, wanted, sizeof(wanted));
     assert_int_equal(core.args[0], 0x123456789);
     assert_int_equal(core.args[1], false);
     assert_int_equal(core.args[2], 4);
     assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, WHvX64InterruptDestinationModeLogical, vps, 4, &count), S_OK);
     assert_int_equal(core.args[1], true);
+    vps[0] = count = 0x55;
+    core.answer = HV_E_INVALID;
+    assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, physical, vps, 4, &count), E_INVALIDARG);
+    assert_true(vps[0] == 0x55 && count == 0x55);
+    core.answer = HV_OK;
     core.calls = 0;
     assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, physical, NULL, 4, &count), E_INVALIDARG);
     assert_int_equal(WHvGetInterruptTargetVpSet(part, 1, physical, vps, 4, NULL), E_INVALIDARG);

@@ -27,10 +27,13 @@ HRESULT WHVAPI WHvRequestInterrupt(WHV_PARTITION_HANDLE Partition, const WHV_INT
     return hr;
 }
 
+#define VPS_MAX 64u /* processors of one partition, at most */
+
 HRESULT WHVAPI WHvGetInterruptTargetVpSet(WHV_PARTITION_HANDLE Partition, UINT64 Destination,
                                           WHV_INTERRUPT_DESTINATION_MODE DestinationMode, UINT32 *TargetVps,
                                           UINT32 VpCount, UINT32 *TargetVpCount)
 {
+    UINT32 vps[VPS_MAX], count = 0;
     struct whp_slot *in;
     enum hv_status st;
 
@@ -40,9 +43,13 @@ HRESULT WHVAPI WHvGetInterruptTargetVpSet(WHV_PARTITION_HANDLE Partition, UINT64
     if (!in)
         return E_INVALIDARG;
     st = hv_partition_interrupt_targets(in->object, Destination,
-                                        DestinationMode == WHvX64InterruptDestinationModeLogical, TargetVps, VpCount,
-                                        TargetVpCount);
+                                        DestinationMode == WHvX64InterruptDestinationModeLogical, vps,
+                                        HV_MIN(VpCount, VPS_MAX), &count);
     partition_leave(in);
+    if (st == HV_OK) {
+        __builtin_memcpy(TargetVps, vps, count * sizeof(vps[0]));
+        PUT(TargetVpCount, count);
+    }
     return st == HV_E_BUFFER_TOO_SMALL ? E_INVALIDARG : whp_result_of(WHP_INTERRUPT_CONTROLLER, st);
 }
 
