@@ -3,6 +3,7 @@
  * Timers of VPs with local APICs, those of the APICs and synthetic ones: when they are due, who interrupts the guest
  * then, and the interrupts that come of the former.
  */
+#include "assist.h"
 #include "irq_parts.h"
 #include "stimer.h"
 #include "time.h"
@@ -122,6 +123,7 @@ void irq_set_timer(struct hv_vp *vp)
     uint64_t ticks = ticks_to_timer(vp);
 
     if (!ticks) {
+        assist_settle(vp); /* an interrupt comes: whoever has ended by the page must not be in its way */
         irq_poll_timer(vp);
         ticks = ticks_to_timer(vp);
         ticks = HV_MAX(ticks, ns_to_tsc(MIN_PERIOD_NS));

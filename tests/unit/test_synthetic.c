@@ -494,6 +494,48 @@ static void two_at_a_time(void **state)
     assert_int_equal(get_apic(APIC_ISR + 0x20), 0);
 }
 
+#define START_TSC 1000000ull
+#define COUNT_NS  100000u
+
+static void arm_timer(void)
+{
+    fake_set_tsc(START_TSC);
+    set_apic(APIC_LVT_TIMER, 0x31);
+    set_apic(APIC_TIMER_DIV, 0xb); /* by 1 */
+    set_apic(APIC_TIMER_INIT, COUNT_NS);
+}
+
+static void pass_time(uint64_t gpr[16])
+{
+    look(gpr);
+    fake_advance_time(COUNT_NS);
+    fake_set_tsc(START_TSC + FAKE_TSC_HZ / 1000);
+}
+
+static void end_and_pass_time(uint64_t gpr[16])
+{
+    pass_time(gpr);
+    *assist_word() &= ~1u;
+}
+
+/* The timer's interrupt, which comes when nothing else has, finds that 41 has ended; or waits for an ordinary EOI. */
+static void the_timer_comes(void **state)
+{
+    (void)state;
+    arm_timer();
+    send(0x41, false);
+    GUEST({.run = end_and_pass_time, .reason = EXIT_REASON_PREEMPTION_TIMER}, LOOK_AND_STOP);
+    assert_seen(0, 0x41, 1);
+    assert_seen(1, 0x31, 1);
+    *assist_word() = 0;
+    arm_timer();
+    send(0x41, false);
+    GUEST({.run = pass_time, .reason = EXIT_REASON_PREEMPTION_TIMER}, EOI, LOOK_AND_STOP);
+    assert_seen(0, 0x41, 1);
+    assert_seen(1, 0, 0);
+    assert_seen(2, 0x31, 1);
+}
+
 /* The other handler must not take the bit for its own. */
 static void one_in_the_handler_of_another(void **state)
 {
@@ -620,6 +662,7 @@ int main(void)
         ASSIST_TEST(an_eoi_is_saved),
         ASSIST_TEST(the_client_looks),
         ASSIST_TEST(two_at_a_time),
+        ASSIST_TEST(the_timer_comes),
         ASSIST_TEST(one_in_the_handler_of_another),
         ASSIST_TEST(the_client_hears_of_level_triggered_ones),
         ASSIST_TEST(a_halted_vp_wakes),
