@@ -444,6 +444,23 @@ static void places_before_on(void **state)
     iommu_domain_destroy(d);
 }
 
+/* Of one that went while the units were off nothing is left in their tables, whose domain may be gone. */
+static void given_back_while_off(void **state)
+{
+    struct iommu_domain *d;
+
+    (void)state;
+    assert_int_equal(iommu_domain_create(&d), HV_OK);
+    assert_int_equal(iommu_attach(AT(1), d), HV_OK);
+    assert_int_equal(iommu_attach(AT(2), NULL), HV_OK);
+    iommu_give_back(AT(1));
+    iommu_domain_destroy(d);
+    assert_null(unit.domain[1]);
+    assert_int_equal(on_with(2, 4), HV_OK); /* nobody names it */
+    assert_true(is_blocked(1));
+    iommu_off();
+}
+
 static void flushes(void **state)
 {
     struct iommu_domain *d;
@@ -629,6 +646,7 @@ int main(void)
         IOMMU_TEST(there_and_back),
         IOMMU_TEST(ids_end),
         IOMMU_TEST(places_before_on),
+        IOMMU_TEST(given_back_while_off),
         IOMMU_TEST(flushes),
         IOMMU_TEST(runs_of_entries),
         IOMMU_TEST(targets),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* An IOMMU that the host manages: what it is told is what the library's tables say. */
+#include "../../arch/x86_64/iommu/iommu_parts.h"
 #include "unit.h"
 #include <arch/iommu.h>
 #include <fake_device.h>
@@ -23,8 +24,15 @@ static struct {
     uint32_t apic_id;
 } host;
 
+/* Calls exclude each other. */
+static void assert_alone(void)
+{
+    assert_int_not_equal(iommu.mutex.state, 0);
+}
+
 static void *domain_create(void)
 {
+    assert_alone();
     for (struct hosts_domain *d = domains; d < domains + DOMAINS; d++) {
         if (!d->is_used) {
             *d = (struct hosts_domain){.is_used = true};
@@ -38,6 +46,7 @@ static void domain_destroy(void *domain)
 {
     struct hosts_domain *d = domain;
 
+    assert_alone();
     assert_true(d->is_used && d != host.at);
     d->is_used = false;
 }
@@ -46,6 +55,7 @@ static bool map(void *domain, hv_gpa_t gpa, hv_hpa_t pa, uint64_t size, bool is_
 {
     struct hosts_domain *d = domain;
 
+    assert_alone();
     assert_true(d->is_used && (gpa | pa | size) % HV_PAGE_SIZE == 0 && size);
     host.maps++;
     if (gpa + size > PAGES * HV_PAGE_SIZE)
@@ -62,12 +72,14 @@ static void unmap(void *domain, hv_gpa_t gpa, uint64_t size)
 {
     struct hosts_domain *d = domain;
 
+    assert_alone();
     for (uint64_t page = gpa / HV_PAGE_SIZE; page < PAGES && page < (gpa + size) / HV_PAGE_SIZE; page++)
         d->page[page] = 0;
 }
 
 static enum hv_status attach(const struct hv_pci_address *requester, void *domain)
 {
+    assert_alone();
     if (requester->bdf != 8)
         return HV_E_NOT_PRESENT;
     host.at = domain;
@@ -77,6 +89,7 @@ static enum hv_status attach(const struct hv_pci_address *requester, void *domai
 
 static void give_back(const struct hv_pci_address *requester)
 {
+    assert_alone();
     assert_int_equal(requester->bdf, 8);
     host.at = NULL;
     host.is_hosts = true;
@@ -85,6 +98,7 @@ static void give_back(const struct hv_pci_address *requester)
 static enum hv_status irq_alloc(const struct hv_pci_address *requester, uint32_t count, uint32_t *first)
 {
     (void)requester;
+    assert_alone();
     if (count > 16)
         return HV_E_NO_MEMORY;
     host.irqs += count;
@@ -95,6 +109,7 @@ static enum hv_status irq_alloc(const struct hv_pci_address *requester, uint32_t
 static void irq_free(const struct hv_pci_address *requester, uint32_t first, uint32_t count)
 {
     (void)requester;
+    assert_alone();
     assert_int_equal(first, 32);
     host.irqs -= count;
 }
@@ -110,6 +125,7 @@ static void irq_set(const struct hv_pci_address *requester, uint32_t entry, uint
 static void irq_message(const struct hv_pci_address *requester, uint32_t first, uint32_t n, struct hv_msi_message *out)
 {
     (void)requester;
+    assert_alone();
     *out = (struct hv_msi_message){0xfee00000, first + n};
 }
 
@@ -218,9 +234,12 @@ static void refusals(void **state)
     assert_int_equal(iommu_attach(DEVICE, NULL), HV_OK);
     assert_true(!host.at && !host.is_hosts);
     iommu_give_back(DEVICE);
+    iommu_off();
+    assert_int_equal(iommu_attach(DEVICE, d[1]), HV_OK); /* also before it is on */
+    iommu_give_back(DEVICE);
+    assert_true(host.is_hosts);
     for (int i = 0; i < 2; i++)
         iommu_domain_destroy(d[i]);
-    iommu_off();
 }
 
 static void interrupts(void **state)

@@ -953,6 +953,17 @@ static void hanging_queue(void **state)
     assert_int_equal(fake_counts().pages, 0);
 }
 
+/* It would go on by tables that are given back. */
+static void deaf_while_on(void **state)
+{
+    (void)state;
+    start();
+    unit->is_deaf = true;
+    expect_assert_failure(VTD->off());
+    unit->is_deaf = false;
+    finish(NULL, NULL);
+}
+
 /* It could not be told that a page is gone: nothing may go on. */
 static void hanging_while_on(void **state)
 {
@@ -1043,6 +1054,7 @@ int main(void)
         UNIT_TEST(out_of_memory),
         UNIT_TEST(attach_without_memory_changes_nothing),
         UNIT_TEST(deaf_unit),
+        UNIT_TEST(deaf_while_on),
         UNIT_TEST(hanging_queue),
         UNIT_TEST(hanging_while_on),
         UNIT_TEST(refused_invalidation),

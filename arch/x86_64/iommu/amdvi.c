@@ -281,9 +281,13 @@ static enum hv_status unit_begin(struct amdvi_unit *u)
     return amdvi_await(u, AMDVI_STATUS_COMMANDS, true) && amdvi_invalidate_all(u) ? HV_OK : HV_E_NOT_PRESENT;
 }
 
-/* Where somebody's tables take over again, the unit must not go by what it knows of ours. */
+/*
+ * Where somebody's tables take over again, the unit must not go by what it knows of ours. Interrupts end first: what
+ * deals with them writes control, and would switch the unit on again.
+ */
 static void unit_end(struct amdvi_unit *u)
 {
+    amdvi_faults_quiet(u);
     if (u->saved_control & AMDVI_CTL_ON && u->queue.ring.words && u->queue.status.words) {
         amdvi_write(u, AMDVI_DEVTAB, u->saved[0]);
         if (amdvi_read(u, AMDVI_STATUS) & AMDVI_STATUS_COMMANDS)

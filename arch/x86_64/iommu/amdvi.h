@@ -137,7 +137,8 @@ uint64_t amdvi_ioapic_entry(uint32_t entry, uint8_t pin, const struct iommu_irq_
 
 /* amdvi_fault.c */
 enum hv_status amdvi_faults_on(struct amdvi_unit *u); /* HV_E_NO_MEMORY; adds to u->control */
-void amdvi_faults_off(struct amdvi_unit *u);          /* the unit does not write any more */
+void amdvi_faults_quiet(struct amdvi_unit *u);        /* no interrupt is dealt with any more, nor comes */
+void amdvi_faults_off(struct amdvi_unit *u);          /* after that, and when the unit does not write any more */
 void amdvi_faults_resume(struct amdvi_unit *u);       /* ends a silence whose time is over */
 void amdvi_poll(void);
 

@@ -243,6 +243,17 @@ enum hv_status amdvi_faults_on(struct amdvi_unit *u)
     return HV_OK;
 }
 
+void amdvi_faults_quiet(struct amdvi_unit *u)
+{
+    uint64_t flags = hv_spin_lock(&u->lock);
+
+    amdvi_write(u, AMDVI_CONTROL, amdvi_read(u, AMDVI_CONTROL) & ~AMDVI_CTL_EVENT_INT);
+    hv_spin_unlock(&u->lock, flags);
+    if (u->faults.vector)
+        hv_host_irq_free(u->faults.vector);
+    u->faults.vector = 0;
+}
+
 void amdvi_faults_off(struct amdvi_unit *u)
 {
     struct amdvi_faults *f = &u->faults;
@@ -250,8 +261,6 @@ void amdvi_faults_off(struct amdvi_unit *u)
     if (u->control & AMDVI_CTL_INT_XT)
         amdvi_write(u, AMDVI_XT_EVT, f->saved_xt);
     amdvi_msi_off(&u->acpi->function, &f->saved);
-    if (f->vector)
-        hv_host_irq_free(f->vector);
     amdvi_table_free(&f->ring, RING_PAGES);
     *f = (struct amdvi_faults){0};
 }

@@ -174,10 +174,17 @@ void iommu_irq_set(const struct iommu_irq *irq, uint32_t n, const struct iommu_i
     hv_spin_unlock(&set_lock, flags);
 }
 
-void iommu_irq_message(const struct iommu_irq *irq, uint32_t n, struct hv_msi_message *out)
+void iommu_irq_message_locked(const struct iommu_irq *irq, uint32_t n, struct hv_msi_message *out)
 {
     HV_ASSERT(n < irq->count);
     iommu.backend->irq_message(&irq->requester, irq->first, n, out);
+}
+
+void iommu_irq_message(const struct iommu_irq *irq, uint32_t n, struct hv_msi_message *out)
+{
+    hv_mutex_lock(&iommu.mutex);
+    iommu_irq_message_locked(irq, n, out);
+    hv_mutex_unlock(&iommu.mutex);
 }
 
 enum hv_status iommu_ioapic_requester(uint8_t ioapic_id, struct hv_pci_address *out)

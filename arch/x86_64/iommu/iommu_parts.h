@@ -29,6 +29,7 @@ void iommu_places_off(void);          /* forgets what is the host's, or blocked 
 /* The lock is held for these. */
 enum hv_status iommu_irq_alloc_locked(const struct hv_pci_address *requester, uint32_t count, struct iommu_irq *out);
 void iommu_irq_free_locked(struct iommu_irq *irq);
+void iommu_irq_message_locked(const struct iommu_irq *irq, uint32_t n, struct hv_msi_message *out);
 void iommu_irqs_off(void); /* all have been freed */
 
 /* ------------------------------------------------------------------------------------ remap.c */

@@ -373,9 +373,16 @@ enum hv_status iommu_attach(const struct hv_pci_address *requester, struct iommu
     return st;
 }
 
-/* Units that are off keep what was attached, until nothing is. */
+/* Units that are off keep what was attached, until nothing is: of this one nothing, as its domain may go. */
 static void give_back_off(struct requester *r)
 {
+    enum hv_status st = HV_OK;
+
+    if (iommu.backend->give_back)
+        iommu.backend->give_back(&r->address);
+    else
+        st = iommu.backend->attach(&r->address, NULL);
+    HV_ASSERT(st == HV_OK || r->place != PLACE_DOMAIN);
     drop(r);
     if (!requesters)
         iommu.backend->off();

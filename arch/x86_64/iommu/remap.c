@@ -132,7 +132,7 @@ static enum hv_status remap_msi(const struct hv_pci_address *device, const struc
     if (st != HV_OK)
         return st;
     iommu_irq_set(&r->irq, 0, target);
-    iommu_irq_message(&r->irq, 0, out);
+    iommu_irq_message_locked(&r->irq, 0, out);
     return HV_OK;
 }
 

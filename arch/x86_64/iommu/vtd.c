@@ -264,14 +264,18 @@ static enum hv_status unit_begin(struct vtd_unit *u)
     return done ? HV_OK : HV_E_NOT_PRESENT;
 }
 
+/* Its tables are given back next: it must not go by them any more. */
 static void unit_end(struct vtd_unit *u)
 {
+    bool done = true;
+
     if (u->saved_pmen & VTD_PMEN_EPM)
         set_protected(u, u->saved_pmen);
     u->saved_pmen = 0;
     if (vtd.remaps)
-        vtd_command(u, VTD_GCMD_IRE, false);
-    vtd_command(u, VTD_GCMD_TE, false);
+        done = vtd_command(u, VTD_GCMD_IRE, false);
+    if (!vtd_command(u, VTD_GCMD_TE, false) || !done)
+        hv_host_panic("VT-d: a unit that can not be switched off goes by tables that are gone");
     vtd_faults_off(u);
 }
 
