@@ -13,7 +13,7 @@ ISO          := $(BUILD)/barewhp.iso
 EFI          := $(BUILD)/BOOTX64.EFI
 CMDLINE      ?=
 MODULES      ?=
-PROGRAM_DIRS ?= boot/programs vmm tests/kernel
+PROGRAM_DIRS ?= boot/programs vmm tests/kernel tests/bench
 
 BOOT_CFLAGS  := $(filter-out -Iarch/%,$(LIB_CFLAGS)) -Iboot/include
 BOOT_C       := $(sort $(wildcard boot/multiboot2/*.c boot/kernel/*.c $(PROGRAM_DIRS:%=%/*.c)))

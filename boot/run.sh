@@ -8,6 +8,8 @@
 #   ENGINE   qemu (GRUB, TCG) | uefi (OVMF, TCG) | kvm (GRUB, KVM) | bochs      [qemu]
 #   CPUS     how many                                                        [2]
 #   SPARE    1: with ENGINE=qemu or uefi one more CPU, which is left alone   []
+#   TICKS    1: a tick of the TSC is an instruction, on one CPU: not with    []
+#            ENGINE=kvm; with ENGINE=bochs it always is
 #   MEM      MiB                                                             [1024]
 #   TIMEOUT  seconds until the run is given up; 0: never                     [120]
 #   CPU      the engine's CPU model                                          [max | host | corei7_icelake_u]
@@ -18,6 +20,7 @@
 #            (amd: what is behind bridges is on bus 0 for QEMU 7.2)
 #   DEVICES  more devices of QEMU's, WORD ...: each is a -device, or, as     []
 #            drive:..., netdev:..., chardev:... or object:..., one of these
+#   DEBUGGER with ENGINE=bochs: a file with commands for its debugger        [c]
 #   EXPECT   the exit status that counts as success                          [0]
 #   KERNEL   the image                                                       [build/barewhp.elf]
 #   EFI      the same with its loader, for ENGINE=uefi                       [BOOTX64.EFI beside KERNEL]
@@ -34,7 +37,7 @@
 # shellcheck disable=SC2317 # engine_* are called by name
 set -u
 
-ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' SPARE='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' IOMMU=none DEVICES='' command=()
+ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' SPARE='' TICKS='' DEBUGGER='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' IOMMU=none DEVICES='' command=()
 KERNEL=build/barewhp.elf EFI='' BIOS=/usr/share/bochs/BIOS-bochs-latest
 here=$(dirname "$0")
 
@@ -49,7 +52,7 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
-    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | SPARE=* | CMDLINE=* | MODULES=* | EXPECT=* | IOMMU=* | DEVICES=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
+    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | SPARE=* | TICKS=* | DEBUGGER=* | CMDLINE=* | MODULES=* | EXPECT=* | IOMMU=* | DEVICES=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
         declare "${1%%=*}=${1#*=}"
         ;;
     *)
@@ -126,6 +129,11 @@ fi
 # A thread for each CPU, where this machine's memory is ordered as x86's is; elsewhere QEMU knows better.
 tcg=tcg
 [ "$(uname -m)" != x86_64 ] || tcg=tcg,thread=multi
+if [ "$TICKS" = 1 ]; then
+    [ "$ENGINE" != kvm ] || fail "TICKS=1: not with ENGINE=kvm"
+    tcg=tcg
+    qemu+=(-icount "shift=0,sleep=off")
+fi
 
 engine_qemu() {
     need qemu-system-x86_64
@@ -186,7 +194,7 @@ speaker: enabled=0
 sound: driver=dummy, waveoutdrv=dummy
 log: $scratch/bochs.log
 END
-    echo c >"$scratch/bochs.rc"
+    cat "${DEBUGGER:-/dev/stdin}" >"$scratch/bochs.rc" <<<c
     # Bochs' remote display wants a TCP port and dies when another Bochs has it: each gets a network of its own, or its
     # turn.
     if unshare -rn true 2>/dev/null; then

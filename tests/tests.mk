@@ -7,6 +7,7 @@ include tests/abi.mk
 -include tests/oracle.mk
 -include tests/fuzz.mk
 -include tests/kernel.mk
+-include tests/bench.mk
 -include tests/port.mk
 -include tests/linux.mk
 -include tests/passthrough.mk

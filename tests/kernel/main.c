@@ -83,6 +83,11 @@ bool test_failed(void)
     return current.failures != 0;
 }
 
+void test_forget(void)
+{
+    memset(&current, 0, sizeof(current));
+}
+
 bool test_check(bool held, const char *file, int line, const char *what, uint64_t got, uint64_t wanted)
 {
     if (!held)
@@ -239,7 +244,7 @@ static void run_instance(const struct instance *i)
     uint64_t start = clock_ns();
 
     number++;
-    memset(&current, 0, sizeof(current));
+    test_forget();
     name_instance(i, current.name, sizeof(current.name));
     if (totals.skip_all)
         test_skip("%s", totals.skip_all);

@@ -82,6 +82,7 @@ void test_fail(const char *file, int line, const char *fmt, ...) __attribute__((
 void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void test_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* a "# ..." line */
 bool test_failed(void);
+void test_forget(void); /* what failed: another test begins */
 bool test_check(bool held, const char *file, int line, const char *what, uint64_t got, uint64_t wanted);
 bool test_check_bytes(const char *file, int line, const char *what, const void *got, const void *wanted, size_t size);
 

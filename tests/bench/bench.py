@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs the program `bench` in an emulator, and holds its figures against ceilings.csv. See README.md."""
+
+import argparse
+import csv
+import math
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CEILINGS = os.path.join(HERE, "ceilings.csv")
+TOLERANCE = 0.01  # two runs differ by no more than that
+EXACT = ("qemu", "bochs")  # where a tick is an instruction
+
+
+def fail(text):
+    sys.exit(f"bench.py: {text}")
+
+
+def read_ceilings():
+    with open(CEILINGS, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["name"]: row for row in rows}
+
+
+def number(row, column, engine):
+    text = row.get(f"{column}_{engine}") if row else None
+    return float(text) if text else None
+
+
+def show(value):
+    return "-" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+class Run:
+    """One run of the emulator: figures by name, what is absent by name with the reason, what failed."""
+
+    def __init__(self, options, cpus, on_figure):
+        self.figures, self.absent, self.failed, self.ticks = {}, {}, [], 0
+        self.on_figure = on_figure
+        words = ["program=bench"] + ([f"filter={options.filter}"] if options.filter else [])
+        command = [
+            "boot/run.sh", f"ENGINE={options.engine}", f"KERNEL={options.kernel}", f"CPUS={cpus}",
+            f"TICKS={1 if options.engine == 'qemu' and cpus == 1 else ''}", f"TIMEOUT={options.timeout}",
+            f"LOG={options.build}/bench-{options.engine}-{cpus}.log", f"CMDLINE={' '.join(words)}",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+            for line in process.stdout:
+                self.take(line.strip())
+        if process.returncode and not self.failed:
+            self.failed.append(f"the run itself (status {process.returncode})")
+
+    def take(self, line):
+        words = line.split(None, 2)
+        if line.startswith("figure ") and len(words) == 3:
+            self.figures[words[1]] = float(words[2])
+            self.on_figure(words[1], float(words[2]), self)
+        elif line.startswith("absent ") and len(words) == 3:
+            self.absent[words[1]] = words[2]
+            print(f"# {words[1]}: {words[2]}", flush=True)
+        elif line.startswith("failed "):
+            self.failed.append(words[1])
+        elif line.startswith("ticks-per-second "):
+            self.ticks = float(words[1])
+        elif line.startswith(("#", "no hypervisor")):
+            print("# " + line.lstrip("# "), flush=True)
+
+
+class Report:
+    """Prints figures as they come, and knows which are too high."""
+
+    def __init__(self, options, ceilings):
+        self.options, self.ceilings = options, ceilings
+        self.lines, self.over, self.missed, self.tap = [], [], [], 0
+
+    def header(self):
+        what = "a tick is an instruction" if self.options.engine in EXACT else "nanoseconds"
+        print(f"# costs on {self.options.engine}: {what}; the peer is KVM of Linux 6.1 (README.md)")
+        print(f"{'name':30} {'value':>12} {'unit':14} {'peer':>12} {'ratio':>6}", flush=True)
+
+    def remark(self, name, value, ceiling, goal):
+        if ceiling is not None and value > ceiling:
+            self.over.append(name)
+            return f"  ABOVE its ceiling of {show(ceiling)}"
+        if goal is not None and value > goal:
+            self.missed.append(name)
+            return f"  the goal is {show(goal)}"
+        return ""
+
+    def figure(self, name, value, run):
+        engine, row = self.options.engine, self.ceilings.get(name)
+        unit = row["unit"] if row else "?"
+        if engine == "kvm" and unit == "instructions":
+            value, unit = value * 1e9 / run.ticks, "ns"
+        peer = number(row, "peer", engine)
+        ratio = value / peer if peer else None
+        ceiling, goal = number(row, "ceiling", engine), number(row, "goal", engine)
+        remark = self.remark(name, value, ceiling, goal)
+        self.lines.append((name, show(value), unit, show(peer), show(ratio)))
+        if self.options.tap:
+            self.tap += 1
+            limit = f", ceiling {show(ceiling)}" if ceiling is not None else ""
+            state = "not ok" if name in self.over else "ok"
+            print(f"{state} {self.tap} - bench {engine}: {name} {show(value)} {unit}{limit}{remark}", flush=True)
+        else:
+            print(f"{name:30} {show(value):>12} {unit:14} {show(peer):>12} {show(ratio):>6}{remark}", flush=True)
+
+    def write(self):
+        path = f"{self.options.build}/bench-{self.options.engine}.csv"
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("name", "value", "unit", "peer", "ratio"))
+            writer.writerows([["" if field == "-" else field for field in line] for line in self.lines])
+        return path
+
+
+def differences(first, second):
+    """What two runs do not agree on."""
+    for name, value in first.figures.items():
+        again = second.figures.get(name)
+        if again is None:
+            yield f"{name}: only in the first run"
+        elif abs(again - value) > TOLERANCE * max(abs(value), abs(again)):
+            yield f"{name}: {show(value)}, then {show(again)}"
+
+
+def set_ceilings(engine, figures):
+    """Each measured figure's value, and its ceiling: the goal once it is reached, else two percent more than now."""
+    with open(CEILINGS, newline="") as file:
+        reader = csv.DictReader(file)
+        fields, rows = reader.fieldnames, list(reader)
+    for row in rows:
+        value, goal = figures.get(row["name"]), number(row, "goal", engine)
+        if value is None or row["unit"] == "measured":
+            continue
+        row[f"set_{engine}"] = show(value)
+        row[f"ceiling_{engine}"] = show(goal if goal is not None and value <= goal else math.ceil(value * 1.02) + 1)
+    with open(CEILINGS, "w", newline="") as file:
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", default="qemu", choices=("qemu", "bochs", "kvm"))
+    parser.add_argument("--filter", default="")
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--kernel", default="build/barewhp.elf")
+    parser.add_argument("--timeout", type=int, default=600)
+    parser.add_argument("--tap", action="store_true", help="the short form: one run, TAP")
+    parser.add_argument("--set", action="store_true", help="keeps the values in ceilings.csv")
+    return parser.parse_args()
+
+
+def main():
+    options, begin = parse(), time.time()
+    report = Report(options, read_ceilings())
+    if not options.tap:
+        report.header()
+    first = Run(options, 1, report.figure)
+    problems = [f"{name} failed" for name in first.failed]
+    if not options.tap and not problems and options.engine in EXACT:
+        print("# once more, to compare", flush=True)
+        second = Run(options, 1, lambda name, value, run: None)
+        problems += [f"{name} failed" for name in second.failed] + list(differences(first, second))
+    if not first.figures:
+        problems.append(f"no figure's name contains \"{options.filter}\"")
+    if options.set and not problems:
+        set_ceilings(options.engine, first.figures)
+    path = report.write()
+    for problem in problems:
+        report.tap += 1
+        print(f"not ok {report.tap} - bench {options.engine}: {problem}" if options.tap else f"FAILED: {problem}")
+    if options.tap:
+        print(f"1..{report.tap}")
+    else:
+        print(f"{len(first.figures)} figures in {time.time() - begin:.0f} s, {len(report.over)} above their ceilings, "
+              f"{len(report.missed)} goals not reached, {len(problems)} failures; {path}")
+    return 1 if problems or report.over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
