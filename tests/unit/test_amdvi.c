@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AMD-Vi through the contract's twin, against units that cache all that they may and look at every bit. */
+#include "iommu_twin.h"
 #include "ivrs_table.h"
-#include "unit.h"
 #include <arch/bits/msr.h>
 #include <arch/iommu.h>
 #include <fake_amdvi.h>
@@ -20,11 +20,6 @@
 #define BRIDGE   HV_PCI_BDF(0, 20, 4)
 #define IOAPIC   HV_PCI_BDF(0, 20, 0)
 #define NOBODY   HV_PCI_BDF(0xff, 31, 7)
-#define K(n)     ((n)*HV_PAGE_SIZE)
-#define M2(n)    ((n)*HV_SIZE_2M)
-#define RW       (NPT_READ | NPT_WRITE)
-#define RAM      0x1000000000ull
-#define RAM_2    0x1100000000ull
 #define AMDVI    (&amdvi_backend)
 #define LEFT_ON  2u /* in the table: by firmware */
 #define TYPICAL  FAKE_AMDVI_EFR_TYPICAL
@@ -33,34 +28,11 @@
 
 enum { BAD_DTE = 1, PAGE_FAULT = 2 };
 
+static const struct iommu_backend *const twin = AMDVI;
 static struct ivrs_table table;
 static struct fake_amdvi *unit, *unit_2;
-static struct hv_iommu_platform platform;
 static const struct hv_pci_address nic = {0, NIC}, disk = {0, DISK}, old_a = {0, OLD_A}, old_b = {0, OLD_B},
                                    nobody = {0, NOBODY}, ioapic = {0, IOAPIC};
-
-/* --------------------------------------------------------------------------------- reports */
-
-static struct iommu_fault reports[64];
-static unsigned report_count;
-
-void iommu_report(const struct iommu_fault *fault)
-{
-    reports[report_count++ % 64] = *fault;
-}
-
-static void assert_reported(uint16_t bdf, enum iommu_fault_kind kind, uint64_t address, uint8_t code)
-{
-    const struct iommu_fault *f = &reports[(report_count - 1) % 64];
-
-    assert_int_not_equal(report_count, 0);
-    assert_int_equal(f->requester.bdf, bdf);
-    assert_int_equal(f->requester.segment, 0);
-    assert_int_equal(f->kind, kind);
-    assert_int_equal(f->address, address);
-    assert_int_equal(f->code, code);
-    assert_non_null(f->text);
-}
 
 /* --------------------------------------------------------------------------------- machines */
 
@@ -89,12 +61,6 @@ static void add_units(uint64_t efr, uint64_t efr_2)
     report_count = 0;
 }
 
-static bool probe(void)
-{
-    platform = (struct hv_iommu_platform){0};
-    return AMDVI->probe(&platform);
-}
-
 static void start_with(uint64_t efr)
 {
     add_table(0, true);
@@ -109,43 +75,7 @@ static void start(void)
     assert_int_equal(AMDVI->on(), HV_OK);
 }
 
-static void refused(const char *why)
-{
-    assert_false(probe());
-    assert_false(platform.present);
-    if (!strstr(platform.reason, why))
-        fail_msg("\"%s\" does not say \"%s\"", platform.reason, why);
-}
-
-/* ---------------------------------------------------------------------------------- domains */
-
-static struct iommu_domain domain(uint16_t id)
-{
-    struct iommu_domain d = {.id = id};
-
-    assert_int_equal(npt_init(&d.npt, AMDVI->format()), HV_OK);
-    return d;
-}
-
-static hv_hpa_t from_base(void *arg, uint64_t offset, uint64_t *size)
-{
-    (void)size;
-    return *(hv_hpa_t *)arg + offset;
-}
-
-static void map(struct iommu_domain *d, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsigned rights)
-{
-    assert_int_equal(npt_map(&d->npt, gpa, size, from_base, &pa, rights), HV_OK);
-    AMDVI->flush(d, gpa, size);
-    npt_reap(&d->npt);
-}
-
-static void unmap(struct iommu_domain *d, hv_gpa_t gpa, uint64_t size)
-{
-    assert_int_equal(npt_unmap(&d->npt, gpa, size), HV_OK);
-    AMDVI->flush(d, gpa, size);
-    npt_reap(&d->npt);
-}
+/* ------------------------------------------------------------------------------ what is reached */
 
 static void assert_reads(struct fake_amdvi *v, uint16_t bdf, hv_gpa_t gpa, hv_hpa_t wanted)
 {
@@ -171,19 +101,6 @@ static void assert_blocked(struct fake_amdvi *v, uint16_t bdf, hv_gpa_t gpa, boo
     assert_false(fake_amdvi_dma(v, bdf, gpa, is_write, &pa));
     assert_int_equal(report_count, before + 1);
     assert_reported(bdf, is_write ? IOMMU_FAULT_WRITE : IOMMU_FAULT_READ, gpa, PAGE_FAULT);
-}
-
-/* Off, and everything is back; the caller's domains too. */
-static void finish(struct iommu_domain *a, struct iommu_domain *b)
-{
-    AMDVI->off();
-    if (a)
-        npt_destroy(&a->npt);
-    if (b)
-        npt_destroy(&b->npt);
-    assert_int_equal(fake_counts().pages, 0);
-    assert_int_equal(fake_counts().vectors, 0);
-    assert_int_equal(fake_counts().mmio_mappings, 0);
 }
 
 /* ------------------------------------------------------------------------------------ probe */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* VT-d through the contract's twin, against units that cache all that they may and look at every bit. */
 #include "dmar_table.h"
-#include "unit.h"
+#include "iommu_twin.h"
 #include <arch/bits/msr.h>
 #include <arch/iommu.h>
 #include <fake_device.h>
@@ -14,40 +14,13 @@
 #define NIC      HV_PCI_BDF(0, 3, 0)
 #define DISK     HV_PCI_BDF(0x5e, 4, 1)
 #define GRAPHICS HV_PCI_BDF(0, 2, 0)
-#define K(n)     ((n)*HV_PAGE_SIZE)
-#define M2(n)    ((n)*HV_SIZE_2M)
 #define IOAPIC   HV_PCI_BDF(0xf0, 0x1f, 0)
-#define RW       (NPT_READ | NPT_WRITE)
-#define RAM      0x1000000000ull
-#define RAM_2    0x1100000000ull
 #define VTD      (&vtd_backend)
 
+static const struct iommu_backend *const twin = VTD;
 static struct dmar_table table;
 static struct fake_vtd *unit, *graphics_unit;
-static struct hv_iommu_platform platform;
 static const struct hv_pci_address nic = {0, NIC}, disk = {0, DISK}, graphics = {0, GRAPHICS}, ioapic = {0, IOAPIC};
-
-/* --------------------------------------------------------------------------------- reports */
-
-static struct iommu_fault reports[64];
-static unsigned report_count;
-
-void iommu_report(const struct iommu_fault *fault)
-{
-    reports[report_count++ % 64] = *fault;
-}
-
-static void assert_reported(uint16_t bdf, enum iommu_fault_kind kind, uint64_t address, uint8_t code)
-{
-    const struct iommu_fault *f = &reports[(report_count - 1) % 64];
-
-    assert_int_not_equal(report_count, 0);
-    assert_int_equal(f->requester.bdf, bdf);
-    assert_int_equal(f->kind, kind);
-    assert_int_equal(f->address, address);
-    assert_int_equal(f->code, code);
-    assert_non_null(f->text);
-}
 
 /* --------------------------------------------------------------------------------- machines */
 
@@ -71,12 +44,6 @@ static void add_units(uint64_t cap, uint64_t ecap, uint64_t graphics_cap, uint64
     report_count = 0;
 }
 
-static bool probe(void)
-{
-    platform = (struct hv_iommu_platform){0};
-    return VTD->probe(&platform);
-}
-
 static void start_with(uint64_t cap, uint64_t ecap)
 {
     add_units(cap, ecap, cap, ecap);
@@ -90,43 +57,7 @@ static void start(void)
     assert_int_equal(VTD->on(), HV_OK);
 }
 
-static void refused(const char *why)
-{
-    assert_false(probe());
-    assert_false(platform.present);
-    if (!strstr(platform.reason, why))
-        fail_msg("\"%s\" does not say \"%s\"", platform.reason, why);
-}
-
-/* ---------------------------------------------------------------------------------- domains */
-
-static struct iommu_domain domain(uint16_t id)
-{
-    struct iommu_domain d = {.id = id};
-
-    assert_int_equal(npt_init(&d.npt, VTD->format()), HV_OK);
-    return d;
-}
-
-static hv_hpa_t from_base(void *arg, uint64_t offset, uint64_t *size)
-{
-    (void)size;
-    return *(hv_hpa_t *)arg + offset;
-}
-
-static void map(struct iommu_domain *d, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsigned rights)
-{
-    assert_int_equal(npt_map(&d->npt, gpa, size, from_base, &pa, rights), HV_OK);
-    VTD->flush(d, gpa, size);
-    npt_reap(&d->npt);
-}
-
-static void unmap(struct iommu_domain *d, hv_gpa_t gpa, uint64_t size)
-{
-    assert_int_equal(npt_unmap(&d->npt, gpa, size), HV_OK);
-    VTD->flush(d, gpa, size);
-    npt_reap(&d->npt);
-}
+/* ------------------------------------------------------------------------------ what is reached */
 
 static void assert_reads(struct fake_vtd *v, uint16_t bdf, hv_gpa_t gpa, hv_hpa_t wanted)
 {
@@ -152,19 +83,6 @@ static void assert_blocked(struct fake_vtd *v, uint16_t bdf, hv_gpa_t gpa, bool 
     assert_false(fake_vtd_dma(v, bdf, gpa, is_write, &pa));
     assert_int_equal(report_count, before + 1);
     assert_reported(bdf, is_write ? IOMMU_FAULT_WRITE : IOMMU_FAULT_READ, gpa & ~0xfffull, reason);
-}
-
-/* Off, and everything is back; the caller's domains too. */
-static void finish(struct iommu_domain *a, struct iommu_domain *b)
-{
-    VTD->off();
-    if (a)
-        npt_destroy(&a->npt);
-    if (b)
-        npt_destroy(&b->npt);
-    assert_int_equal(fake_counts().pages, 0);
-    assert_int_equal(fake_counts().vectors, 0);
-    assert_int_equal(fake_counts().mmio_mappings, 0);
 }
 
 /* ------------------------------------------------------------------------------------ probe */
