@@ -266,7 +266,7 @@ TEST_ROWS(apic_smi, "apic: SMIs exit: the guest's, the client's, and by LINT1", 
     check_icr(&vm, WHvRunVpExitReasonX64ApicSmiTrap, icr_of(row, SMI_ | OTHERS | TO(3)));
     REQUIRE(EXPECT_SCRIPT_END(&vm));
     vm_step(&vm);
-    vm_set_exits(&vm, 0); /* for now: nobody gets it */
+    vm_set_exits(&vm, 0); /* without the trap the guest's next SMI goes to nobody, and it runs on to its end */
     REQUIRE(EXPECT_SCRIPT_END(&vm));
     vm_step(&vm);
     vm_set_exits(&vm, TRAP_SMI);
