@@ -108,14 +108,15 @@ trust_tsc() {
     esac
 }
 
-# A disk or a network card, behind a port of its own, so that it can be reset and told from the others. But not with QEMU's
-# amd-iommu, which takes what is behind bridges for devices of bus 0.
+# A disk or a network card, behind a port of its own, so that it can be reset and told from the others. But QEMU's amd-iommu takes what
+# is behind ports for devices of bus 0: there a disk, which can reset itself, is on bus 0, and a card behind a bridge to conventional PCI,
+# in whose name its DMA goes.
 add_device() { # NAME ARGUMENTS
-    if [ "$IOMMU" = amd ]; then
-        devices+=" $2"
-    else
-        devices+=" pcie-root-port,id=port-$1,chassis=$((++ports)),slot=$ports $2,bus=port-$1"
-    fi
+    case $IOMMU-$1 in
+    amd-nvme) devices+=" $2" ;;
+    amd-*) devices+=" pci-bridge,id=port-$1,chassis_nr=$((++ports)),shpc=off $2,bus=port-$1" ;;
+    *) devices+=" pcie-root-port,id=port-$1,chassis=$((++ports)),slot=$ports $2,bus=port-$1" ;;
+    esac
 }
 
 passthrough() {
@@ -135,7 +136,6 @@ passthrough() {
             add_device nvme nvme,drive=disk,serial=barewhp
             ;;
         net)
-            [ "$IOMMU" != amd ] || fail "PASSTHROUGH=net IOMMU=amd: no card of QEMU's can be reset on its bus 0, the only one its amd-iommu knows"
             devices+=" netdev:user,id=net"
             add_device net virtio-net-pci,netdev=net,iommu_platform=on,disable-legacy=on,romfile=
             ;;
