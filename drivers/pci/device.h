@@ -55,6 +55,7 @@ struct pci_device {
     const char *refused;                  /* pci_refusal's answer, as far as it is known */
     bool is_examined;                     /* pci_refusal was here */
     volatile bool is_distrusted;          /* a guest had it: it is not the host's again, and reaches nothing */
+    bool keeps_iommu;                     /* (passthrough.c) nor did it come to rest: it is a user of the IOMMU */
 };
 
 /*

@@ -3,7 +3,8 @@
  * Who has which device: assigning and giving back, with the rules of groups, and where a device's DMA goes.
  *
  * While a device is assigned its group's functions reach only what their client has; those that nobody was given reach
- * nothing. A device that was given back still reaches nothing, until the host takes the IOMMU away from under it.
+ * nothing. A device that was given back still reaches nothing, until the IOMMU is switched off, to which one that could
+ * not be reset does not agree.
  */
 #include "config.h"
 #include "passthrough_parts.h"
@@ -294,6 +295,23 @@ static enum hv_status use_iommu(struct passthrough_device *d, uint32_t flags)
     return HV_OK;
 }
 
+/* It takes its user back, and the one that is left from before, or leaves one. */
+static void leave_iommu(struct passthrough_device *d)
+{
+    struct pci_device *pci = pci_find(&d->pci->address);
+    uint32_t users = d->is_on;
+
+    hv_mutex_lock(&lock);
+    users += pci->keeps_iommu;
+    pci->keeps_iommu = users && pci->is_distrusted && !d->is_at_rest;
+    users -= pci->keeps_iommu;
+    hv_mutex_unlock(&lock);
+    if (pci->keeps_iommu)
+        passthrough_log(pci, HV_LOG_WARNING, "it did not come to rest: the IOMMU stays on, to keep it off all memory");
+    while (users--)
+        hv_iommu_off();
+}
+
 /* ----------------------------------------------------------------------------------------- life */
 
 /* Of whatever was there of it: also one whose assignment failed. */
@@ -305,9 +323,8 @@ static void release(struct passthrough_device *d)
     hv_mutex_unlock(&d->lock);
     if (d->is_claimed)
         unblock(d);
+    leave_iommu(d);
     disown(d);
-    if (d->is_on)
-        hv_iommu_off();
     hv_host_free(d, sizeof(*d));
 }
 
@@ -329,8 +346,10 @@ static enum hv_status take(struct passthrough_device *d, uint32_t flags)
 
     if (st == HV_OK && d->is_confined)
         st = block(d);
-    if (st == HV_OK)
+    if (st == HV_OK) {
         st = pci_reset(d->pci);
+        d->is_at_rest = st == HV_OK;
+    }
     if (st == HV_OK)
         st = passthrough_config_init(d);
     if (st == HV_OK)
@@ -360,6 +379,7 @@ enum hv_status passthrough_assign(const struct pci_device *pci, uint32_t flags, 
         hv_host_free(d, sizeof(*d));
         return st;
     }
+    d->is_at_rest = !pci->keeps_iommu;
     st = check_device(pci);
     if (st == HV_OK)
         st = take(d, flags);
@@ -379,7 +399,8 @@ void passthrough_unassign(struct passthrough_device *d)
     pci_quiesce(d->pci);
     if (d->mode != PASSTHROUGH_NO_INTERRUPTS)
         passthrough_irq_reset(d);
-    if (pci_reset(d->pci) != HV_OK)
+    d->is_at_rest = pci_reset(d->pci) == HV_OK;
+    if (!d->is_at_rest)
         passthrough_log(d->pci, HV_LOG_ERROR, "it could not be reset when it was given back");
     hv_mutex_unlock(&d->lock);
     release(d);

@@ -26,8 +26,9 @@
 #define ENTRY_MASK    BIT32(0)
 
 /* Messages that nobody remaps (SDM 3 11.11): fixed, edge, to one APIC by its physical ID. */
-#define MESSAGE_ADDRESS 0xfee00000u
-#define MESSAGE_APIC    BITS32(19, 12)
+#define MESSAGE_ADDRESS  0xfee00000u
+#define MESSAGE_APIC     BITS32(19, 12)
+#define MESSAGE_APIC_MAX 0xfeu /* 255 is all of them */
 
 #define HOST_VECTORS 256u
 
@@ -194,7 +195,7 @@ static uint32_t best_cpu(struct passthrough_device *d, uint32_t n)
     message = message_of(d, n);
     hv_spin_unlock(&d->models, flags);
     cpu = d->ops->cpu_of(d->owner, &message);
-    if (cpu >= hv_host_cpu_count() || (!d->is_remapped && hv_host_apic_id(cpu) > 0xff))
+    if (cpu >= hv_host_cpu_count() || (!d->is_remapped && hv_host_apic_id(cpu) > MESSAGE_APIC_MAX))
         cpu = 0;
     return cpu;
 }

@@ -47,6 +47,7 @@ struct passthrough_device {
     void *owner;                         /* (c) */
     bool is_confined, is_remapped;       /* (c) its DMA, its interrupts */
     bool is_on, is_claimed, is_assigned; /* (g) it uses the IOMMU; its group is blocked; it is all there */
+    bool is_at_rest;                     /* (g) a reset has ended whatever it did for somebody else */
     struct iommu_domain *domain;         /* (g) NULL: blocked */
 
     struct hv_mutex lock;

@@ -50,7 +50,9 @@ const struct hv_iommu_platform *hv_iommu_platform(void);
 /*
  * Switches DMA and interrupt remapping on, before the first device is assigned; the host may do it early, so that its
  * own devices are confined as well (hv_host_dma_range). One user more; hv_iommu_off takes one back, and the last one
- * switches it off. HV_E_NOT_PRESENT: there is no IOMMU, or somebody else uses it (logged). HV_E_NO_MEMORY.
+ * switches it off. Assigned devices are users, and so is one that did not come to rest when it was given back, until it
+ * has been assigned and given back once more, and does. HV_E_NOT_PRESENT: there is no IOMMU, or somebody else uses it
+ * (logged). HV_E_NO_MEMORY.
  */
 enum hv_status hv_iommu_on(void);
 void hv_iommu_off(void);

@@ -351,6 +351,30 @@ static void but_not_what_a_guest_has_had(void **state)
     stub_iommu.fails_at = stub_iommu.attaches + 1;
     assert_refused(BDF, 0, &client, HV_E_NO_MEMORY);
     assert_int_equal(stub_iommu.place[BDF], STUB_BLOCKED);
+    passthrough_unassign(assign(BDF, 0, &client)); /* it rests: see below */
+}
+
+/* Without the IOMMU it would reach all memory. */
+static void what_does_not_rest_keeps_the_iommu_on(void **state)
+{
+    struct passthrough_device *d = begin();
+
+    (void)state;
+    f->is_pending = true;
+    passthrough_unassign(d);
+    assert_int_equal(stub_iommu.users, 1);
+    assert_int_equal(stub_iommu.place[BDF], STUB_BLOCKED);
+    assert_true(fake_log_contains("the IOMMU stays on"));
+    assert_refused(BDF, 0, &client, HV_E_IN_USE);
+    assert_int_equal(stub_iommu.users, 1);
+    f->is_pending = false;
+    stub_iommu.fails_at = stub_iommu.attaches + 1; /* before there is a reset */
+    assert_refused(BDF, 0, &client, HV_E_NO_MEMORY);
+    assert_int_equal(stub_iommu.users, 1);
+    d = assign(BDF, 0, &client);
+    assert_int_equal(stub_iommu.users, 2);
+    passthrough_unassign(d);
+    assert_int_equal(stub_iommu.users, 0);
 }
 
 static void without_iommu_it_is_refused(void **state)
@@ -1083,6 +1107,8 @@ static void it_may_vanish(void **state)
     assert_int_equal(fake_pci_get(f, 4, 2) & 4, 0);
     f->is_gone = true;
     passthrough_unassign(d);
+    f->is_gone = false;
+    passthrough_unassign(assign(BDF, 0, &client));
 }
 
 int main(void)
@@ -1095,6 +1121,7 @@ int main(void)
         PASS_TEST(failures_leave_nothing),
         PASS_TEST(a_failure_gives_it_back_to_the_host),
         PASS_TEST(but_not_what_a_guest_has_had),
+        PASS_TEST(what_does_not_rest_keeps_the_iommu_on),
         PASS_TEST(without_iommu_it_is_refused),
         PASS_TEST(unsafe_works_and_warns),
         PASS_TEST(groups_have_one_client),
