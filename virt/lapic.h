@@ -4,7 +4,7 @@
  * write leads to. No processors, no locks, no clock of its own: virt/irq.c connects it to all of these.
  *
  * The registers live in a page laid out as the manual's (offset n * 16), which the hardware reads and writes by itself
- * where it virtualizes the APIC. Only the VP's owner calls these functions; interrupts of others wait in hv_vp_shared
+ * where it virtualizes the APIC. Only the VP's owner calls these functions; interrupts of others wait in hv_vp_inbox
  * until the owner takes them in.
  */
 #ifndef VIRT_LAPIC_H

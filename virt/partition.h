@@ -145,7 +145,7 @@ struct hv_vp_inbox {
     volatile uint32_t sipi;           /* (a) the startup vector */
     volatile uint32_t signals;        /* (a) VP_SIGNAL_* */
     volatile uint64_t ext_ints[2][4]; /* (a) vectors of the ExtInts that came through LINT0 and LINT1 */
-    volatile uint64_t readers;        /* (a) bit n: VP n wants to read a register, see irq_remote.c */
+    volatile uint64_t readers;        /* (a) bit n: VP n wants to read a register, see irq_signal.c */
     volatile uint64_t read, answer;   /* (a) of this one's remote read */
     /* (a) of the local APIC's registers, written by the owner: see struct lapic_address */
     volatile uint32_t ldr, dfr, mode; /* mode: VP_APIC_* */

@@ -149,7 +149,7 @@ struct vcpu {
     uint64_t eoi_exit[4];    /* vectors whose EOI exits, bit n of word n / 64 */
 
     struct npt *npt;
-    const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush; see arch/tlb.h */
+    const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush */
     uint64_t npt_seen;                       /* generation at the last flush */
     bool flush_guest;                        /* drop guest-virtual translations before the next entry */
     uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
