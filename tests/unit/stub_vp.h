@@ -31,6 +31,7 @@ static uint32_t stub_fetched;
 static bool stub_has_1g;
 static uint8_t *stub_ram;
 static unsigned stub_flushes;
+static void (*stub_on_flush)(void);           /* somebody who found something before, and still looks at it */
 static const struct npt_leaf *stub_late_mark; /* of somebody whose walk ends with the next flush */
 
 /* --------------------------------------------------------------------------------- arch/ */
@@ -167,6 +168,8 @@ void partition_flush(struct hv_partition *p)
     fake_require(p->mutex.state != 0, "partition_flush: without the mutex");
     fake_require(stub_vp.shared.walking == 0, "partition_flush: inside a walk");
     stub_flushes++;
+    if (stub_on_flush)
+        stub_on_flush();
     if (stub_late_mark)
         npt_mark_dirty(&p->npt, stub_late_mark);
     stub_late_mark = NULL;
@@ -236,6 +239,7 @@ static int stub_setup(void **state)
     stub_facts = stub_default_facts;
     stub_has_1g = stub_backend.has_pdptes = true;
     stub_fetched = stub_flushes = 0;
+    stub_on_flush = NULL;
     stub_hw = (struct vcpu){0};
     stub_exit.skips = stub_exit.tprs = 0;
     stub_exit.vector = -1;

@@ -370,6 +370,39 @@ static void many(void **state)
     assert_true(stub_partition.npt.counts.tables <= tables + 1); /* a large page stays split */
 }
 
+/* ------------------------------------------------------------------------------------- readers */
+
+/* What somebody has found who does not lock, and looks at until the flush. */
+static const struct bell *found;
+static const struct bell_table *found_table;
+
+static void look_at_found(void)
+{
+    if (found)
+        assert_true(found->address == PORT && found->event);
+    assert_true(found_table->bits >= BITS_MIN && found_table->pages[0]);
+}
+
+static void readers_are_waited_for(void **state)
+{
+    (void)state;
+    assert_int_equal(add(on_port(AT(PORT)), 0), HV_OK);
+    found = bell_find(stub_partition.doorbells, BELL_PORT, PORT, 0);
+    found_table = stub_partition.doorbells->table;
+    stub_on_flush = look_at_found;
+    stub_flushes = 0;
+    assert_int_equal(take_away(on_port(AT(PORT))), HV_OK);
+    assert_int_equal(stub_flushes, 1);
+    found = NULL;
+    for (unsigned i = 0; stub_partition.doorbells->table == found_table; i++) {
+        assert_int_equal(stub_flushes, 1);
+        assert_true(i <= PAGE_SIZE);
+        assert_int_equal(add(on_port(AT(i)), 0), HV_OK);
+    }
+    assert_int_equal(stub_flushes, 2); /* it has grown */
+    stub_on_flush = NULL;
+}
+
 /* --------------------------------------------------------------------------------------- storm */
 
 #define STORM 1000000u
@@ -611,6 +644,7 @@ int main(void)
         DOORBELL_TEST(conflicts),
         DOORBELL_TEST(random_changes),
         DOORBELL_TEST(many),
+        DOORBELL_TEST(readers_are_waited_for),
         DOORBELL_TEST(stores_ring),
         DOORBELL_TEST(code_across_pages),
         DOORBELL_TEST(stores_across_pages),

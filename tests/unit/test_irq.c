@@ -242,6 +242,8 @@ static void interrupts_that_are_none(void **state)
         assert_int_equal(hv_partition_interrupt(partition, &bad[i]), HV_E_INVALID);
     assert_int_equal(vp->shared.requests, 0);
     send(APIC_MODE_FIXED, 5, 0x41, false); /* nobody's */
+    send(APIC_MODE_FIXED, 0x101, 0x41, false);
+    send(APIC_MODE_FIXED, 0x1ff, 0x41, false);
     assert_int_equal(vp->shared.requests | other->shared.requests, 0);
 }
 

@@ -429,6 +429,7 @@ static void remote_reads(void **state)
     FAKE_GUEST({.run = write_icr_in_page, .reason = EXIT_REASON_APIC_WRITE, .qualification = APIC_ICR_LOW}, STOP);
     vp->shared.requests = 0;
     run_to(HV_EXIT_IO);
+    vp->shared.requests = VP_REQUEST_SIGNAL;
     look_for_requests(vp);
     assert_int_equal(remote_status(), APIC_REMOTE_PENDING);
     look_for_requests(other);

@@ -552,6 +552,20 @@ static uint64_t calls_of_deletion(void)
     return fake_counts().calls - before;
 }
 
+/* Whoever has found it on one of the CPUs may look at it still. */
+static void who_takes_an_interrupt_away_waits(void **state)
+{
+    struct hv_msi_message message;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(create_software(ID), HV_OK);
+    assert_int_equal(map(7, 1, to(0x50, 1, false), &message), HV_OK);
+    before = fake_counts().calls;
+    assert_int_equal(hv_vpci_unmap_interrupt(&partition, ID, 7), HV_OK);
+    assert_int_equal(fake_counts().calls - before, hv_host_cpu_count());
+}
+
 /* A device that nobody finds any more has no readers to wait for, however many interrupts it has. */
 static void interrupts_go_with_their_device(void **state)
 {
@@ -852,6 +866,7 @@ int main(void)
         VPCI_TEST(errors_of_each_step),
         VPCI_TEST(without_memory),
         VPCI_TEST(deletion_waits_for_calls),
+        VPCI_TEST(who_takes_an_interrupt_away_waits),
         VPCI_TEST(interrupts_go_with_their_device),
         VPCI_TEST(numbers_of_all_kinds),
         VPCI_TEST(messages_of_all_indexes),

@@ -465,6 +465,10 @@ static void bad_targets(void **state)
         {.Vector = 0x40, .ProcessorCount = 1, .Processors = {~0u}},
         {.Vector = 0x40, .Flags = (WHV_VPCI_INTERRUPT_TARGET_FLAGS)3, .ProcessorCount = 1},
     };
+    static struct {
+        WHV_VPCI_INTERRUPT_TARGET head;
+        UINT32 more[100];
+    } too_many = {.head.Vector = 0x40}; /* all for VP 0 */
     UINT64 address;
     UINT32 data;
 
@@ -473,6 +477,8 @@ static void bad_targets(void **state)
         assert_int_equal(WHvMapVpciDeviceInterrupt(part, ID, 0, 1, &bad[i], &address, &data), E_INVALIDARG);
         assert_int_equal(WHvRetargetVpciDeviceInterrupt(part, ID, 0, 0, &bad[i]), E_INVALIDARG);
     }
+    for (too_many.head.ProcessorCount = 65; too_many.head.ProcessorCount < 100; too_many.head.ProcessorCount++)
+        assert_int_equal(WHvRetargetVpciDeviceInterrupt(part, ID, 0, 0, &too_many.head), E_INVALIDARG);
     assert_int_equal(core.calls, 0);
 }
 
