@@ -6,6 +6,7 @@
 #include "config.h"
 #include "pci_regs.h"
 #include "probe.h"
+#include <arch/iommu.h>
 
 #define ONES           0xffffffffu
 #define SIZE_LIMIT     (1ull << 40) /* none of this size is believed */
@@ -13,8 +14,8 @@
 #define ROM_ADDRESS    BITS32(31, 11)
 #define ROM_ENABLE     BIT32(0)
 #define RAM_LOOKS      4096u      /* for RAM, into one BAR */
-#define MSI_START      0xfee00000 /* local APICs, and where interrupts are written to */
-#define MSI_SIZE       0x100000
+#define MACHINE_START  0xfec00000 /* IOAPICs, timers, local APICs, where interrupts are written to, firmware */
+#define MACHINE_SIZE   0x1400000
 #define BARS_OF_BRIDGE 2
 #define PORTS_FIRST    0x1000u /* below are the machine's own: timers, interrupt controllers, configuration space */
 #define PORTS_END      0x10000u
@@ -148,8 +149,9 @@ static const char *memory_refusal(const struct pci_bar *bar)
         return "a BAR of it is beyond the CPU's physical addresses";
     if (!IS_ALIGNED(bar->address, bar->size))
         return "a BAR of it is not where its size wants it to be";
-    if (overlap(bar->address, bar->size, MSI_START, MSI_SIZE) || pci_config_is_at(bar->address, bar->size))
-        return "a BAR of it lies over interrupts or configuration space";
+    if (overlap(bar->address, bar->size, MACHINE_START, MACHINE_SIZE) || iommu_registers_at(bar->address, bar->size) ||
+        pci_config_is_at(bar->address, bar->size))
+        return "a BAR of it lies over registers of the machine's own, interrupts or configuration space";
     return has_ram(bar) ? "a BAR of it lies over RAM" : NULL;
 }
 

@@ -30,6 +30,7 @@ static struct stub_iommu {
         struct iommu_irq_target target;
     } entries[STUB_IOMMU_ENTRIES];
     uint32_t used, limit;
+    hv_hpa_t registers; /* a page of them; 0: none */
 } stub_iommu;
 
 static void stub_iommu_reset(void)
@@ -74,6 +75,11 @@ void iommu_give_back(const struct hv_pci_address *requester)
 {
     stub_iommu.place[requester->bdf] = STUB_HOST;
     stub_iommu.domain[requester->bdf] = NULL;
+}
+
+bool iommu_registers_at(hv_hpa_t pa, uint64_t size)
+{
+    return stub_iommu.registers && pa < stub_iommu.registers + HV_PAGE_SIZE && stub_iommu.registers < pa + size;
 }
 
 void iommu_set_bridges(iommu_bridge_fn *fn)

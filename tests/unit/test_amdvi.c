@@ -760,6 +760,21 @@ static void attach_without_memory_changes_nothing(void **state)
     finish(&d, NULL);
 }
 
+static void registers_are_known(void **state)
+{
+    hv_hpa_t start;
+    uint64_t size;
+
+    (void)state;
+    start_with(TYPICAL | BIT64(9));
+    assert_true(AMDVI->registers(0, &start, &size));
+    assert_int_equal(start, unit->base);
+    assert_int_equal(size, 0x80000);
+    assert_true(AMDVI->registers(1, &start, &size));
+    assert_int_equal(start, unit_2->base);
+    assert_false(AMDVI->registers(2, &start, &size));
+}
+
 /* --------------------------------------------------------------------------- units that fail */
 
 static void deaf_unit(void **state)
@@ -872,6 +887,7 @@ int main(void)
         UNIT_TEST(taken_after_probe),
         UNIT_TEST(out_of_memory),
         UNIT_TEST(attach_without_memory_changes_nothing),
+        UNIT_TEST(registers_are_known),
         UNIT_TEST(deaf_unit),
         UNIT_TEST(hanging_commands),
         UNIT_TEST(hanging_while_on),

@@ -574,6 +574,16 @@ static void malformed_devices_are_refused(void **state)
     }
 }
 
+/* Whoever had these would have all memory. */
+static void nobody_has_the_iommus_registers(void **state)
+{
+    (void)state;
+    start();
+    stub_iommu.registers = BAR_PA + BAR_SIZE - HV_PAGE_SIZE;
+    assert_refused(BDF, 0, &client, HV_E_UNSUPPORTED);
+    assert_true(fake_log_contains("registers of the machine's own"));
+}
+
 /* A device that changes its mind after the scan. */
 static void change(struct fake_pci *function)
 {
@@ -1130,6 +1140,7 @@ int main(void)
         PASS_TEST(shared_names_stay_blocked),
         PASS_TEST(devices_that_can_not_be_reset_are_refused),
         PASS_TEST(malformed_devices_are_refused),
+        PASS_TEST(nobody_has_the_iommus_registers),
         PASS_TEST(devices_that_change_are_refused),
         PASS_TEST(header_is_virtual),
         PASS_TEST(ports_that_are_nowhere_are_not_there),

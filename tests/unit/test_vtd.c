@@ -849,6 +849,21 @@ static void attach_without_memory_changes_nothing(void **state)
     finish(&d, NULL);
 }
 
+static void registers_are_known(void **state)
+{
+    hv_hpa_t start;
+    uint64_t size;
+
+    (void)state;
+    start_with(FAKE_VTD_CAP_TYPICAL, FAKE_VTD_ECAP_TYPICAL);
+    assert_true(VTD->registers(0, &start, &size));
+    assert_int_equal(start, BASE(1));
+    assert_int_equal(size, 0x2000); /* records are behind the first page */
+    assert_true(VTD->registers(1, &start, &size));
+    assert_int_equal(start, BASE(0));
+    assert_false(VTD->registers(2, &start, &size));
+}
+
 /* ------------------------------------------------------------------------- units that fail */
 
 static void deaf_unit(void **state)
@@ -971,6 +986,7 @@ int main(void)
         UNIT_TEST(taken_after_probe),
         UNIT_TEST(out_of_memory),
         UNIT_TEST(attach_without_memory_changes_nothing),
+        UNIT_TEST(registers_are_known),
         UNIT_TEST(deaf_unit),
         UNIT_TEST(deaf_while_on),
         UNIT_TEST(hanging_queue),

@@ -349,6 +349,15 @@ static bool amdvi_reserved(const struct hv_pci_address *requester, uint32_t n, h
     return ivrs_reserved(&amdvi.ivrs, requester, n, start, size);
 }
 
+static bool amdvi_registers(uint32_t n, hv_hpa_t *start, uint64_t *size)
+{
+    if (n >= amdvi.ivrs.count)
+        return false;
+    *start = amdvi.ivrs.units[n].base;
+    *size = amdvi.units[n].features & AMDVI_EFR_PC ? AMDVI_REGS_MAX : AMDVI_REGS_SIZE;
+    return true;
+}
+
 const struct iommu_backend amdvi_backend = {
     .name = "AMD-Vi",
     .probe = amdvi_probe,
@@ -366,5 +375,6 @@ const struct iommu_backend amdvi_backend = {
     .irq_message = amdvi_irq_message,
     .ioapic_requester = amdvi_ioapic_requester,
     .ioapic_entry = amdvi_ioapic_entry,
+    .registers = amdvi_registers,
     .poll = amdvi_poll,
 };

@@ -20,6 +20,7 @@
 #define AMDVI_EVT_TAIL     0x2018u
 #define AMDVI_STATUS       0x2020u
 #define AMDVI_REGS_SIZE    0x4000u
+#define AMDVI_REGS_MAX     0x80000u       /* with performance counters (AMDVI_EFR_PC) */
 #define AMDVI_DEVTAB_SIZE  BITS64(8, 0)   /* pages, less one */
 #define AMDVI_BASE_LENGTH  BITS64(59, 56) /* of commands and events: log2 of their number */
 #define AMDVI_BASE_ADDRESS BITS64(51, 12)
@@ -43,6 +44,7 @@
 #define AMDVI_EFR_XT   BIT64(2)
 #define AMDVI_EFR_IA   BIT64(6) /* AMDVI_INV_ALL */
 #define AMDVI_EFR_GA   BIT64(7)
+#define AMDVI_EFR_PC   BIT64(9)       /* performance counters, behind the other registers */
 #define AMDVI_EFR_HATS BITS64(11, 10) /* levels of host tables, less 4; 3: reserved */
 
 /* AMD-IOV 3.4.12: status */

@@ -58,6 +58,19 @@ bool iommu_is_there(void)
     return hv_iommu_platform()->present;
 }
 
+bool iommu_registers_at(hv_hpa_t pa, uint64_t size)
+{
+    hv_hpa_t start;
+    uint64_t length;
+
+    if (!iommu_is_there() || !iommu.backend->registers)
+        return false;
+    for (uint32_t n = 0; iommu.backend->registers(n, &start, &length); n++)
+        if (pa < start + length && start < pa + size)
+            return true;
+    return false;
+}
+
 enum hv_status hv_iommu_use(const struct hv_iommu_ops *ops)
 {
     enum hv_status st = HV_E_STATE;

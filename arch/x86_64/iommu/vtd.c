@@ -328,6 +328,15 @@ static bool vtd_reserved(const struct hv_pci_address *requester, uint32_t n, hv_
     return dmar_reserved(&vtd.dmar, requester, n, start, size);
 }
 
+static bool vtd_registers(uint32_t n, hv_hpa_t *start, uint64_t *size)
+{
+    if (n >= vtd.dmar.count)
+        return false;
+    *start = vtd.dmar.units[n].base;
+    *size = registers_size(&vtd.units[n]);
+    return true;
+}
+
 const struct iommu_backend vtd_backend = {
     .name = "VT-d",
     .probe = vtd_probe,
@@ -345,5 +354,6 @@ const struct iommu_backend vtd_backend = {
     .irq_message = vtd_irq_message,
     .ioapic_requester = vtd_ioapic_requester,
     .ioapic_entry = vtd_ioapic_entry,
+    .registers = vtd_registers,
     .poll = vtd_poll,
 };

@@ -111,6 +111,9 @@ typedef bool iommu_bridge_fn(const struct hv_pci_address *bridge, uint8_t *first
 void iommu_set_bridges(iommu_bridge_fn *fn);
 bool iommu_bridge_buses(const struct hv_pci_address *bridge, uint8_t *first, uint8_t *last);
 
+/* Are there registers of a unit in this range of memory? No device is to be believed that it has its own there. */
+bool iommu_registers_at(hv_hpa_t pa, uint64_t size);
+
 /* -------------------------------------------------------------------------------- the twins */
 
 /* A fault that a twin has found. Any context but NMI. */
@@ -151,6 +154,8 @@ struct iommu_backend {
     void (*irq_message)(const struct hv_pci_address *requester, uint32_t entry, uint32_t n, struct hv_msi_message *out);
     enum hv_status (*ioapic_requester)(uint8_t ioapic_id, struct hv_pci_address *out);
     uint64_t (*ioapic_entry)(uint32_t entry, uint8_t pin, const struct iommu_irq_target *target);
+    /* one unit's registers after the other; false: no further one. NULL: the host's. Once probe has said yes */
+    bool (*registers)(uint32_t n, hv_hpa_t *start, uint64_t *size);
     void (*poll)(void); /* reports faults that no interrupt has told of yet. Any context but NMI */
     /*
      * For units that are the host's; NULL elsewhere. A domain comes and goes; a requester is the host's again; entries
