@@ -38,7 +38,8 @@ struct passthrough_vector {
     struct passthrough_device *device;
     struct iommu_irq irq; /* MSI-X: of its own; count 0: none, or not remapped */
     uint32_t host_vector, cpu;
-    uint16_t index; /* entry or message */
+    volatile uint32_t sending; /* handlers that may be about to hand on what the models were before */
+    uint16_t index;            /* entry or message */
     bool is_active;
 };
 
@@ -91,7 +92,10 @@ void passthrough_probed_bars(const struct passthrough_device *d, uint32_t bars[P
 /* 0 (D0, as after assign) to 3. In others there is no DMA and no interrupt, and BARs do not answer; D3 to D0 resets. */
 enum hv_status passthrough_set_power(struct passthrough_device *d, uint32_t state);
 
-/* The targets of messages have changed: asks ops->cpu_of again for each. */
+/*
+ * The targets of messages have changed: asks ops->cpu_of again for each. When this returns, no call of ops->interrupt
+ * of before is under way; so it is with writes to the table, MSI-X control and MSI.
+ */
 void passthrough_retarget(struct passthrough_device *d);
 
 /* Constant time; NULL: not a passed device's. Any context. */

@@ -86,14 +86,29 @@ static void on_interrupt(void *arg)
     struct passthrough_vector *v = arg;
     struct passthrough_device *d = v->device;
     struct hv_msi_message message = {0};
-    uint64_t flags = hv_spin_lock(&d->models);
-    bool is_sent = raise(d, v->index);
+    uint64_t flags;
+    bool is_sent;
 
+    __atomic_fetch_add(&v->sending, 1, __ATOMIC_RELAXED);
+    flags = hv_spin_lock(&d->models);
+    is_sent = raise(d, v->index);
     if (is_sent)
         message = message_of(d, v->index);
     hv_spin_unlock(&d->models, flags);
     if (is_sent)
         d->ops->interrupt(d->owner, &message);
+    __atomic_fetch_sub(&v->sending, 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * A guest that has masked an entry or moved it, and read it back, counts on all messages of before having arrived (PCIe
+ * 5.0 2.4.1, 6.1.4.5): what goes by the old models is waited for. Who comes later has the lock after us, and sees the
+ * new ones.
+ */
+static void wait_sent(const struct passthrough_vector *v)
+{
+    while (__atomic_load_n(&v->sending, __ATOMIC_ACQUIRE))
+        __builtin_ia32_pause();
 }
 
 static void deliver_pending(struct passthrough_device *d, uint32_t n)
@@ -415,6 +430,7 @@ void passthrough_irq_write_table(struct passthrough_device *d, uint32_t offset, 
     hv_spin_unlock(&d->models, flags);
     if (d->mode != PASSTHROUGH_MSIX)
         return;
+    wait_sent(vector_of(d, n));
     retarget(vector_of(d, n));
     open_entry(d, n);
     deliver_pending(d, n);
@@ -432,6 +448,7 @@ void passthrough_irq_write_control(struct passthrough_device *d, uint16_t value)
     if (wanted_mode(d) != d->mode)
         switch_mode(d, wanted_mode(d));
     for (uint32_t n = 0; d->mode == PASSTHROUGH_MSIX && n < d->msix.count; n++) {
+        wait_sent(vector_of(d, n));
         open_entry(d, n);
         deliver_pending(d, n);
     }
@@ -450,6 +467,7 @@ void passthrough_irq_write_msi(struct passthrough_device *d, uint32_t offset, ui
     if (wanted_mode(d) != d->mode || (d->mode == PASSTHROUGH_MSI && vmsi_count(&d->msi) != before))
         switch_mode(d, wanted_mode(d));
     for (uint32_t n = 0; d->mode == PASSTHROUGH_MSI && n < vmsi_count(&d->msi); n++) {
+        wait_sent(vector_of(d, n));
         retarget(vector_of(d, n));
         deliver_pending(d, n);
     }
@@ -458,8 +476,10 @@ void passthrough_irq_write_msi(struct passthrough_device *d, uint32_t offset, ui
 void passthrough_retarget(struct passthrough_device *d)
 {
     hv_mutex_lock(&d->lock);
-    for (uint32_t n = 0; d->mode != PASSTHROUGH_NO_INTERRUPTS && n < vectors_max(d->pci); n++)
+    for (uint32_t n = 0; d->mode != PASSTHROUGH_NO_INTERRUPTS && n < vectors_max(d->pci); n++) {
+        wait_sent(vector_of(d, n));
         retarget(vector_of(d, n));
+    }
     hv_mutex_unlock(&d->lock);
 }
 

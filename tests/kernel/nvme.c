@@ -83,6 +83,7 @@ const struct apic_mode nvme_mode = {"x2APIC", configure, true};
 /* ---------------------------------------------------------------------------- giving, taking back */
 
 #define CAP_MSIX     0x11
+#define MSIX_LAST    BITS32(10, 0)
 #define MSIX_ENABLE  BIT32(15)
 #define MSIX_MASK    BIT32(14)
 #define ENTRY_SIZE   16u
@@ -95,6 +96,7 @@ static bool find_msix(struct nvme *n)
     n->msix = passed_find(&n->device, CAP_MSIX);
     if (!EXPECT(n->msix))
         return false;
+    n->entries = ((uint32_t)passed_read(&n->device, WHvVpciConfigSpace, n->msix + 2, 2) & MSIX_LAST) + 1;
     n->table = (uint32_t)passed_read(&n->device, WHvVpciConfigSpace, n->msix + 4, 4);
     n->pba = (uint32_t)passed_read(&n->device, WHvVpciConfigSpace, n->msix + 8, 4);
     return EXPECT_EQ(n->table & 7, 0) && EXPECT_EQ(n->pba & 7, 0); /* both in BAR 0 */
@@ -106,7 +108,6 @@ bool nvme_give(struct nvme *n, struct vm *vm)
 
     n->vm = vm;
     n->device = (struct passed){vm->partition, DEVICE_ID};
-    n->admin = 0;
     if (!passed_give(&n->device, &n->address))
         return false;
     n->registers = passed_map(&n->device, 0, REG_SIZE);
@@ -211,6 +212,7 @@ bool nvme_start(struct nvme *n)
 {
     bool is_good;
 
+    n->admin = 0;
     set_control(n, MSIX_ENABLE); /* before queues are made: QEMU looks at it then */
     memset(vm_at(n->vm, GPA_PAGES(0)), 0, 2 * PAGE_SIZE);
     set_reg(n, REG_CC, 0);
@@ -225,6 +227,20 @@ bool nvme_start(struct nvme *n)
     for (uint32_t q = 1; is_good && q <= NVME_QUEUES; q++)
         is_good = make_queue(n, q);
     return is_good;
+}
+
+#define CAP_EXPRESS     0x10
+#define EXPRESS_CONTROL 8
+#define EXPRESS_FLR     BIT32(15)
+
+void nvme_reset(const struct nvme *n)
+{
+    uint32_t at = passed_find(&n->device, CAP_EXPRESS) + EXPRESS_CONTROL;
+
+    passed_write(&n->device, WHvVpciConfigSpace, at, passed_read(&n->device, WHvVpciConfigSpace, at, 2) | EXPRESS_FLR,
+                 2);
+    EXPECT_EQ(reg(n, REG_CC), 0);
+    passed_switch_on(&n->device);
 }
 
 /* -------------------------------------------------------------------------------------- queues */

@@ -33,9 +33,9 @@ struct nvme {
     struct passed device;
     struct vm *vm;
     volatile uint32_t *registers;
-    uint32_t msix, table, pba; /* the capability; offsets in BAR 0 */
-    uint32_t stride;           /* of doorbells, in bytes */
-    uint32_t admin;            /* commands so far */
+    uint32_t msix, entries, table, pba; /* the capability; how many; offsets in BAR 0 */
+    uint32_t stride;                    /* of doorbells, in bytes */
+    uint32_t admin;                     /* commands so far */
 };
 
 /* The first one. NULL, or why there is none that can be passed. */
@@ -48,6 +48,9 @@ void nvme_take(struct nvme *n);
 
 /* MSI-X on, each entry masked; the controller ready, with its queues. */
 bool nvme_start(struct nvme *n);
+
+/* The function level reset that the guest can ask for: off, and as it was given. */
+void nvme_reset(const struct nvme *n);
 
 /* One command of the administration's, whose completion is waited for: any that does nothing. Entry 0 has its
  * interrupt. */

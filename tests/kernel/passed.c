@@ -27,9 +27,14 @@ static HRESULT create(const struct passed *d, const struct hv_pci_address *addre
     return hr;
 }
 
+bool passed_switch_on(const struct passed *d)
+{
+    return passed_write(d, WHvVpciConfigSpace, CONFIG_COMMAND, COMMAND_ON, 2);
+}
+
 bool passed_give(const struct passed *d, const struct hv_pci_address *address)
 {
-    return EXPECT_OK(create(d, address)) && passed_write(d, WHvVpciConfigSpace, CONFIG_COMMAND, COMMAND_ON, 2);
+    return EXPECT_OK(create(d, address)) && passed_switch_on(d);
 }
 
 void passed_take(const struct passed *d)

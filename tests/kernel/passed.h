@@ -12,8 +12,9 @@ struct passed {
     UINT64 id; /* in the partition */
 };
 
-/* To d->partition, as d->id, with memory and bus mastering on, as its guest sees it; and back. */
+/* To d->partition, as d->id, switched on; and back. */
 bool passed_give(const struct passed *d, const struct hv_pci_address *address);
+bool passed_switch_on(const struct passed *d); /* memory and bus mastering, as its guest sees it */
 void passed_take(const struct passed *d);
 
 uint64_t passed_read(const struct passed *d, WHV_VPCI_DEVICE_REGISTER_SPACE space, uint64_t offset, uint32_t size);

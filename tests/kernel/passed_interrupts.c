@@ -9,6 +9,7 @@
 #include "apic.h"
 #include "nvme.h"
 #include <kernel/clock.h>
+#include <kernel/trap.h>
 
 #define VPS         2u
 #define STOP_VECTOR 0x41u
@@ -381,6 +382,44 @@ TEST_ROWS(passed_storm,
         for (uint32_t q = 1; q <= NVME_QUEUES; q++)
             expect_handled(q, each);
         expect_places(&vm, row, each * NVME_QUEUES);
+    }
+    stop(&vm);
+}
+
+/* -------------------------------------------------------------------------------------- resets */
+
+/* Each time with commands under way, whose interrupts may come before, or never. */
+static void reset_and_start(struct vm *vm, uint32_t vectors)
+{
+    for (uint32_t n = 1; n <= 5 && !test_failed(); n++) {
+        for (uint32_t q = 1; q <= NVME_QUEUES; q++) {
+            uint32_t before;
+
+            open_entry(q, 1, vector_of(q, 1));
+            before = count_of(vm, 1, vector_of(q, 1));
+            nvme_submit(&disk, q, 0);
+            wait_count(vm, 1, vector_of(q, 1), before + 1);
+            expect_handled(q, 1);
+        }
+        EXPECT_EQ(irq_vectors_used(), vectors + NVME_QUEUES);
+        for (uint32_t q = 1; q <= NVME_QUEUES; q++)
+            nvme_submit(&disk, q, 1000000);
+        nvme_reset(&disk);
+        EXPECT_EQ(irq_vectors_used(), vectors);
+        thread_sleep_ns(QUIET_NS);
+        EXPECT(nvme_start(&disk));
+    }
+}
+
+TEST(passed_reset, "nvme: a guest resets its disk in the midst of its work, and starts it again")
+{
+    uint32_t vectors;
+    VM(vm);
+
+    SKIP_WITHOUT_DISK();
+    if (start(&vm, false)) {
+        vectors = irq_vectors_used();
+        reset_and_start(&vm, vectors);
     }
     stop(&vm);
 }

@@ -8,6 +8,8 @@
 #include "stub_iommu.h"
 #include "unit.h"
 #include <pci/passthrough.h>
+#include <pthread.h>
+#include <time.h>
 
 #define BDF      HV_PCI_BDF(0, 3, 0)
 #define BAR_PA   0xfe000000ull
@@ -28,6 +30,7 @@ static struct {
     unsigned count;
     struct hv_msi_message last;
     uint32_t cpu;
+    void (*meanwhile)(void); /* NULL: nothing */
 } owner;
 
 static void on_interrupt(void *arg, const struct hv_msi_message *message)
@@ -35,6 +38,8 @@ static void on_interrupt(void *arg, const struct hv_msi_message *message)
     assert_ptr_equal(arg, &owner);
     owner.count++;
     owner.last = *message;
+    if (owner.meanwhile)
+        owner.meanwhile();
 }
 
 static uint32_t cpu_of(void *arg, const struct hv_msi_message *message)
@@ -1028,6 +1033,96 @@ static void none_is_lost(void **state)
     passthrough_unassign(d);
 }
 
+/* -------------------------------------------------------------------- changes while one is sent */
+
+static struct {
+    struct passthrough_device *device;
+    void (*write)(struct passthrough_device *d);
+    pthread_t thread;
+    bool is_started, is_done; /* atomic: is_done */
+} change_of_it;
+
+static void mask_entry(struct passthrough_device *d)
+{
+    bar_write(d, TABLE + 16 * 2 + 12, 4, 1);
+}
+
+static void move_entry(struct passthrough_device *d)
+{
+    bar_write(d, TABLE + 16 * 2, 4, 0xfee02000);
+}
+
+static void mask_function(struct passthrough_device *d)
+{
+    write(d, msix + 2, 2, 0xc000);
+}
+
+static void mask_msi(struct passthrough_device *d)
+{
+    write(d, msi + 16, 4, 1);
+}
+
+static bool is_change_done(void)
+{
+    return __atomic_load_n(&change_of_it.is_done, __ATOMIC_ACQUIRE);
+}
+
+static void *change_main(void *arg)
+{
+    (void)arg;
+    change_of_it.write(change_of_it.device);
+    __atomic_store_n(&change_of_it.is_done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* The owner has been told of the message, and has not raised it yet. */
+static void change_it(void)
+{
+    const struct timespec while_ = {.tv_nsec = 20000000};
+
+    assert_false(change_of_it.is_started);
+    change_of_it.is_started = true;
+    assert_int_equal(pthread_create(&change_of_it.thread, NULL, change_main, NULL), 0);
+    nanosleep(&while_, NULL);
+    assert_false(is_change_done());
+}
+
+static void assert_waits(struct passthrough_device *d, void (*change)(struct passthrough_device *d), bool is_msi)
+{
+    change_of_it.device = d;
+    change_of_it.write = change;
+    change_of_it.is_started = change_of_it.is_done = false;
+    owner.meanwhile = change_it;
+    if (is_msi)
+        assert_true(fake_irq_raise(stub_iommu_vector(BDF, STUB_IOMMU_ADDRESS, fake_pci_get(f, msi + 12u, 2))));
+    else
+        assert_true(raise(2));
+    owner.meanwhile = NULL;
+    assert_true(change_of_it.is_started);
+    pthread_join(change_of_it.thread, NULL);
+    assert_true(is_change_done());
+}
+
+/* Who has masked or moved an interrupt will not have it the old way afterwards. */
+static void changes_wait_for_what_is_being_sent(void **state)
+{
+    static void (*const changes[])(struct passthrough_device * d) = {mask_entry, move_entry, mask_function,
+                                                                     passthrough_retarget};
+    struct passthrough_device *d = begin();
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        write(d, msix + 2, 2, 0x8000);
+        write_entry(d, 2, 0xfee01000, 0x55, 0);
+        assert_waits(d, changes[i], false);
+    }
+    write(d, msix + 2, 2, 0);
+    write(d, msi + 12, 2, 0x60);
+    write(d, msi + 2, 2, 0x01);
+    assert_waits(d, mask_msi, true);
+    passthrough_unassign(d);
+}
+
 /* ------------------------------------------------------------------------- resets and power */
 
 static void guests_can_reset(void **state)
@@ -1157,6 +1252,7 @@ int main(void)
         PASS_TEST(msi_messages_have_entries_in_a_row),
         PASS_TEST(vectors_run_out),
         PASS_TEST(none_is_lost),
+        PASS_TEST(changes_wait_for_what_is_being_sent),
         PASS_TEST(guests_can_reset),
         PASS_TEST(power_is_virtual),
         PASS_TEST(the_client_has_power_too),
