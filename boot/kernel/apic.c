@@ -25,6 +25,7 @@ enum apic_register {
     APIC_EOI = 0x0b,
     APIC_LDR = 0x0d,
     APIC_SPURIOUS = 0x0f,
+    APIC_IRR = 0x20, /* eight of them */
     APIC_ESR = 0x28,
     APIC_ICR = 0x30,
     APIC_ICR_HIGH = 0x31,
@@ -118,6 +119,11 @@ void apic_send_nmi_to_others(void)
 uint32_t apic_id(void)
 {
     return x2apic ? apic_read(APIC_ID) : apic_read(APIC_ID) >> 24;
+}
+
+bool apic_is_requested(uint8_t vector)
+{
+    return apic_read((enum apic_register)(APIC_IRR + vector / 32)) >> vector % 32 & 1;
 }
 
 void apic_eoi(void)

@@ -10,6 +10,7 @@ void apic_init(bool want_x2apic); /* once, on the first CPU: chooses the mode, s
 void apic_init_cpu(void);         /* on every CPU */
 uint32_t apic_id(void);
 void apic_eoi(void);
+bool apic_is_requested(uint8_t vector); /* has arrived at this CPU, which has not taken it yet */
 
 /* Each sends one interrupt; they return when the APIC has taken it. Nothing happens before apic_init. */
 void apic_send(uint32_t apic_id, uint8_t vector);

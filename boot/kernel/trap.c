@@ -22,8 +22,10 @@ struct extable_entry {
     uint64_t fault, fixup;
 };
 
+#define FREE_LOOKS 1000 /* a device that does not stop sending does not keep its vector for ever */
+
 struct device_irq {
-    bool used;             /* device_lock; still set while the last calls of fn may be under way */
+    volatile bool used;    /* device_lock; still set while the last calls of fn may be under way */
     void (*fn)(void *arg); /* atomic */
     void *arg;
 };
@@ -63,6 +65,7 @@ static bool (*hooks[EXCEPTIONS])(struct trap_frame *frame);
 static void (*kernel_handlers[256])(void);
 static struct device_irq devices[VECTOR_DEVICE_LAST + 1];
 static struct spinlock device_lock;
+static unsigned strays; /* atomic */
 
 void trap_hook(uint8_t vector, bool (*fn)(struct trap_frame *frame))
 {
@@ -92,12 +95,28 @@ uint8_t irq_vector_alloc(void (*fn)(void *arg), void *arg)
     return vector;
 }
 
-static void nothing(void *arg)
+struct request {
+    uint8_t vector;
+    bool is_requested;
+};
+
+static void look_requested(void *arg)
 {
-    (void)arg;
+    struct request *r = arg;
+
+    r->is_requested |= apic_is_requested(r->vector);
 }
 
 /* A CPU that answers a call has left all handlers that it was in. */
+static bool is_on_its_way(uint8_t vector)
+{
+    struct request r = {.vector = vector};
+
+    cpu_call_all(look_requested, &r);
+    return r.is_requested;
+}
+
+/* What came in time for a CPU to take it only now is nobody's: it must not be the next owner's. */
 void irq_vector_free(uint8_t vector)
 {
     uint64_t flags;
@@ -105,7 +124,8 @@ void irq_vector_free(uint8_t vector)
     if (vector < VECTOR_DEVICE_FIRST || vector > VECTOR_DEVICE_LAST)
         return;
     __atomic_store_n(&devices[vector].fn, (void (*)(void *))0, __ATOMIC_SEQ_CST);
-    cpu_call_all(nothing, NULL);
+    for (unsigned i = 0; i < FREE_LOOKS && is_on_its_way(vector); i++)
+        thread_yield();
     flags = spin_lock(&device_lock);
     devices[vector].used = false;
     spin_unlock(&device_lock, flags);
@@ -213,14 +233,25 @@ static void exception(struct trap_frame *frame)
     fatal(frame);
 }
 
+static void tell_stray(uint64_t vector)
+{
+    __atomic_fetch_add(&strays, 1, __ATOMIC_RELAXED);
+    kprintf("barewhp: stray interrupt on vector %lu\n", vector);
+}
+
+unsigned irq_strays(void)
+{
+    return __atomic_load_n(&strays, __ATOMIC_RELAXED);
+}
+
 static void device_interrupt(uint64_t vector)
 {
     void (*fn)(void *arg) = __atomic_load_n(&devices[vector].fn, __ATOMIC_ACQUIRE);
 
     if (fn)
         fn(devices[vector].arg);
-    else
-        kprintf("barewhp: stray interrupt on vector %lu\n", vector);
+    else if (!devices[vector].used)
+        tell_stray(vector);
 }
 
 void trap_dispatch(struct trap_frame *frame)

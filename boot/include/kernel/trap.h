@@ -22,7 +22,10 @@ void trap_hook(uint8_t vector, bool (*fn)(struct trap_frame *frame));
 /* A vector (32..239) for a device's interrupts, or 0 when none is left. fn runs with interrupts off; the EOI is sent
  * for it. */
 uint8_t irq_vector_alloc(void (*fn)(void *arg), void *arg);
-void irq_vector_free(uint8_t vector); /* fn is not running any more when it returns: thread context, interrupts on */
-unsigned irq_vectors_used(void);      /* allocated and not freed */
+/* fn is not running any more when it returns, and nothing that was sent before is on its way: thread context,
+ * interrupts on */
+void irq_vector_free(uint8_t vector);
+unsigned irq_vectors_used(void); /* allocated and not freed */
+unsigned irq_strays(void);       /* interrupts that came with a vector that was nobody's; each is told, too */
 
 #endif
