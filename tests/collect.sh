@@ -32,6 +32,8 @@ refused         200  test-refused
 abi             120  test-abi
 iommu-intel     120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
 iommu-amd       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
+nvme-intel      120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
+nvme-amd        120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
 multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
 apic-bochs      300  test-apic
