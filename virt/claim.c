@@ -19,7 +19,7 @@ void vp_release(struct hv_vp *vp)
 
 bool partition_claim_all(struct hv_partition *p)
 {
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
+    for (uint32_t i = 0; i < p->properties.processor_count; i++) {
         if (!p->vps[i] || vp_claim(p->vps[i]))
             continue;
         while (i--)
@@ -32,7 +32,7 @@ bool partition_claim_all(struct hv_partition *p)
 
 void partition_release_all(struct hv_partition *p)
 {
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+    for (uint32_t i = 0; i < p->properties.processor_count; i++)
         if (p->vps[i])
             vp_release(p->vps[i]);
 }

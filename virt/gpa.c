@@ -258,15 +258,17 @@ enum hv_status hv_partition_query_dirty(struct hv_partition *p, hv_gpa_t gpa, ui
 
 void hv_partition_memory_counters(struct hv_partition *p, struct hv_memory_counters *out)
 {
-    const struct npt_counts *counts = &p->npt.counts;
+    struct npt_counts counts = {.tables = 0};
 
     hv_mutex_lock(&p->mutex);
-    *out = (struct hv_memory_counters){
-        .mapped_4k = counts->pages[1],
-        .mapped_2m = counts->pages[2],
-        .mapped_1g = counts->pages[3],
-    };
+    if (p->is_set_up)
+        counts = npt_count(&p->npt);
     hv_mutex_unlock(&p->mutex);
+    *out = (struct hv_memory_counters){
+        .mapped_4k = counts.pages[1],
+        .mapped_2m = counts.pages[2],
+        .mapped_1g = counts.pages[3],
+    };
 }
 
 /* ---------------------------------------------------------------------- access by the owner */

@@ -90,7 +90,7 @@ static enum hv_status reset_locked(struct hv_partition *p)
     if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
     time_reset(p);
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+    for (uint32_t i = 0; i < p->properties.processor_count; i++)
         if (p->vps[i] && p->vps[i]->vcpu)
             vp_reset(p->vps[i]);
     partition_release_all(p);
@@ -114,7 +114,7 @@ static void free_partition(struct hv_partition *p)
     port_free_all(p);
     overlay_forget(p);
     doorbell_free_all(p);
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+    for (uint32_t i = 0; i < p->properties.processor_count; i++)
         if (p->vps[i])
             vp_free(p->vps[i]);
     if (p->is_set_up) {

@@ -412,7 +412,7 @@ static enum hv_status apply(struct hv_partition *p, const struct property *prope
     if (!partition_claim_all(p))
         return HV_E_VP_BUSY;
     store(p, property, new);
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++)
+    for (uint32_t i = 0; i < p->properties.processor_count; i++)
         if (p->vps[i])
             p->vps[i]->properties_seen = false;
     partition_release_all(p);

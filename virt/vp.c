@@ -215,7 +215,7 @@ static void nothing(void *arg)
 /* A CPU that answers a call has left its guest; before it enters again the backend compares generations. */
 void partition_flush(struct hv_partition *p)
 {
-    for (uint32_t i = 0; i < HV_MAX_VPS; i++) {
+    for (uint32_t i = 0; i < p->properties.processor_count; i++) {
         struct hv_vp *vp = p->vps[i];
 
         if (vp && __atomic_load_n(&vp->shared.walking, __ATOMIC_SEQ_CST))

@@ -4,7 +4,7 @@
  *
  * One recursive walk over the entries that a range touches serves map, unmap, protect and questions. It runs twice: a
  * dry run that checks and counts the table pages to come, then the change itself. Both take the same decisions in the
- * same functions, so the count is exact.
+ * same functions, so the count is exact. What a change does alike to neighbouring entries it does in one go.
  *
  * No table but the root is ever empty, unless there are covered pages in it: an unmap retires what it empties. For a
  * covered page the tables go down to level 1, where the walk takes the hidden leaf for the entry.
@@ -19,8 +19,9 @@
 
 /*
  * A CPU may still be walking a retired table, so its entries have to stay as they are. The chain of retired pages is
- * kept in bits that hardware ignores, a few in each of the first entries. Bits 56..52 are such bits in the entries of
- * most formats (SDM 3 29.3.2, APM 2 5.3, VT-d 9.8).
+ * kept in bits that hardware ignores. In an entry that is not present these are all of them: if the first one is not,
+ * it holds the next page's address. Else it is a few bits in each of the first entries; bits 56..52 are such bits in
+ * the entries of most formats (SDM 3 29.3.2, APM 2 5.3, VT-d 9.8).
  */
 #define LINK_BITS  BITS64(56, 52)
 #define LINK_TOTAL (64u - HV_PAGE_SHIFT)
@@ -30,7 +31,17 @@ struct slot {
     uint64_t *p; /* NULL in a dry run, inside a table that does not exist yet */
     uint64_t entry;
     unsigned level;
+    uint64_t size; /* what a leaf in it maps */
     hv_gpa_t gpa, end;
+};
+
+/* Entries of one table that a change concerns as a whole, none of them with a covered page or a gate of its own. */
+struct stretch {
+    uint64_t *p;    /* the first one; NULL in a dry run, inside a table that does not exist yet */
+    uint64_t above; /* then each of them is taken to be this */
+    unsigned level, count;
+    uint64_t size; /* of one */
+    hv_gpa_t gpa;
 };
 
 /* One change to a range, in either of its two passes. */
@@ -38,9 +49,12 @@ struct change {
     struct npt *npt;
     hv_gpa_t start, end;
     void (*visit)(struct change *c, const struct slot *s);
+    /* NULL: each slot by itself. Else returns how many of the first ones it has seen to; 0: visit the next one. */
+    unsigned (*pave)(struct change *c, const struct stretch *l);
     uint64_t rights; /* as entry bits; of a map, with `tracked` */
     unsigned max_leaf_level;
     bool dry;
+    bool prunes;     /* takes away tables that it has emptied */
     bool found;      /* dry run: there is something in the range to change */
     bool bad_page;   /* dry run: the source yielded an address that no entry can hold */
     uint64_t needed; /* dry run: table pages that the change takes */
@@ -68,14 +82,19 @@ struct change {
 
 /* ------------------------------------------------------------------------------ entries */
 
+static unsigned level_shift(unsigned level)
+{
+    return HV_PAGE_SHIFT + LEVEL_BITS * (level - 1);
+}
+
 static uint64_t level_size(unsigned level)
 {
-    return HV_PAGE_SIZE << (LEVEL_BITS * (level - 1));
+    return 1ull << level_shift(level);
 }
 
 static unsigned level_index(hv_gpa_t gpa, unsigned level)
 {
-    return gpa / level_size(level) % ENTRIES;
+    return gpa >> level_shift(level) & (ENTRIES - 1);
 }
 
 static uint64_t entry_read(const uint64_t *p)
@@ -120,12 +139,49 @@ static uint64_t table_entry(const struct npt *npt, const uint64_t *table, unsign
     return hv_host_virt_to_phys(table, NULL) | f->table | (f->next_level ? FIELD_PUT(f->next_level, level) : 0);
 }
 
-static bool is_empty(const struct npt *npt, const uint64_t *table)
+#define STEP 64u /* entries that are looked at at once */
+
+/* All bits of some entries; with or without what the CPU is setting just now. */
+static uint64_t any_of_step(const uint64_t p[STEP])
 {
-    for (unsigned i = 0; i < ENTRIES; i++)
-        if (is_present(npt, entry_read(&table[i])))
-            return false;
-    return true;
+    uint64_t any = 0;
+
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < STEP; i++)
+        any |= p[i];
+    return any;
+}
+
+static uint64_t any_of(const uint64_t *p, unsigned count)
+{
+    uint64_t any = 0;
+
+    if (count == STEP)
+        return any_of_step(p);
+    for (unsigned i = 0; i < count; i++)
+        any |= p[i];
+    return any;
+}
+
+/* The bits that all of them have. */
+static uint64_t all_of(const uint64_t *p, unsigned count)
+{
+    uint64_t all = ~0ull;
+
+#pragma clang loop unroll_count(16)
+    for (unsigned i = 0; i < count; i++)
+        all &= p[i];
+    return all;
+}
+
+static bool has_present(const struct npt *npt, const uint64_t *p, unsigned count)
+{
+    uint64_t present = npt->format->present;
+
+    for (; count >= STEP; p += STEP, count -= STEP)
+        if (any_of_step(p) & present)
+            return true;
+    return any_of(p, count) & present;
 }
 
 /* ------------------------------------------------------------------------- pages of tables */
@@ -165,7 +221,7 @@ static uint64_t *spare_take(struct npt *npt)
     npt->spare = (void *)(uintptr_t)page[0];
     page[0] = 0;
     written(npt, page, HV_PAGE_SIZE);
-    npt->counts.tables++;
+    npt->tables++;
     return page;
 }
 
@@ -180,41 +236,64 @@ static unsigned link_width(uint64_t bits)
 }
 
 /* The CPU may be setting accessed and dirty bits in these entries, hence the locked OR. */
-static void retired_push(struct npt *npt, uint64_t *table)
+static void scatter_link(const struct npt *npt, uint64_t *table, uint64_t link)
 {
-    uint64_t link = (uintptr_t)npt->retired / HV_PAGE_SIZE, bits = link_bits(npt->format);
+    uint64_t bits = link_bits(npt->format);
 
     for (unsigned i = 0, width = link_width(bits); i * width < LINK_TOTAL; i++) {
         __atomic_fetch_or(&table[i], FIELD_PUT(bits, link), __ATOMIC_RELAXED);
         link >>= width;
     }
-    npt->retired = table;
 }
 
-static uint64_t *retired_pop(struct npt *npt)
+static uint64_t gather_link(const struct npt *npt, const uint64_t *table)
 {
-    uint64_t *table = npt->retired, link = 0, bits = link_bits(npt->format);
+    uint64_t link = 0, bits = link_bits(npt->format);
     unsigned width = link_width(bits);
 
     for (unsigned i = (LINK_TOTAL + width - 1) / width; i-- > 0;)
         link = link << width | FIELD_GET(bits, entry_read(&table[i]));
-    npt->retired = (void *)(uintptr_t)(link * HV_PAGE_SIZE);
+    return link;
+}
+
+static void retired_push(struct npt *npt, uint64_t *table)
+{
+    if (is_present(npt, entry_read(table)))
+        scatter_link(npt, table, (uintptr_t)npt->retired / HV_PAGE_SIZE);
+    else
+        __atomic_store_n(table, (uintptr_t)npt->retired, __ATOMIC_RELAXED);
+    npt->retired = table;
+}
+
+/* Who was late to change the gate may have left its bit in the first entry. */
+static uint64_t *retired_pop(struct npt *npt)
+{
+    uint64_t *table = npt->retired, first = entry_read(table);
+
+    if (is_present(npt, first))
+        npt->retired = (void *)(uintptr_t)(gather_link(npt, table) * HV_PAGE_SIZE);
+    else
+        npt->retired = (void *)(uintptr_t)ALIGN_DOWN(first, HV_PAGE_SIZE);
     return table;
 }
 
-/* Retires a table that no entry points to any more, and all tables below it. */
+/* Retires a table that no entry points to any more. */
+static void retire_one(struct npt *npt, uint64_t *table)
+{
+    npt->tables--;
+    retired_push(npt, table);
+}
+
+/* The same, and all tables below it. */
 static void retire(struct npt *npt, uint64_t *table, unsigned level)
 {
-    for (unsigned i = 0; i < ENTRIES; i++) {
+    for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
         uint64_t entry = entry_read(&table[i]);
 
         if (is_table(npt, entry, level))
             retire(npt, table_of(npt, entry), level - 1);
-        else if (is_present(npt, entry))
-            npt->counts.pages[level]--;
     }
-    npt->counts.tables--;
-    retired_push(npt, table);
+    retire_one(npt, table);
 }
 
 /* -------------------------------------------------------------------------- covered pages */
@@ -234,7 +313,7 @@ static bool is_covered(const struct change *c, const struct slot *s)
 
 static bool is_whole(const struct slot *s)
 {
-    return s->end - s->gpa == level_size(s->level);
+    return s->end - s->gpa == s->size;
 }
 
 /* The leaf of a page that somebody holds stays shut. */
@@ -257,12 +336,8 @@ static void slot_replace(struct change *c, const struct slot *s, uint64_t entry)
         write_gated(npt, s->p, entry);
     else
         entry_write(npt, s->p, entry);
-    if (entry)
-        npt->counts.pages[s->level]++;
     if (is_table(npt, s->entry, s->level))
         retire(npt, table_of(npt, s->entry), s->level - 1);
-    else if (is_present(npt, s->entry))
-        npt->counts.pages[s->level]--;
 }
 
 /* Exchanges the rights in a leaf. The CPU may be setting its accessed and dirty bits. */
@@ -304,18 +379,14 @@ static uint64_t *slot_split(struct change *c, const struct slot *s)
         written(npt, table, HV_PAGE_SIZE);
     } while (!__atomic_compare_exchange_n(s->p, &old, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     written(npt, s->p, sizeof(*s->p));
-    npt->counts.pages[s->level]--;
-    npt->counts.pages[s->level - 1] += ENTRIES;
     return table;
 }
 
-/* The table below a slot; makes one when there is a leaf or nothing. NULL in a dry run that would have to make one. */
-static uint64_t *slot_table(struct change *c, const struct slot *s)
+/* A new table below a slot that has a leaf or nothing. NULL in a dry run. */
+static __attribute__((noinline)) uint64_t *slot_grow(struct change *c, const struct slot *s)
 {
     uint64_t *table;
 
-    if (is_table(c->npt, s->entry, s->level))
-        return table_of(c->npt, s->entry);
     if (c->dry) {
         c->needed++;
         return NULL;
@@ -329,37 +400,97 @@ static uint64_t *slot_table(struct change *c, const struct slot *s)
 
 /* ------------------------------------------------------------------------------- the walk */
 
+/* Brings c->cover up to gpa. */
+static void cover_advance(struct change *c, hv_gpa_t gpa)
+{
+    if (c->cover && c->cover->gpa < gpa)
+        c->cover = next_cover(c->npt, gpa);
+}
+
+/* Where, from gpa on, the entries of one table end that nobody covers and that have no gate. */
+static hv_gpa_t plain_end(struct change *c, unsigned level, uint64_t size, hv_gpa_t gpa, hv_gpa_t end)
+{
+    const struct npt_format *f = c->npt->format;
+
+    cover_advance(c, gpa);
+    if (c->cover && c->cover->gpa < end)
+        end = ALIGN_DOWN(c->cover->gpa, size);
+    if (f->gate && level == 1 && gpa <= f->gated && f->gated < end)
+        end = f->gated;
+    return end;
+}
+
+/* Returns how many slots from gpa on are done; there is a whole one at least. */
+static unsigned pave(struct change *c, uint64_t *p, uint64_t above, unsigned level, hv_gpa_t gpa, hv_gpa_t end)
+{
+    struct stretch t = {.p = p, .above = above, .level = level, .size = level_size(level), .gpa = gpa};
+
+    end = plain_end(c, level, t.size, gpa, end);
+    if (end <= gpa)
+        return 0;
+    t.count = (unsigned)((end - gpa) >> level_shift(level));
+    return t.count ? c->pave(c, &t) : 0;
+}
+
+static void visit(struct change *c, uint64_t *p, uint64_t above, unsigned level, hv_gpa_t gpa, hv_gpa_t end)
+{
+    struct slot s = {p, above, level, level_size(level), gpa, end};
+
+    cover_advance(c, gpa);
+    if (level == 1 && is_covered(c, &s))
+        s.p = &c->cover->hidden;
+    if (s.p)
+        s.entry = entry_read(s.p);
+    c->visit(c, &s);
+}
+
 /*
  * Visits the entries of one table that [gpa, end) touches. A table that a dry run has to imagine is NULL, and each of
  * its entries is taken to be what `above` is: nothing, or a leaf.
  */
 static void walk(struct change *c, uint64_t *table, uint64_t above, unsigned level, hv_gpa_t gpa, hv_gpa_t end)
 {
-    struct slot s = {.level = level};
+    uint64_t *p = table ? &table[level_index(gpa, level)] : NULL, size = level_size(level);
+    unsigned n;
 
-    for (; gpa < end; gpa = s.end) {
-        s.gpa = gpa;
-        s.end = HV_MIN(end, ALIGN_DOWN(gpa, level_size(level)) + level_size(level));
-        if (c->cover && c->cover->gpa < gpa)
-            c->cover = next_cover(c->npt, gpa);
-        s.p = table ? &table[level_index(gpa, level)] : NULL;
-        if (is_covered(c, &s) && level == 1)
-            s.p = &c->cover->hidden;
-        s.entry = s.p ? entry_read(s.p) : above;
-        c->visit(c, &s);
+    for (; gpa < end; gpa = ALIGN_DOWN(gpa, size) + n * size) {
+        n = 0;
+        if (c->pave && IS_ALIGNED(gpa, size) && end - gpa >= size)
+            n = pave(c, p, above, level, gpa, end);
+        if (!n) {
+            visit(c, p, above, level, gpa, HV_MIN(end, ALIGN_DOWN(gpa, size) + size));
+            n = 1;
+        }
+        if (p)
+            p += n;
     }
 }
 
 static void descend(struct change *c, const struct slot *s)
 {
-    walk(c, slot_table(c, s), s->entry, s->level - 1, s->gpa, s->end);
+    uint64_t *table = is_table(c->npt, s->entry, s->level) ? table_of(c->npt, s->entry) : slot_grow(c, s);
+
+    walk(c, table, s->entry, s->level - 1, s->gpa, s->end);
 }
 
+/*
+ * Past the tables that the range only leads through: nothing happens to their entries, but that an unmap may leave them
+ * without a use.
+ */
 static void pass(struct change *c, bool dry)
 {
+    unsigned level = c->npt->format->levels;
+    uint64_t *table = c->npt->root, entry;
+
     c->dry = dry;
     c->cover = c->is_shown ? NULL : next_cover(c->npt, c->start);
-    walk(c, c->npt->root, 0, c->npt->format->levels, c->start, c->end);
+    for (; dry || !c->prunes; table = table_of(c->npt, entry), level--) {
+        entry = entry_read(&table[level_index(c->start, level)]);
+        if (!is_table(c->npt, entry, level) || c->end - c->start >= level_size(level) ||
+            (c->start ^ (c->end - 1)) >> level_shift(level))
+            break;
+    }
+    walk(c, table, 0, level, c->start, c->end);
 }
 
 /* ------------------------------------------------------------------------------------ map */
@@ -382,12 +513,9 @@ static void run_reset(struct change *c)
     next_run(c, c->start);
 }
 
-/* Goes on to the run in which gpa lies. Runs come in order, so the source is asked for each of them once. */
-static void run_advance(struct change *c, hv_gpa_t gpa)
+static __attribute__((noinline)) void run_next(struct change *c)
 {
-    if (gpa < c->run_end || c->bad_page)
-        return;
-    c->run = gpa;
+    c->run = c->run_end;
     c->run_pa = c->next_pa;
     if (c->run_pa == HV_HPA_NONE)
         c->bad_page = true;
@@ -399,41 +527,99 @@ static void run_advance(struct change *c, hv_gpa_t gpa)
     } while (c->next_pa != HV_HPA_NONE && c->next_pa == c->run_pa + (c->run_end - c->run));
 }
 
-static void map_visit(struct change *c, const struct slot *s)
+/* Goes on to the run in which gpa lies. Runs come in order, so the source is asked for each of them once. */
+static void run_advance(struct change *c, hv_gpa_t gpa)
+{
+    while (gpa >= c->run_end && !c->bad_page)
+        run_next(c);
+}
+
+/* Could a leaf of this size map the run's page at gpa? */
+static bool fits(const struct change *c, unsigned level, uint64_t size, hv_gpa_t gpa)
+{
+    return level <= c->max_leaf_level && size <= c->run_end - gpa && IS_ALIGNED(c->run_pa + (gpa - c->run), size);
+}
+
+static uint64_t run_leaf(const struct change *c, unsigned level, hv_gpa_t gpa)
 {
     const struct npt_format *f = c->npt->format;
-    hv_hpa_t pa;
 
+    return (c->run_pa + (gpa - c->run)) | c->rights | f->leaf | (level > 1 ? f->large : 0);
+}
+
+static void map_visit(struct change *c, const struct slot *s)
+{
     run_advance(c, s->gpa);
     if (c->bad_page)
         return;
-    pa = c->run_pa + (s->gpa - c->run);
-    if (s->level > c->max_leaf_level || !is_whole(s) || s->end > c->run_end || !IS_ALIGNED(pa, level_size(s->level)) ||
-        (s->level > 1 && is_covered(c, s)))
-        descend(c, s);
+    if (is_whole(s) && fits(c, s->level, s->size, s->gpa) && (s->level == 1 || !is_covered(c, s)))
+        slot_replace(c, s, run_leaf(c, s->level, s->gpa));
     else
-        slot_replace(c, s, pa | c->rights | f->leaf | (s->level > 1 ? f->large : 0));
+        descend(c, s);
+}
+
+static void put_pages(uint64_t *p, uint64_t first, unsigned count)
+{
+#pragma clang loop unroll_count(8)
+    for (unsigned i = 0; i < count; i++)
+        __atomic_store_n(&p[i], first + i * HV_PAGE_SIZE, __ATOMIC_RELEASE);
+}
+
+/* Puts `entry`, the next one larger by `step`, and so on, in the place of what is there. */
+static void put_large(struct npt *npt, const struct stretch *t, unsigned count, uint64_t entry, uint64_t step)
+{
+    for (unsigned i = 0; i < count; i++, entry += step) {
+        uint64_t old = entry_read(&t->p[i]);
+
+        entry_write(npt, &t->p[i], entry);
+        if (is_table(npt, old, t->level))
+            retire(npt, table_of(npt, old), t->level - 1);
+    }
+}
+
+static unsigned map_pave(struct change *c, const struct stretch *t)
+{
+    unsigned n;
+
+    run_advance(c, t->gpa);
+    if (c->bad_page)
+        return t->count;
+    if (!fits(c, t->level, t->size, t->gpa))
+        return 0;
+    n = (unsigned)HV_MIN(t->count, (c->run_end - t->gpa) >> level_shift(t->level));
+    if (c->dry)
+        return n;
+    if (t->level > 1) {
+        put_large(c->npt, t, n, run_leaf(c, t->level, t->gpa), t->size);
+    } else {
+        put_pages(t->p, run_leaf(c, 1, t->gpa), n);
+        written(c->npt, t->p, n * sizeof(*t->p));
+    }
+    return n;
 }
 
 /* --------------------------------------------------------------------------------- unmap */
 
 static bool has_covers(const struct npt *npt, const struct slot *s)
 {
-    hv_gpa_t start = ALIGN_DOWN(s->gpa, level_size(s->level));
+    hv_gpa_t start = ALIGN_DOWN(s->gpa, s->size);
     const struct npt_cover *first = next_cover(npt, start);
 
-    return first && first->gpa - start < level_size(s->level);
+    return first && first->gpa - start < s->size;
 }
 
 /* Retires the table below a slot if nothing is left in it. */
 static void prune(struct change *c, const struct slot *s)
 {
-    uint64_t *table = table_of(c->npt, s->entry);
+    uint64_t *table;
 
-    if (c->dry || !is_empty(c->npt, table) || has_covers(c->npt, s))
+    if (c->dry)
+        return;
+    table = table_of(c->npt, s->entry);
+    if (has_present(c->npt, table, ENTRIES) || has_covers(c->npt, s))
         return;
     entry_write(c->npt, s->p, 0);
-    retire(c->npt, table, s->level - 1);
+    retire_one(c->npt, table);
 }
 
 static void unmap_visit(struct change *c, const struct slot *s)
@@ -449,6 +635,31 @@ static void unmap_visit(struct change *c, const struct slot *s)
     } else {
         descend(c, s);
     }
+}
+
+static bool finds(const struct change *c, const struct stretch *t)
+{
+    return t->p ? has_present(c->npt, t->p, t->count) : is_present(c->npt, t->above);
+}
+
+static void clear_pages(uint64_t *p, unsigned count)
+{
+#pragma clang loop unroll_count(8)
+    for (unsigned i = 0; i < count; i++)
+        __atomic_store_n(&p[i], 0, __ATOMIC_RELEASE);
+}
+
+static unsigned unmap_pave(struct change *c, const struct stretch *t)
+{
+    if (c->dry) {
+        c->found = c->found || finds(c, t);
+    } else if (t->level > 1) {
+        put_large(c->npt, t, t->count, 0, 0);
+    } else {
+        clear_pages(t->p, t->count);
+        written(c->npt, t->p, t->count * sizeof(*t->p));
+    }
+    return t->count;
 }
 
 /* -------------------------------------------------------------------------------- protect */
@@ -500,13 +711,13 @@ static void uncover_visit(struct change *c, const struct slot *s)
 
 /* ------------------------------------------------------------------------------ dirty pages */
 
-static void take_dirty(struct change *c, const struct slot *s)
+static void take_dirty(struct change *c, uint64_t *p, hv_gpa_t gpa)
 {
-    uint64_t dirty = c->npt->format->dirty, page = (s->gpa - c->start) / HV_PAGE_SIZE;
+    uint64_t page = (gpa - c->start) / HV_PAGE_SIZE;
 
-    if (!(s->entry & dirty))
+    if (!(entry_read(p) & c->npt->format->dirty))
         return;
-    __atomic_fetch_and(s->p, ~dirty, __ATOMIC_SEQ_CST); /* the CPU may be setting it again */
+    __atomic_fetch_and(p, ~c->npt->format->dirty, __ATOMIC_SEQ_CST); /* the CPU may be setting it again */
     c->dirty_pages++;
     if (c->bitmap)
         c->bitmap[page / 64] |= BIT64(page % 64);
@@ -517,9 +728,57 @@ static void dirty_visit(struct change *c, const struct slot *s)
     if (is_table(c->npt, s->entry, s->level) && !c->untracked)
         descend(c, s);
     else if (!c->dry)
-        take_dirty(c, s);
+        take_dirty(c, s->p, s->gpa);
     else if (!is_present(c->npt, s->entry) || !(s->entry & c->npt->format->tracked))
         c->untracked = true;
+}
+
+static void take_all_dirty(struct change *c, const struct stretch *t)
+{
+    unsigned n;
+
+    for (unsigned i = 0; i < t->count; i += n) {
+        n = HV_MIN(t->count - i, STEP);
+        if (!(any_of(&t->p[i], n) & c->npt->format->dirty))
+            continue;
+        for (unsigned k = i; k < i + n; k++)
+            take_dirty(c, &t->p[k], t->gpa + k * HV_PAGE_SIZE);
+    }
+}
+
+/* Only leaves have the mark that they are tracked. */
+static unsigned dirty_pave(struct change *c, const struct stretch *t)
+{
+    if (t->level > 1 || !t->p)
+        return 0;
+    if (c->dry)
+        c->untracked = c->untracked || !(all_of(t->p, t->count) & c->npt->format->tracked);
+    else
+        take_all_dirty(c, t);
+    return t->count;
+}
+
+/* ------------------------------------------------------------------------------- counting */
+
+static void count_visit(struct change *c, const struct slot *s)
+{
+    struct npt_counts *counts = c->arg;
+
+    if (is_table(c->npt, s->entry, s->level))
+        descend(c, s);
+    else if (is_present(c->npt, s->entry))
+        counts->pages[s->level]++;
+}
+
+static unsigned count_pave(struct change *c, const struct stretch *t)
+{
+    struct npt_counts *counts = c->arg;
+
+    if (t->level > 1)
+        return 0;
+    for (unsigned i = 0; i < t->count; i++)
+        counts->pages[1] += is_present(c->npt, entry_read(&t->p[i]));
+    return t->count;
 }
 
 /* ------------------------------------------------------------------------------- contract */
@@ -558,6 +817,7 @@ static enum hv_status change_commit(struct change *c)
 
 enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
 {
+    HV_ASSERT(!(format->present & ~HV_PAGE_MASK));
     HV_ASSERT(!(
         (format->address | format->table | format->leaf | format->rights_mask | format->tracked | format->next_level) &
         link_bits(format)));
@@ -566,7 +826,7 @@ enum hv_status npt_init(struct npt *npt, const struct npt_format *format)
         return HV_E_NO_MEMORY;
     npt->root_pa = hv_host_virt_to_phys(npt->root, NULL);
     written(npt, npt->root, HV_PAGE_SIZE);
-    npt->counts.tables = 1;
+    npt->tables = 1;
     return HV_OK;
 }
 
@@ -597,12 +857,19 @@ static enum hv_status map_begin(struct change *c, unsigned rights)
     c->max_leaf_level = track ? 1 : npt->format->max_leaf_level;
     run_reset(c);
     pass(c, true);
+    run_advance(c, c->end - 1); /* the walk looks at the last leaves only as it writes them */
     return c->bad_page ? HV_E_INVALID : HV_OK;
 }
 
 enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights)
 {
-    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = map_visit, .source = source, .arg = arg};
+    struct change c = {.npt = npt,
+                       .start = gpa,
+                       .end = gpa + size,
+                       .visit = map_visit,
+                       .pave = map_pave,
+                       .source = source,
+                       .arg = arg};
     enum hv_status st = map_begin(&c, rights);
 
     if (st == HV_OK)
@@ -622,7 +889,8 @@ static enum hv_status unmap_begin(struct change *c)
 
 enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
 {
-    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit};
+    struct change c = {
+        .npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit, .pave = unmap_pave, .prunes = true};
     enum hv_status st = unmap_begin(&c);
 
     return st == HV_OK ? change_commit(&c) : st;
@@ -640,7 +908,13 @@ static enum hv_status reserve(struct change *c)
 enum hv_status npt_reserve_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg,
                                unsigned rights)
 {
-    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = map_visit, .source = source, .arg = arg};
+    struct change c = {.npt = npt,
+                       .start = gpa,
+                       .end = gpa + size,
+                       .visit = map_visit,
+                       .pave = map_pave,
+                       .source = source,
+                       .arg = arg};
     enum hv_status st = map_begin(&c, rights);
 
     return st == HV_OK ? reserve(&c) : st;
@@ -648,7 +922,8 @@ enum hv_status npt_reserve_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt
 
 enum hv_status npt_reserve_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
 {
-    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit};
+    struct change c = {
+        .npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit, .pave = unmap_pave, .prunes = true};
     enum hv_status st = unmap_begin(&c);
 
     return st == HV_OK ? reserve(&c) : st;
@@ -672,7 +947,8 @@ enum hv_status npt_protect(struct npt *npt, hv_gpa_t gpa, uint64_t size, unsigne
 
 enum hv_status npt_take_dirty(struct npt *npt, hv_gpa_t gpa, uint64_t size, uint64_t *bitmap, uint64_t *count)
 {
-    struct change c = {.npt = npt, .start = gpa, .end = gpa + size, .visit = dirty_visit, .bitmap = bitmap};
+    struct change c = {
+        .npt = npt, .start = gpa, .end = gpa + size, .visit = dirty_visit, .pave = dirty_pave, .bitmap = bitmap};
 
     if (!is_range(npt, gpa, size))
         return HV_E_INVALID;
@@ -699,12 +975,11 @@ static unsigned entry_rights(const struct npt_format *f, uint64_t entry)
 static void each_visit(struct change *c, const struct slot *s)
 {
     const struct npt_format *f = c->npt->format;
-    uint64_t size = level_size(s->level);
 
     if (is_table(c->npt, s->entry, s->level))
         descend(c, s);
     else if (is_present(c->npt, s->entry))
-        c->each(c->arg, s->gpa, size, ALIGN_DOWN(s->entry & f->address, size), entry_rights(f, s->entry));
+        c->each(c->arg, s->gpa, s->size, ALIGN_DOWN(s->entry & f->address, s->size), entry_rights(f, s->entry));
 }
 
 void npt_each(struct npt *npt, npt_leaf_fn *fn, void *arg)
@@ -712,6 +987,15 @@ void npt_each(struct npt *npt, npt_leaf_fn *fn, void *arg)
     struct change c = {.npt = npt, .end = npt_limit(npt), .visit = each_visit, .each = fn, .arg = arg};
 
     pass(&c, true);
+}
+
+struct npt_counts npt_count(struct npt *npt)
+{
+    struct npt_counts counts = {.tables = npt->tables};
+    struct change c = {.npt = npt, .end = npt_limit(npt), .visit = count_visit, .pave = count_pave, .arg = &counts};
+
+    pass(&c, true);
+    return counts;
 }
 
 bool npt_lookup(const struct npt *npt, hv_gpa_t gpa, struct npt_leaf *leaf)
@@ -776,8 +1060,13 @@ enum hv_status npt_cover(struct npt *npt, hv_gpa_t gpa, hv_hpa_t pa, unsigned ri
 
 void npt_uncover(struct npt *npt, hv_gpa_t gpa, uint64_t hidden)
 {
-    struct change c = {
-        .npt = npt, .start = gpa, .end = gpa + HV_PAGE_SIZE, .visit = uncover_visit, .new = hidden, .is_shown = true};
+    struct change c = {.npt = npt,
+                       .start = gpa,
+                       .end = gpa + HV_PAGE_SIZE,
+                       .visit = uncover_visit,
+                       .new = hidden,
+                       .is_shown = true,
+                       .prunes = true};
 
     pass(&c, false);
 }

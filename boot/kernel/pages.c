@@ -213,13 +213,28 @@ static uint64_t find_run(uint64_t count, uint64_t align)
     }
 }
 
-static uint64_t find_single(void)
+/* The lowest free page, which is used from now on; page_limit: there is none. */
+static uint64_t take_single(void)
 {
-    for (uint64_t words = page_limit / 64; lowest < words; lowest++) {
-        if (bitmap[lowest])
-            return lowest * 64 + (uint64_t)__builtin_ctzll(bitmap[lowest]);
-    }
-    return page_limit;
+    uint64_t words = page_limit / 64, bits;
+
+    while (lowest < words && !bitmap[lowest])
+        lowest++;
+    if (lowest == words)
+        return page_limit;
+    bits = bitmap[lowest];
+    bitmap[lowest] = bits & (bits - 1);
+    free_count--;
+    return lowest * 64 + (uint64_t)__builtin_ctzll(bits);
+}
+
+static uint64_t take_run(uint64_t count, uint64_t align)
+{
+    uint64_t first = find_run(count, align);
+
+    if (first != page_limit)
+        mark(first, first + count, false);
+    return first;
 }
 
 void *pages_alloc(size_t count, uint64_t align)
@@ -228,13 +243,31 @@ void *pages_alloc(size_t count, uint64_t align)
 
     if (!count || (align & (align - 1)))
         return NULL;
-    align = align > PAGE_SIZE ? align / PAGE_SIZE : 1;
     flags = spin_lock(&lock);
-    first = count == 1 && align == 1 ? find_single() : find_run(count, align);
-    if (first != page_limit)
-        mark(first, first + count, false);
+    first = count == 1 && align <= PAGE_SIZE ? take_single() : take_run(count, HV_MAX(align / PAGE_SIZE, 1u));
     spin_unlock(&lock, flags);
     return first == page_limit ? NULL : (void *)(BOOT_DIRECT_MAP + first * PAGE_SIZE);
+}
+
+/* False: it is free already. */
+static bool give_single(uint64_t page)
+{
+    uint64_t bit = BIT64(page % 64), *word = &bitmap[page / 64];
+
+    if (*word & bit)
+        return false;
+    *word |= bit;
+    free_count++;
+    lowest = HV_MIN(lowest, page / 64);
+    return true;
+}
+
+static bool give_run(uint64_t first, uint64_t count)
+{
+    if (!all_used(first, first + count))
+        return false;
+    mark(first, first + count, true);
+    return true;
 }
 
 void pages_free(void *run, size_t count)
@@ -246,9 +279,7 @@ void pages_free(void *run, size_t count)
     if ((uintptr_t)run % PAGE_SIZE || first >= page_limit || count > page_limit - first)
         panic("pages_free(%p, %zu): not a run of pages", run, count);
     flags = spin_lock(&lock);
-    good = all_used(first, first + count);
-    if (good)
-        mark(first, first + count, true);
+    good = count == 1 ? give_single(first) : give_run(first, count);
     spin_unlock(&lock, flags);
     if (!good)
         panic("pages_free(%p, %zu): a page of it is free already", run, count);

@@ -252,8 +252,8 @@ static void rights_and_large_pages(void **state)
     map(&d, 0, 2 * HV_SIZE_1G, RAM, RW);
     map(&d, 3 * HV_SIZE_1G, M2(4), RAM_2, NPT_READ | NPT_EXECUTE);
     map(&d, 3 * HV_SIZE_1G + M2(4), K(1), RAM_2, NPT_WRITE);
-    assert_int_equal(d.npt.counts.pages[3], 2);
-    assert_int_equal(d.npt.counts.pages[2], 4);
+    assert_int_equal(npt_count(&d.npt).pages[3], 2);
+    assert_int_equal(npt_count(&d.npt).pages[2], 4);
     assert_int_equal(AMDVI->attach(&nic, &d), HV_OK);
     assert_writes(unit, NIC, HV_SIZE_1G + 0x123450, RAM + HV_SIZE_1G + 0x123450);
     assert_reads(unit, NIC, 3 * HV_SIZE_1G + M2(3) + 8, RAM_2 + M2(3) + 8);

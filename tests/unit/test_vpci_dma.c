@@ -332,7 +332,7 @@ static void beyond_what_tables_translate(void **state)
     step_release();
     step_hold(); /* and again from the tables */
     assert_true(dma_reaches(limit - HV_PAGE_SIZE, &leaf));
-    assert_int_equal(w.domain->npt.counts.pages[1], 1);
+    assert_int_equal(npt_count(&w.domain->npt).pages[1], 1);
     assert_int_equal(hv_partition_unmap(&stub_partition, limit - HV_PAGE_SIZE, 2 * HV_PAGE_SIZE), HV_OK);
     assert_false(dma_reaches(limit - HV_PAGE_SIZE, &leaf));
     assert_int_equal(hv_partition_unmap(&stub_partition, 2 * limit, HV_SIZE_2M), HV_OK);

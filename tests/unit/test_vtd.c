@@ -218,8 +218,8 @@ static void rights_and_large_pages(void **state)
     map(&d, 0, 2 * HV_SIZE_1G, RAM, RW);
     map(&d, 3 * HV_SIZE_1G, M2(4), RAM_2, NPT_READ | NPT_EXECUTE);
     map(&d, 3 * HV_SIZE_1G + M2(4), K(1), RAM_2, NPT_WRITE);
-    assert_int_equal(d.npt.counts.pages[3], 2);
-    assert_int_equal(d.npt.counts.pages[2], 4);
+    assert_int_equal(npt_count(&d.npt).pages[3], 2);
+    assert_int_equal(npt_count(&d.npt).pages[2], 4);
     assert_int_equal(VTD->attach(&nic, &d), HV_OK);
     assert_writes(unit, NIC, HV_SIZE_1G + 0x123450, RAM + HV_SIZE_1G + 0x123450);
     assert_reads(unit, NIC, 3 * HV_SIZE_1G + M2(3) + 8, RAM_2 + M2(3) + 8);
@@ -823,7 +823,7 @@ static void out_of_memory(void **state)
             assert_int_equal(st, HV_E_NO_MEMORY);
         fake_fail_after(fake_has_failed() ? 0 : ~0ull);
         VTD->off();
-        assert_int_equal(fake_counts().pages, d.npt.counts.tables);
+        assert_int_equal(fake_counts().pages, d.npt.tables);
         assert_int_equal(fake_counts().vectors, 0);
         assert_int_equal(fake_counts().mmio_mappings, 0);
     } while (n < 40);

@@ -73,7 +73,7 @@ struct npt {
     const struct npt_format *format;
     uint64_t *root;
     hv_hpa_t root_pa;
-    struct npt_counts counts;
+    uint64_t tables;   /* table pages, the root among them */
     void *spare;       /* chain of table pages allocated for the change under way */
     void *retired;     /* chain of table pages that no entry points to any more, waiting for npt_reap */
     uint64_t reserved; /* pages among the spare ones that npt_reserve_* has taken for the next change */
@@ -146,6 +146,9 @@ void npt_unreserve(struct npt *npt);
  */
 typedef void npt_leaf_fn(void *arg, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, unsigned rights);
 void npt_each(struct npt *npt, npt_leaf_fn *fn, void *arg);
+
+/* What is mapped, and by how many tables; takes its time. Of covered pages, what is hidden. Serialised with changes. */
+struct npt_counts npt_count(struct npt *npt);
 
 /*
  * Changes the rights of all that is mapped in the range (holes stay holes). Errors as npt_unmap. Accessed and dirty
