@@ -632,6 +632,21 @@ static void faults(void **state)
     assert_true(fake_log_contains("0001:00:0c.3: DMA read of 0x1 blocked"));
 }
 
+/* A device can have all the names of its bus. */
+static void faults_of_many(void **state)
+{
+    uint64_t lines = fake_log_count(HV_LOG_WARNING);
+
+    (void)state;
+    fake_advance_time(3000000000);
+    for (uint32_t i = 0; i < 2560; i++)
+        report((uint16_t)(i % 256), IOMMU_FAULT_READ, 1);
+    assert_in_range(fake_log_count(HV_LOG_WARNING) - lines, 100, 128);
+    fake_advance_time(1000000000);
+    report(HV_PCI_BDF(3, 4, 5), IOMMU_FAULT_READ, 1); /* others are heard again */
+    assert_true(fake_log_contains("0001:03:04.5: DMA read of 0x1 blocked"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -653,6 +668,7 @@ int main(void)
         IOMMU_TEST(the_hosts_messages),
         IOMMU_TEST(the_hosts_pins),
         IOMMU_TEST(faults),
+        IOMMU_TEST(faults_of_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

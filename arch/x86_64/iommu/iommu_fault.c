@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Faults: a readable line for each, told to whoever listens. A device that goes wild makes thousands a second: of each
- * requester a few lines a second are shown, and how many were not.
+ * requester a few lines a second are shown, and how many were not. It may do so under many names: there is a bound for
+ * all of them, too.
  */
 #include "iommu_parts.h"
 #include <hv/base/bits.h>
 #include <hv/base/log.h>
 
-#define LINES_MAX 5u
+#define LINES_MAX 5u   /* of one requester in a window */
+#define LINES_ALL 128u /* of all of them */
 #define WINDOW_NS 1000000000ull
 #define TALKERS   16u
 
@@ -19,7 +21,7 @@ struct talker {
 };
 
 static struct hv_spin lock; /* of talkers */
-static struct talker talkers[TALKERS];
+static struct talker talkers[TALKERS], everybody;
 
 static struct {
     void (*fn)(const struct iommu_fault *fault, void *arg);
@@ -56,25 +58,31 @@ static struct talker *talker_of(const struct hv_pci_address *a)
     return oldest;
 }
 
+/* Returns how many were not shown in the window that is over, if it is. */
+static uint32_t next_window(struct talker *t, uint64_t now)
+{
+    uint32_t hidden = t->hidden;
+
+    if (t->since && now - t->since < WINDOW_NS)
+        return 0;
+    t->shown = t->hidden = 0;
+    t->since = now ? now : 1;
+    return hidden;
+}
+
 /* *hidden: so many were not shown before this one. */
 static bool may_show(const struct hv_pci_address *a, uint32_t *hidden)
 {
     uint64_t flags = hv_spin_lock(&lock), now = hv_host_time_ns();
     struct talker *t = talker_of(a);
-    bool may = true;
+    bool may;
 
-    *hidden = 0;
-    if (!t->since || now - t->since >= WINDOW_NS) {
-        *hidden = t->hidden;
-        t->shown = t->hidden = 0;
-        t->since = now ? now : 1;
-    }
-    if (t->shown < LINES_MAX) {
-        t->shown++;
-    } else {
-        t->hidden++;
-        may = false;
-    }
+    next_window(&everybody, now);
+    *hidden = next_window(t, now);
+    may = t->shown < LINES_MAX && everybody.shown < LINES_ALL;
+    t->shown += may;
+    everybody.shown += may;
+    t->hidden += !may;
     hv_spin_unlock(&lock, flags);
     return may;
 }

@@ -96,8 +96,8 @@ struct iommu_fault {
     const char *text; /* what it means */
 };
 /*
- * Faults are logged, one readable line each, and no more than a few a second for each requester; and told to this one.
- * Interrupt context.
+ * Faults are logged, one readable line each, and no more than a few a second for each requester and some hundred for
+ * all; and told to this one. Interrupt context.
  */
 void iommu_on_fault(void (*fn)(const struct iommu_fault *fault, void *arg), void *arg);
 
