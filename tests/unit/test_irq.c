@@ -1067,6 +1067,7 @@ static void state_is_saved_and_restored(void **state)
     assert_int_equal(hv_partition_reset(partition), HV_OK);
     start_protected();
     start_apic();
+    send_fixed(0x61); /* belongs to what is replaced */
     assert_int_equal(hv_vp_set_apic(vp, page, sizeof(page) - 1), HV_E_INVALID);
     assert_int_equal(hv_vp_set_apic(vp, page, sizeof(page)), HV_OK);
     assert_int_equal(hv_vp_get_apic(vp, after, sizeof(after), &written), HV_OK);

@@ -757,6 +757,28 @@ static void test_only_id(void **state)
     assert_int_equal(lapic_only_id(1, true, true), LAPIC_ANY_ID);
 }
 
+/* As long as another one is requested, the input is not free again; writes of the entry do not free it either. */
+static void test_level_input(void **state)
+{
+    const uint32_t entry = (uint32_t)APIC_LVT_LEVEL | 0x51, taken = entry | (uint32_t)APIC_LVT_REMOTE_IRR;
+
+    (void)state;
+    fresh(XAPIC);
+    put(APIC_SVR, APIC_SVR_ENABLE | 0xff);
+    put(APIC_LVT_LINT1, entry);
+    assert_true(lapic_accept_input(&apic, 1, &effect));
+    assert_int_equal(get(APIC_LVT_LINT1), taken);
+    put(APIC_LVT_LINT1, entry);
+    assert_int_equal(get(APIC_LVT_LINT1), taken);
+    lapic_deliver(&apic, 0x51, false);
+    assert_true(lapic_accept_input(&apic, 1, &effect));
+    assert_int_equal(lapic_eoi(&apic, &effect), 0x51);
+    assert_int_equal(get(APIC_LVT_LINT1), taken);
+    lapic_deliver(&apic, 0x51, false);
+    assert_int_equal(lapic_eoi(&apic, &effect), 0x51);
+    assert_int_equal(get(APIC_LVT_LINT1), entry);
+}
+
 static void test_address(void **state)
 {
     struct lapic_address a;
@@ -958,6 +980,7 @@ int main(void)
         UNIT_TEST(test_disabled),
         UNIT_TEST(test_destinations),
         UNIT_TEST(test_only_id),
+        UNIT_TEST(test_level_input),
         UNIT_TEST(test_address),
         UNIT_TEST(test_round_trip),
         UNIT_TEST(test_set_refuses_whole_pages),
