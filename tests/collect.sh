@@ -19,6 +19,8 @@ linux-bochs     600  test-linux ENGINE=bochs JOBS=1
 linux-qemu      500  test-linux ENGINE=qemu JOBS=1
 passthrough-intel 400 test-passthrough ENGINE=qemu IOMMU=intel
 passthrough-amd 300  test-passthrough ENGINE=qemu IOMMU=amd
+iommu-intel     400  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
+iommu-amd       400  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
 kernel-qemu-2   300  test-kernel ENGINE=qemu CPUS=2
 kernel-bochs-1  300  test-kernel ENGINE=bochs CPUS=1
@@ -30,8 +32,6 @@ linux-uefi      300  test-linux ENGINE=uefi RUN=check
 oracle          240  test-oracle
 refused         200  test-refused
 abi             120  test-abi
-iommu-intel     120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
-iommu-amd       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 nvme-intel      120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
 nvme-amd        120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
 multiboot-bochs 200  test-multiboot ENGINE=bochs

@@ -5,118 +5,19 @@
  */
 #include "edu.h"
 #include "test.h"
+#include "told.h"
 #include "vm.h"
 #include <hv/base/bits.h>
 #include <kernel/clock.h>
 #include <kernel/cpu.h>
 #include <kernel/host.h>
 #include <kernel/isa.h>
-#include <kernel/lock.h>
 #include <kernel/memory.h>
 #include <kernel/thread.h>
 #include <kernel/trap.h>
 #include <whp/WinHvPlatform.h>
 
 #define WAIT_NS (2 * NS_PER_S)
-
-/* ------------------------------------------------------------------------- what has been logged */
-
-static struct spinlock lines_lock;
-static char lines[16][160];
-static uint32_t lines_count;
-
-static void note_line(const char *text)
-{
-    uint64_t flags = spin_lock(&lines_lock);
-
-    string_copy(lines[lines_count++ % COUNT(lines)], sizeof(lines[0]), text, strlen(text));
-    spin_unlock(&lines_lock, flags);
-}
-
-static bool begins(const char *line, const char *text)
-{
-    return strncmp(line, text, strlen(text)) == 0;
-}
-
-static bool has_line(const char *text)
-{
-    uint64_t flags = spin_lock(&lines_lock);
-    bool found = false;
-
-    for (size_t i = 0; i < COUNT(lines); i++)
-        found |= begins(lines[i], text);
-    spin_unlock(&lines_lock, flags);
-    return found;
-}
-
-static void forget_lines(void)
-{
-    uint64_t flags = spin_lock(&lines_lock);
-
-    memset(lines, 0, sizeof(lines));
-    spin_unlock(&lines_lock, flags);
-}
-
-/* The line that begins with the device's address and this. */
-static bool is_told(const struct edu *e, const char *what)
-{
-    uint64_t end = clock_ns() + WAIT_NS;
-    uint16_t bdf = e->address.bdf;
-    char text[100];
-
-    ksnprintf(text, sizeof(text), "%04x:%02x:%02x.%u: %s", e->address.segment, bdf >> 8, bdf >> 3 & 0x1f, bdf & 7u,
-              what);
-    while (!has_line(text)) {
-        if (clock_ns() > end) {
-            FAIL("no line \"%s...\"", text);
-            return false;
-        }
-        thread_sleep_ns(NS_PER_MS);
-    }
-    return true;
-}
-
-/*
- * QEMU's emulation of Intel's units lets messages in the format without remapping through, although compatibility
- * format is off; it records faults of DMA, but none of interrupts. That of AMD's units blocks all that it has to, and
- * records nothing.
- */
-static bool is_unit_of_qemu(const char *name)
-{
-    return engine_is_tcg() && strcmp(hv_iommu_platform()->name, name) == 0;
-}
-
-static bool is_lax(void)
-{
-    return is_unit_of_qemu("VT-d");
-}
-
-static void expect_dma_told(const struct edu *e, const char *kind, uint64_t address)
-{
-    char text[64];
-
-    ksnprintf(text, sizeof(text), "DMA %s 0x%llx blocked", kind, (unsigned long long)address);
-    if (is_unit_of_qemu("AMD-Vi"))
-        test_note("QEMU's AMD-Vi records no faults: not told is: %s", text);
-    else
-        is_told(e, text);
-}
-
-static void expect_interrupt_told(const struct edu *e)
-{
-    if (engine_is_tcg())
-        test_note("QEMU's %s records no faults of interrupts", hv_iommu_platform()->name);
-    else
-        is_told(e, "interrupt ");
-}
-
-#define SKIP_IF_LAX(text)           \
-    do {                            \
-        if (is_lax())               \
-            SKIP("QEMU: %s", text); \
-    } while (0)
-#define LETS_PLAIN "VT-d lets compatibility-format interrupts through, with CFIS clear"
-#define NO_SENDER  "VT-d does not know which device a message comes from that is written by DMA"
 
 /* --------------------------------------------------------------------- what the host wants */
 
@@ -145,7 +46,7 @@ static uint64_t pa[2];
 
 static void release(void)
 {
-    host_log_watch(NULL);
+    told_stop();
     host_dma_policy(NULL);
     for (size_t i = 0; i < COUNT(edu); i++) {
         if (edu[i].registers)
@@ -155,21 +56,12 @@ static void release(void)
     }
 }
 
-static const char *missing(bool irqs)
-{
-    const struct hv_iommu_platform *p = hv_iommu_platform();
-
-    if (!p->present || (irqs && !p->remaps_interrupts))
-        return p->reason;
-    return NULL;
-}
-
 static bool prepare(void)
 {
     memset(wishes, 0, sizeof(wishes));
     memset(edu, 0, sizeof(edu));
     memset(page, 0, sizeof(page));
-    forget_lines();
+    told_forget();
     for (size_t i = 0; i < COUNT(edu); i++) {
         page[i] = page_alloc();
         if (!page[i] || !edu_open((uint32_t)i, &edu[i])) {
@@ -179,14 +71,14 @@ static bool prepare(void)
         pa[i] = virt_to_phys(page[i]);
         wishes[i].bdf = edu[i].address.bdf;
     }
-    host_log_watch(note_line);
+    told_start();
     return true;
 }
 
 #define PREPARE(irqs)                                                                      \
     do {                                                                                   \
-        if (missing(irqs))                                                                 \
-            SKIP("no IOMMU for this: %s", missing(irqs));                                  \
+        if (told_missing(irqs))                                                            \
+            SKIP("no IOMMU for this: %s", told_missing(irqs));                             \
         if (!prepare())                                                                    \
             SKIP("the machine has no two edu devices (make test-kernel IOMMU=intel|amd)"); \
     } while (0)
@@ -209,8 +101,8 @@ TEST(iommu_on_off, "iommu: on and off a hundred times: nothing is left behind")
 {
     size_t pages;
 
-    if (missing(false))
-        SKIP("no IOMMU: %s", missing(false));
+    if (told_missing(false))
+        SKIP("no IOMMU: %s", told_missing(false));
     pages = pages_free_count();
     for (int i = 0; i < 100 && !test_failed(); i++) {
         REQUIRE(EXPECT_EQ(hv_iommu_on(), HV_OK));
@@ -253,12 +145,12 @@ TEST(iommu_ranges, "iommu: a device reaches the memory that the host wants for i
         /* reads what is the other one's: nothing of it arrives */
         bring(&edu[0], pa[1], pa[0] + 0x400);
         EXPECT(memcmp(page[0] + 0x400, page[1], EDU_COPY) != 0);
-        expect_dma_told(&edu[0], "read of", pa[1]);
+        told_expect_dma(&edu[0].address, "read of", pa[1]);
         /* writes there */
         memcpy(before, page[0], EDU_COPY);
         EXPECT(edu_to_memory(&edu[1], pa[0]));
         EXPECT_BYTES(page[0], before, EDU_COPY);
-        expect_dma_told(&edu[1], "write to", pa[0]);
+        told_expect_dma(&edu[1].address, "write to", pa[0]);
         hv_iommu_off();
         bring(&edu[0], pa[0], pa[1]); /* as before */
         EXPECT_BYTES(page[1], page[0], EDU_COPY);
@@ -275,7 +167,7 @@ TEST(iommu_nothing, "iommu: a device that the host wants nothing for reaches not
     if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
         for (uint64_t address = pa[1]; address < 0x100000000; address += 0x70001000) {
             EXPECT(edu_to_memory(&edu[0], address));
-            expect_dma_told(&edu[0], "write to", address);
+            told_expect_dma(&edu[0].address, "write to", address);
         }
         EXPECT_EQ(page[1][0], 0);
         hv_iommu_off();
@@ -342,11 +234,11 @@ static void one_message(struct edu *e)
     edu_interrupt(e);
     arrives(&arrived[1], 1);
     EXPECT_EQ(arrived_at, 0);
-    forget_lines();
+    told_forget();
     hv_remap_msi_free(&e->address, 0);
     edu_interrupt(e);
     expect_quiet(1, 1);
-    expect_interrupt_told(e);
+    told_expect_interrupt(&e->address);
     edu_set_message(e, NULL);
 }
 
@@ -391,7 +283,7 @@ TEST(iommu_forged_other, "iommu: a message that is another device's is blocked")
         edu_set_message(&edu[0], &m);
         edu_set_message(&edu[1], &m);
         edu_interrupt(&edu[1]);
-        expect_interrupt_told(&edu[1]);
+        told_expect_interrupt(&edu[1].address);
         expect_quiet(0, 0);
         edu_interrupt(&edu[0]);
         arrives(&arrived[0], 1);
@@ -413,7 +305,7 @@ TEST(iommu_forged_plain, "iommu: a message in the format without remapping is bl
     if (EXPECT_EQ(hv_iommu_on(), HV_OK)) {
         edu_set_message(&edu[0], &m);
         edu_interrupt(&edu[0]);
-        expect_interrupt_told(&edu[0]);
+        told_expect_interrupt(&edu[0].address);
         expect_quiet(0, 0);
         hv_iommu_off();
     }
@@ -513,8 +405,8 @@ static void expect_ticks(void)
 
 TEST(iommu_ioapic, "iommu: the IOAPIC's interrupts go on coming when remapping is switched on and off")
 {
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
+    if (told_missing(true))
+        SKIP("no IOMMU for this: %s", told_missing(true));
     take_vectors();
     if (!isa_irq_route(PIT_IRQ, vectors[0], cpu_count() - 1, nothing)) {
         give_vectors();
@@ -577,15 +469,15 @@ static void reach_what_is_mapped(struct edu *e)
     bring(e, GPA_PLAIN, GPA_PLAIN + 0x800);
     EXPECT_BYTES(page[0] + 0x800, page[0], EDU_COPY);
     EXPECT(edu_to_memory(e, GPA_CONST)); /* what it may only read */
-    expect_dma_told(e, "write to", GPA_CONST);
+    told_expect_dma(&e->address, "write to", GPA_CONST);
     EXPECT_EQ(page[1][0], 0);
     fill(page[1], 0x90);
     bring(e, GPA_CONST, GPA_PLAIN + 0xc00);
     EXPECT_BYTES(page[0] + 0xc00, page[1], EDU_COPY);
     EXPECT(edu_to_memory(e, GPA_OTHER)); /* nothing is there */
-    expect_dma_told(e, "write to", GPA_OTHER);
+    told_expect_dma(&e->address, "write to", GPA_OTHER);
     EXPECT(edu_to_memory(e, pa[1])); /* the host's address of something */
-    expect_dma_told(e, "write to", pa[1]);
+    told_expect_dma(&e->address, "write to", pa[1]);
     EXPECT_EQ(page[1][0], 0x90);
 }
 
@@ -595,7 +487,7 @@ static void reach_what_changes(struct edu *e, WHV_PARTITION_HANDLE p)
     EXPECT_OK(WHvUnmapGpaRange(p, GPA_PLAIN, PAGE_SIZE));
     memset(page[0], 0, EDU_COPY);
     EXPECT(edu_to_memory(e, GPA_PLAIN));
-    expect_dma_told(e, "write to", GPA_PLAIN);
+    told_expect_dma(&e->address, "write to", GPA_PLAIN);
     EXPECT_EQ(page[0][0], 0);
     map_page(p, page[0], GPA_OTHER, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite);
     EXPECT(edu_to_memory(e, GPA_OTHER));
@@ -616,7 +508,7 @@ static void reach_nothing_afterwards(void)
         page[1][0] = 0;
         EXPECT(edu_to_memory(&e, pa[1]));
         EXPECT_EQ(page[1][0], 0);
-        expect_dma_told(&e, "write to", pa[1]);
+        told_expect_dma(&e.address, "write to", pa[1]);
         hv_iommu_off();
     }
     edu_close(&e);
@@ -627,16 +519,15 @@ TEST(iommu_partition, "iommu: a partition's device reaches what is mapped, as it
     WHV_PARTITION_HANDLE p;
     struct edu e;
 
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
+    if (told_missing(true))
+        SKIP("no IOMMU for this: %s", told_missing(true));
     if (!find_behind_port(&e))
-        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel|amd)");
     page[0] = page_alloc();
     page[1] = page_alloc();
     REQUIRE(page[0] && page[1]);
     pa[1] = virt_to_phys(page[1]);
-    forget_lines();
-    host_log_watch(note_line);
+    told_start();
     p = partition_new();
     map_page(p, page[0], GPA_PLAIN, WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite);
     if (edu_give(&e, p, EDU_NUMBER)) {
@@ -644,11 +535,11 @@ TEST(iommu_partition, "iommu: a partition's device reaches what is mapped, as it
         reach_what_is_mapped(&e);
         reach_what_changes(&e, p);
         edu_take(&e);
-        forget_lines();
+        told_forget();
         reach_nothing_afterwards();
     }
     EXPECT_OK(WHvDeletePartition(p));
-    host_log_watch(NULL);
+    told_stop();
     page_free(page[0]);
     page_free(page[1]);
 }
@@ -660,10 +551,10 @@ TEST(iommu_cycles, "iommu: a device given to partitions and taken back again and
     size_t pages = 0;
     struct edu e;
 
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
+    if (told_missing(true))
+        SKIP("no IOMMU for this: %s", told_missing(true));
     if (!find_behind_port(&e))
-        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel|amd)");
     for (int i = 0; i < 4 && !test_failed(); i++) {
         p = partition_new();
         if (edu_give(&e, p, EDU_NUMBER) && i % 2)
@@ -720,7 +611,7 @@ static void attack(const struct edu *e, struct vm *vm, uint8_t *victim)
 
     fill(victim, 0x10);
     guest_copies(vm, "edu_copy", EDU_BUFFER, address, true);
-    expect_dma_told(e, "write to", address);
+    told_expect_dma(&e->address, "write to", address);
     EXPECT_EQ(victim[0], 0x10);
     EXPECT_EQ(victim[EDU_COPY - 1], (uint8_t)(0x10 + EDU_COPY - 1));
 }
@@ -732,14 +623,13 @@ TEST(iommu_guest,
     VM(vm);
     VM(other);
 
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
+    if (told_missing(true))
+        SKIP("no IOMMU for this: %s", told_missing(true));
     if (!find_behind_port(&e))
-        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel|amd)");
     page[0] = page_alloc();
     REQUIRE(page[0] && vm_create(&other, 1, NULL) && vm_create(&vm, 1, allow_devices) && vm_enter(&vm, VM_LONG));
-    forget_lines();
-    host_log_watch(note_line);
+    told_start();
     if (edu_give(&e, vm.partition, EDU_NUMBER) && give_registers(&e, &vm)) {
         fill(vm_at(&vm, GPA_FROM), 0x70);
         guest_copies(&vm, "edu_copy", GPA_FROM, EDU_BUFFER, false);
@@ -758,7 +648,7 @@ TEST(iommu_guest,
         vm_set(&vm, WHvX64RegisterRdi, GPA_REGISTERS);
         EXPECT_EXIT(&vm, MemoryAccess);
     }
-    host_log_watch(NULL);
+    told_stop();
     page_free(page[0]);
 }
 
@@ -811,10 +701,10 @@ TEST(iommu_interrupts, "iommu: storm: 5,000 interrupts of a guest's device, or s
     struct edu e;
     VM(vm);
 
-    if (missing(true))
-        SKIP("no IOMMU for this: %s", missing(true));
+    if (told_missing(true))
+        SKIP("no IOMMU for this: %s", told_missing(true));
     if (!find_behind_port(&e))
-        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel)");
+        SKIP("no edu device behind a port of its own (make test-kernel IOMMU=intel|amd)");
     REQUIRE(vm_create(&vm, 1, allow_interrupts) && vm_enter(&vm, VM_LONG));
     open_apic(&vm);
     REQUIRE(edu_give(&e, vm.partition, EDU_NUMBER));
