@@ -4,7 +4,7 @@
 #   make bench [ENGINE=qemu|bochs|kvm] [FILTER=text]        all figures, or those whose name contains that; twice, to compare
 #   make bench-set ENGINE=qemu|bochs [FILTER=text]          the same, and keeps the values in tests/bench/ceilings.csv
 #   make bench-profile FILTER=name [ENGINE=qemu|bochs] [STEPS=n] [LINES=1] [TRACE=FILE]     what a round's instructions are spent on
-#   make test-bench [ENGINE=qemu|bochs]                     once, as TAP
+#   make test-bench [ENGINE=qemu|bochs]                     once, a tenth of the rounds, as TAP: fails above a ceiling
 
 BENCH_ENGINE := $(or $(ENGINE),qemu)
 bench         = tests/bench/bench.py --engine $(BENCH_ENGINE) --build $(BUILD) --kernel $(KERNEL) --filter '$(FILTER)'

@@ -36,6 +36,8 @@ nvme-intel      120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
 nvme-amd        120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
 multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
+bench-bochs     240  test-bench ENGINE=bochs
+bench-qemu      240  test-bench ENGINE=qemu
 apic-bochs      300  test-apic
 demo            150  test-demo
 coverage         30  test-coverage

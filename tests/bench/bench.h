@@ -6,6 +6,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "../kernel/apic.h"
 #include "../kernel/test.h"
 #include "../kernel/vm.h"
 
@@ -45,25 +46,44 @@ static inline uint64_t bench_tsc(void)
 #define BENCH_TEST_PORT 0x1234u
 
 struct guest_loop {
-    const char *guest, *guest_svm;    /* of tests/bench/; guest_svm: instead of it on such CPUs */
-    void (*configure)(struct vm *vm); /* properties */
-    bool (*prepare)(struct vm *vm);   /* memory, registers */
-    void (*serve)(struct vm *vm);     /* runs VP 0 until BENCH_END_PORT, NULL: there are no other exits */
+    const char *guest, *guest_svm;                 /* of tests/bench/; guest_svm: instead of it on such CPUs */
+    void (*configure)(struct vm *vm);              /* properties */
+    const struct apic_mode *apic;                  /* instead: a machine of tests/kernel/apic.h */
+    const char *handler;                           /* of its interrupts */
+    bool (*prepare)(struct vm *vm);                /* memory, registers */
+    void (*serve)(struct vm *vm);                  /* runs VP 0 until BENCH_END_PORT; NULL: nothing else exits */
+    bool (*check)(struct vm *vm, uint64_t rounds); /* afterwards: what is measured has happened so often */
 };
 
-void bench_guest(const struct figure *f);
+void bench_guest(const struct figure *f); /* what: its loop */
+void bench_clock(const struct figure *f);
 
-/* Runs VP 0 until it exits; false with the run failed when that is not by that reason. */
-bool guest_exits(struct vm *vm, WHV_RUN_VP_EXIT_REASON reason);
 static inline bool guest_ends(const struct vm *vm)
 {
     return vm->exit.ExitReason != WHvRunVpExitReasonX64IoPortAccess ||
            vm->exit.IoPortAccess.PortNumber == BENCH_END_PORT;
 }
 
-/* the loops of figures.c */
-extern const struct guest_loop loop_cpuid, loop_rdmsr, loop_wrmsr, loop_vmcall, loop_cr0_wp, loop_cr4_pge; /* exits.c */
-extern const struct guest_loop loop_out, loop_in; /* client.c */
+/* What a client does at least: runs the VP until it is at a port other than the end's; goes on behind the instruction.
+ */
+bool client_run(struct vm *vm);
+void client_set_rip(struct vm *vm);
+
+extern const struct apic_mode synthetic_mode; /* x2APIC with all of the hypervisor's interface */
+HRESULT synthetic_post(struct vm *vm);        /* a message to VP 0 of such a machine */
+
+/* exits.c */
+extern const struct guest_loop loop_cpuid, loop_rdmsr, loop_wrmsr, loop_vmcall, loop_cr0_wp, loop_cr4_pge;
+/* client.c */
+extern const struct guest_loop loop_out, loop_in, loop_outs, loop_mmio_read, loop_mmio_write, loop_hypercall_exit,
+    loop_cpuid_exit, loop_msr_exit, loop_breakpoint_exit;
+/* doorbell.c */
+extern const struct guest_loop loop_bell_port, loop_bell_mmio;
+/* apic.c */
+extern const struct guest_loop loop_self_xapic, loop_self_halt_xapic, loop_self_x2apic, loop_self_halt_x2apic,
+    loop_deadline_passed, loop_deadline_ahead, loop_eoi_xapic, loop_eoi_x2apic, loop_request;
+/* synthetic.c */
+extern const struct guest_loop loop_clock_msr, loop_clock_page, loop_flush, loop_message;
 
 /* ------------------------------------------------------------------ calls of the host's (host.c) */
 
@@ -73,10 +93,21 @@ struct host_call {
     void (*before)(struct vm *vm);
     void (*call)(struct vm *vm);
     void (*delete)(struct vm *vm);
+    uint32_t count; /* how many of what the figure is of: 0 is 1 */
 };
 
 void bench_host(const struct figure *f);
 
-extern const struct host_call call_run_cancelled, call_cancel, call_get_18, call_set_18, call_map_8m, call_create;
+extern const struct host_call call_run_cancelled, call_cancel, call_create;
+extern const struct host_call call_get_1, call_get_16, call_get_18, call_get_64;
+extern const struct host_call call_set_1, call_set_16, call_set_18, call_set_64;
+/* memory.c */
+extern const struct host_call call_map_8m, call_map_4k, call_unmap_4k, call_map_2m, call_unmap_2m, call_dirty;
+
+/* memory.c: bytes of the host's that these take */
+void bench_memory_partition(const struct figure *f);
+void bench_memory_vp(const struct figure *f);
+void bench_memory_map_2m(const struct figure *f);
+void bench_memory_map_4k(const struct figure *f);
 
 #endif

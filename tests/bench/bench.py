@@ -42,6 +42,7 @@ class Run:
         self.figures, self.absent, self.failed, self.ticks = {}, {}, [], 0
         self.on_figure = on_figure
         words = ["program=bench"] + ([f"filter={options.filter}"] if options.filter else [])
+        words += ["short"] if options.tap else []
         command = [
             "boot/run.sh", f"ENGINE={options.engine}", f"KERNEL={options.kernel}", f"CPUS={cpus}",
             f"TICKS={1 if options.engine == 'qemu' and cpus == 1 else ''}", f"TIMEOUT={options.timeout}",
@@ -117,13 +118,23 @@ class Report:
         return path
 
 
+def library_sizes(options):
+    """Figures that no emulator is needed for."""
+    path = f"{options.build}/lib/barewhp.o"
+    output = subprocess.run(("llvm-size", path), capture_output=True, text=True, check=True).stdout
+    text, data, bss = (float(word) for word in output.splitlines()[1].split()[:3])
+    for name, value in (("library-text", text), ("library-data", data + bss)):
+        if options.filter in name:
+            yield name, value
+
+
 def differences(first, second):
     """What two runs do not agree on."""
     for name, value in first.figures.items():
         again = second.figures.get(name)
-        if again is None:
+        if again is None and not name.startswith("library-"):
             yield f"{name}: only in the first run"
-        elif abs(again - value) > TOLERANCE * max(abs(value), abs(again)):
+        elif again is not None and abs(again - value) > TOLERANCE * max(abs(value), abs(again)):
             yield f"{name}: {show(value)}, then {show(again)}"
 
 
@@ -151,7 +162,7 @@ def parse():
     parser.add_argument("--build", default="build")
     parser.add_argument("--kernel", default="build/barewhp.elf")
     parser.add_argument("--timeout", type=int, default=600)
-    parser.add_argument("--tap", action="store_true", help="the short form: one run, TAP")
+    parser.add_argument("--tap", action="store_true", help="the short form: one run of a tenth of the rounds, TAP")
     parser.add_argument("--set", action="store_true", help="keeps the values in ceilings.csv")
     return parser.parse_args()
 
@@ -162,6 +173,9 @@ def main():
     if not options.tap:
         report.header()
     first = Run(options, 1, report.figure)
+    for name, value in library_sizes(options):
+        first.figures[name] = value
+        report.figure(name, value, first)
     problems = [f"{name} failed" for name in first.failed]
     if not options.tap and not problems and options.engine in EXACT:
         print("# once more, to compare", flush=True)

@@ -1,9 +1,6 @@
 ; SPDX-License-Identifier: MIT
-; Exits that the hypervisor answers itself, and those that go to the client.
+; Exits that the hypervisor answers itself.
 %include "loop.inc"
-
-%macro nothing 0
-%endmacro
 
 BENCH bench_cpuid, {xor eax, eax}, {cpuid}
 ; RSI: which MSR
@@ -43,8 +40,5 @@ BENCH bench_cr0_wp, {nothing}, {toggle_cr0_wp}
 %endmacro
 BENCH bench_cr4_pge, {nothing}, {toggle_cr4_pge}
 
-BENCH bench_out, {mov edx, TEST_PORT}, {out dx, eax}
-BENCH bench_in, {mov edx, TEST_PORT}, {in eax, dx}
-
-; The loops' own cost, as the host's clock sees it.
+; The loops' own cost
 BENCH bench_nothing, {nothing}, {nothing}

@@ -39,4 +39,5 @@ static bool prepare_calls(struct vm *vm)
     return true;
 }
 
-const struct guest_loop loop_vmcall = {"bench_vmcall", "bench_vmmcall", configure_calls, prepare_calls, NULL};
+const struct guest_loop loop_vmcall = {
+    .guest = "bench_vmcall", .guest_svm = "bench_vmmcall", .configure = configure_calls, .prepare = prepare_calls};

@@ -4,24 +4,76 @@
 
 #define ROUNDS 10000u
 
+#define GUEST(name, loop)                       \
+    {                                           \
+        name, bench_guest, ROUNDS, &loop_##loop \
+    }
+#define HOST(name, rounds, call)               \
+    {                                          \
+        name, bench_host, rounds, &call_##call \
+    }
+
+/* clang-format off */
 const struct figure figures[] = {
+    {"empty-loop",                  bench_clock, 1000000, NULL},
     /* the core answers */
-    {"cpuid", bench_guest, ROUNDS, &loop_cpuid},
-    {"rdmsr", bench_guest, ROUNDS, &loop_rdmsr},
-    {"wrmsr", bench_guest, ROUNDS, &loop_wrmsr},
-    {"vmcall-unknown", bench_guest, ROUNDS, &loop_vmcall},
-    {"cr0-wp-twice", bench_guest, ROUNDS, &loop_cr0_wp},
-    {"cr4-pge-twice", bench_guest, ROUNDS, &loop_cr4_pge},
+    GUEST("cpuid",                  cpuid),
+    GUEST("rdmsr",                  rdmsr),
+    GUEST("wrmsr",                  wrmsr),
+    GUEST("vmcall-unknown",         vmcall),
+    GUEST("cr0-wp-twice",           cr0_wp),
+    GUEST("cr4-pge-twice",          cr4_pge),
+    GUEST("self-ipi-xapic",         self_xapic),
+    GUEST("self-ipi-hlt-xapic",     self_halt_xapic),
+    GUEST("eoi-xapic",              eoi_xapic),
+    GUEST("self-ipi-x2apic",        self_x2apic),
+    GUEST("self-ipi-hlt-x2apic",    self_halt_x2apic),
+    GUEST("eoi-x2apic",             eoi_x2apic),
+    GUEST("tsc-deadline-passed",    deadline_passed),
+    GUEST("tsc-deadline",           deadline_ahead),
+    GUEST("flush-hypercall",        flush),
+    GUEST("reference-counter-msr",  clock_msr),
+    GUEST("reference-counter-page", clock_page),
+    /* an event is signalled */
+    GUEST("doorbell-port",          bell_port),
+    GUEST("doorbell-mmio",          bell_mmio),
     /* to the client and back */
-    {"out", bench_guest, ROUNDS, &loop_out},
-    {"in", bench_guest, ROUNDS, &loop_in},
+    GUEST("out",                    out),
+    GUEST("in",                     in),
+    GUEST("rep-outs-16",            outs),
+    GUEST("mmio-read",              mmio_read),
+    GUEST("mmio-write",             mmio_write),
+    GUEST("hypercall-exit",         hypercall_exit),
+    GUEST("cpuid-exit",             cpuid_exit),
+    GUEST("msr-exit",               msr_exit),
+    GUEST("breakpoint-exit",        breakpoint_exit),
+    /* from the client */
+    GUEST("request-interrupt",      request),
+    GUEST("post-message",           message),
     /* calls */
-    {"run-cancelled", bench_host, ROUNDS, &call_run_cancelled},
-    {"cancel", bench_host, ROUNDS, &call_cancel},
-    {"get-18-registers", bench_host, ROUNDS, &call_get_18},
-    {"set-18-registers", bench_host, ROUNDS, &call_set_18},
-    {"map-unmap-8m", bench_host, 500, &call_map_8m},
-    {"create-delete", bench_host, 100, &call_create},
+    HOST("run-cancelled",           ROUNDS, run_cancelled),
+    HOST("cancel",                  ROUNDS, cancel),
+    HOST("get-1-register",          ROUNDS, get_1),
+    HOST("get-16-registers",        ROUNDS, get_16),
+    HOST("get-18-registers",        ROUNDS, get_18),
+    HOST("get-64-registers",        ROUNDS, get_64),
+    HOST("set-1-register",          ROUNDS, set_1),
+    HOST("set-16-registers",        ROUNDS, set_16),
+    HOST("set-18-registers",        ROUNDS, set_18),
+    HOST("set-64-registers",        ROUNDS, set_64),
+    HOST("map-unmap-8m",            500, map_8m),
+    HOST("map-4k-page",             20, map_4k),
+    HOST("unmap-4k-page",           20, unmap_4k),
+    HOST("map-2m-page",             200, map_2m),
+    HOST("unmap-2m-page",           200, unmap_2m),
+    HOST("dirty-query-1g",          2, dirty),
+    HOST("create-delete",           100, create),
+    /* of the host's memory */
+    {"memory-partition",            bench_memory_partition, 1, NULL},
+    {"memory-vp",                   bench_memory_vp, 1, NULL},
+    {"memory-map-1g-2m",            bench_memory_map_2m, 1, NULL},
+    {"memory-map-1g-4k",            bench_memory_map_4k, 1, NULL},
 };
+/* clang-format on */
 
 const size_t figure_count = COUNT(figures);
