@@ -17,7 +17,8 @@
 #   CMDLINE  the kernel's command line: program=NAME ...                     []
 #   MODULES  PATH:STRING ... ("," in STRING stands for a space)              []
 #   IOMMU    none | intel | amd: of the machine; not with ENGINE=bochs       [none]
-#            (amd: what is behind bridges is on bus 0 for QEMU 7.2)
+#            (amd: what is behind ports is on bus 0 for QEMU 7.2)
+#   INTREMAP on | off: whether that IOMMU remaps interrupts                  [on]
 #   DEVICES  more devices of QEMU's, WORD ...: each is a -device, or, as     []
 #            drive:..., netdev:..., chardev:... or object:..., one of these
 #   DEBUGGER with ENGINE=bochs: a file with commands for its debugger        [c]
@@ -37,7 +38,7 @@
 # shellcheck disable=SC2317 # engine_* are called by name
 set -u
 
-ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' SPARE='' TICKS='' DEBUGGER='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' IOMMU=none DEVICES='' command=()
+ENGINE=qemu CPUS=2 MEM=1024 TIMEOUT=120 CPU='' SPARE='' TICKS='' DEBUGGER='' CMDLINE='' MODULES='' EXPECT=0 ISO='' LOG='' INPUT='' AFTER='' IOMMU=none INTREMAP=on DEVICES='' command=()
 KERNEL=build/barewhp.elf EFI='' BIOS=/usr/share/bochs/BIOS-bochs-latest
 here=$(dirname "$0")
 
@@ -52,7 +53,7 @@ while [ $# -gt 0 ]; do
         shift
         break
         ;;
-    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | SPARE=* | TICKS=* | DEBUGGER=* | CMDLINE=* | MODULES=* | EXPECT=* | IOMMU=* | DEVICES=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
+    ENGINE=* | CPUS=* | MEM=* | TIMEOUT=* | CPU=* | SPARE=* | TICKS=* | DEBUGGER=* | CMDLINE=* | MODULES=* | EXPECT=* | IOMMU=* | INTREMAP=* | DEVICES=* | ISO=* | LOG=* | INPUT=* | AFTER=* | KERNEL=* | EFI=* | BIOS=*)
         declare "${1%%=*}=${1#*=}"
         ;;
     *)
@@ -100,6 +101,10 @@ none | '') IOMMU=none ;;
 intel | amd) [ "$ENGINE" != bochs ] || fail "IOMMU=$IOMMU: ENGINE=bochs has none" ;;
 *) fail "IOMMU=$IOMMU is none of none, intel, amd" ;;
 esac
+case $INTREMAP in
+on | off) ;;
+*) fail "INTREMAP=$INTREMAP is none of on, off" ;;
+esac
 [ -z "$DEVICES" ] || [ "$ENGINE" != bochs ] || fail "DEVICES are QEMU's: not with ENGINE=bochs"
 
 # Interrupts can be remapped where QEMU has the IOAPIC, not KVM.
@@ -109,8 +114,8 @@ qemu=(qemu-system-x86_64 -M "$machine" -smp "$CPUS" -m "$MEM" -display none -no-
     -device isa-debug-exit,iobase=0xf4,iosize=4 -device isa-debugcon,iobase=0xe9,chardev=console
     -chardev stdio,id=console,signal=off)
 case $IOMMU in
-intel) qemu+=(-device intel-iommu,intremap=on,aw-bits=48) ;;
-amd) qemu+=(-device amd-iommu,intremap=on) ;;
+intel) qemu+=(-device "intel-iommu,intremap=$INTREMAP,aw-bits=48") ;;
+amd) qemu+=(-device "amd-iommu,intremap=$INTREMAP") ;;
 esac
 for word in $DEVICES; do
     case $word in

@@ -17,8 +17,8 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 suites='
 linux-bochs     600  test-linux ENGINE=bochs JOBS=1
 linux-qemu      500  test-linux ENGINE=qemu JOBS=1
-passthrough-intel 400 test-passthrough ENGINE=qemu IOMMU=intel
-passthrough-amd 300  test-passthrough ENGINE=qemu IOMMU=amd
+passthrough-intel 460 test-passthrough ENGINE=qemu IOMMU=intel
+passthrough-amd 460  test-passthrough ENGINE=qemu IOMMU=amd
 iommu-intel     400  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
 iommu-amd       400  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
@@ -34,6 +34,9 @@ refused         200  test-refused
 abi             120  test-abi
 nvme-intel      120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
 nvme-amd        120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
+nvme-none       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=nvme
+nvme-intel-off  120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=nvme
+nvme-amd-off    120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=nvme
 multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
 bench-bochs     240  test-bench ENGINE=bochs

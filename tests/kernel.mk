@@ -6,8 +6,9 @@
 #   make test-kernel ENGINE=uefi             SVM, started by UEFI
 #   make test-kernel CPUS=1                  with one CPU only
 #   make test-kernel FILTER=io               only the tests whose name contains that
-#   make test-kernel IOMMU=intel FILTER=iommu     on a machine with an IOMMU (or amd), and devices for its tests
+#   make test-kernel IOMMU=intel FILTER=iommu     on a machine with an IOMMU (or amd, or none), and devices for its tests
 #   make test-kernel IOMMU=intel FILTER=attack    of these: what hostile guests try with devices of theirs
+#   make test-kernel IOMMU=intel INTREMAP=off FILTER=nvme     on one whose IOMMU remaps no interrupts
 #   make test-storm [STORM=1000000]          storms of so many interrupts, doorbells and messages: takes its time
 #   make test-storm IOMMU=intel [CYCLES=1000]     and of passed devices' interrupts; these given and taken back so often
 #
@@ -33,6 +34,7 @@ TEST_KERNEL_EDU     := edu,dma_mask=0xffffffffffffffff
 TEST_KERNEL_DISK    := drive:if=none,id=zeros,driver=null-co,size=64M,read-zeroes=on nvme,serial=zeros,drive=zeros
 TEST_KERNEL_intel   := $(TEST_KERNEL_EDU) pcie-root-port,id=bridge,chassis=1 $(TEST_KERNEL_EDU),bus=bridge $(TEST_KERNEL_DISK)
 TEST_KERNEL_amd     := $(TEST_KERNEL_EDU) $(TEST_KERNEL_EDU) pci-bridge,id=bridge,chassis_nr=1 $(TEST_KERNEL_EDU),bus=bridge $(TEST_KERNEL_DISK)
+TEST_KERNEL_none    := $(TEST_KERNEL_DISK)
 TEST_KERNEL_DEVICES ?= $(TEST_KERNEL_$(IOMMU))
 
 .PHONY: test-kernel
@@ -41,8 +43,8 @@ test-kernel: $(call image_of,$(ENGINE))
 	for cpus in $(TEST_KERNEL_CPUS); do \
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
 	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=$$((cpus > 1)) TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
-	        IOMMU=$(or $(IOMMU),none) DEVICES='$(TEST_KERNEL_DEVICES)' \
-	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))$(if $(CYCLES), cycles=$(CYCLES))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)$(IOMMU:%=-%)-$$cpus.log || failed=1; \
+	        IOMMU=$(or $(IOMMU),none) INTREMAP=$(or $(INTREMAP),on) DEVICES='$(TEST_KERNEL_DEVICES)' \
+	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))$(if $(CYCLES), cycles=$(CYCLES))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)$(IOMMU:%=-%)$(INTREMAP:%=-%)-$$cpus.log || failed=1; \
 	done; \
 	exit $$failed
 

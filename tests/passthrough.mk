@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Devices of the machine that are a Linux guest's, checked from inside and from outside: TAP on stdout.
 #
-#   make test-passthrough [ENGINE=qemu|kvm|uefi] [IOMMU=intel|amd] [RUN='disk net killed refused']
+#   make test-passthrough [ENGINE=qemu|kvm|uefi] [IOMMU=intel|amd] [RUN='disk net killed refused unsafe']
 
 PASSTHROUGH_DIR    := $(BUILD)/tests/passthrough
 PASSTHROUGH_INITRD := $(PASSTHROUGH_DIR)/initrd

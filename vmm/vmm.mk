@@ -4,7 +4,7 @@
 #   make run [ENGINE=auto|kvm|qemu|uefi|bochs] [CPUS=n] [MEM=MiB]      Linux of Debian's in the guest, a shell on the terminal
 #            [GUEST_SMP=n] [GUEST_MEM=MiB] [GUEST_CMDLINE=words] [GUEST_HYPERV=on|nocalls|off]
 #            [GUEST_KERNEL=file [GUEST_INITRD=file]]                   another Linux bzImage or a multiboot kernel
-#            [PASSTHROUGH=nvme,net,SSSS:BB:DD.F [IOMMU=intel|amd|none] [DISK=file]]   devices of the machine that are the guest's
+#            [PASSTHROUGH=nvme,net,SSSS:BB:DD.F [IOMMU=intel|amd|none] [INTREMAP=off] [DISK=file]]   devices of the machine that are the guest's
 #   make demo [ENGINE=auto|kvm|qemu|uefi|bochs]                      a small guest of our own
 #   make guest-files                                                  what `make run` boots: build/guest/vmlinuz, initrd
 #   make debug [CMDLINE=program=...]                                  the image under QEMU, waiting for gdb
@@ -33,7 +33,7 @@ $(GUEST_DIR)/initrd: $(GUEST_DIR)/vmlinuz vmm/guest/initramfs.sh vmm/guest/init
 
 run_arguments   = $(foreach name,CPUS MEM CPU TIMEOUT LOG,$(if $($(name)),$(name)=$($(name))))
 guest_arguments = GUEST_KERNEL='$(GUEST_KERNEL)' GUEST_INITRD='$(GUEST_INITRD)' GUEST_CMDLINE='$(subst ','\'',$(GUEST_CMDLINE))' \
-                  $(foreach name,GUEST_SMP GUEST_MEM GUESTS GUEST_HYPERV PASSTHROUGH IOMMU DISK,$(if $($(name)),$(name)='$($(name))'))
+                  $(foreach name,GUEST_SMP GUEST_MEM GUESTS GUEST_HYPERV PASSTHROUGH IOMMU INTREMAP DISK,$(if $($(name)),$(name)='$($(name))'))
 
 .PHONY: run demo debug guest-files
 guest-files: $(GUEST_DIR)/vmlinuz $(GUEST_DIR)/initrd

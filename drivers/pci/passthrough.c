@@ -266,31 +266,39 @@ static void unblock(struct passthrough_device *d)
 static void warn(const struct passthrough_device *d)
 {
     if (!d->is_confined)
-        passthrough_log(d->pci, HV_LOG_WARNING,
-                        "UNSAFE: no IOMMU confines its DMA: its guest can read and write all of the host's memory");
+        passthrough_log(
+            d->pci, HV_LOG_WARNING,
+            "UNSAFE: no IOMMU translates its DMA: it goes to the host's memory, at the addresses that its guest gives");
     if (!d->is_remapped)
         passthrough_log(d->pci, HV_LOG_WARNING,
                         "UNSAFE: its interrupts are not remapped: its guest can raise any interrupt of the host's");
 }
 
+static enum hv_status refuse(const struct passthrough_device *d, const char *reason)
+{
+    hv_log(HV_LOG_ERROR, "PCI %04x:%02x:%02x.%u: not assigned, it could not be kept in its partition: %s",
+           d->pci->address.segment, d->pci->address.bdf >> 8, d->pci->address.bdf >> 3 & 31, d->pci->address.bdf & 7,
+           reason[0] ? reason : "the IOMMU does not work");
+    return HV_E_NOT_PRESENT;
+}
+
+/* One that is there may turn out not to work. */
 static enum hv_status use_iommu(struct passthrough_device *d, uint32_t flags)
 {
     const struct hv_iommu_platform *platform = hv_iommu_platform();
-    enum hv_status st = platform->present ? hv_iommu_on() : HV_E_NOT_PRESENT;
+    bool is_unsafe = flags & HV_VPCI_UNSAFE;
+    enum hv_status st;
 
+    if (!platform->remaps_interrupts && !is_unsafe)
+        return refuse(d, platform->reason);
+    st = platform->present ? hv_iommu_on() : HV_E_NOT_PRESENT;
+    if (st == HV_E_NOT_PRESENT && !is_unsafe)
+        return refuse(d, platform->reason);
     if (st != HV_OK && st != HV_E_NOT_PRESENT)
         return st;
     d->is_on = st == HV_OK;
     d->is_confined = d->is_on;
     d->is_remapped = d->is_on && platform->remaps_interrupts;
-    if (d->is_remapped)
-        return HV_OK;
-    if (!(flags & HV_VPCI_UNSAFE)) {
-        hv_log(HV_LOG_ERROR, "PCI %04x:%02x:%02x.%u: not assigned, it could not be kept in its partition: %s",
-               d->pci->address.segment, d->pci->address.bdf >> 8, d->pci->address.bdf >> 3 & 31,
-               d->pci->address.bdf & 7, platform->reason[0] ? platform->reason : "the IOMMU does not work");
-        return HV_E_NOT_PRESENT;
-    }
     warn(d);
     return HV_OK;
 }

@@ -130,7 +130,14 @@ void hv_remap_on_change(void (*fn)(void *arg), void *arg);
 /* A device of the machine that can be given to a partition, or none, for a software device. */
 struct hv_vpci_resource;
 
-#define HV_VPCI_UNSAFE (1u << 0) /* without an IOMMU, or without interrupt remapping: loudly */
+/*
+ * The device may be passed on also where it can not be kept in its partition; the log then warns of what is not kept.
+ * With an IOMMU that remaps no interrupts its DMA is confined as ever, but its guest can have it raise any interrupt of
+ * the host's. Without an IOMMU its DMA is not translated either: the addresses that the guest gives it are the host's.
+ * It reaches the guest's memory only if the guest is told where that is in the host, and a guest that is not overwrites
+ * memory of others, without meaning harm. Where all is kept the flag makes no difference.
+ */
+#define HV_VPCI_UNSAFE (1u << 0)
 
 /*
  * NULL address: an empty resource. HV_E_NOT_FOUND: no such function, or it is not one that can be passed on (logged

@@ -61,7 +61,9 @@ HRESULT WHVAPI WHvxGetIommu(WHVX_IOMMU *Iommu);
 
 /*
  * The resource descriptor of WHvAllocateVpciResource for a function of the machine, with ProviderId NULL. Flags: 0, or
- * that it may be passed on without an IOMMU or interrupt remapping: then nothing stops a guest that means harm.
+ * that it may be passed on also where WHvxGetIommu says that something is missing. Then nothing stops a guest that means
+ * harm; and without an IOMMU the addresses of its DMA are the host's, so that a guest does harm which does not know where
+ * in the host its memory is. The log warns.
  */
 #define WHVX_PCI_RESOURCE_UNSAFE 1u
 

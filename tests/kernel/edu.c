@@ -108,7 +108,7 @@ void edu_close(struct edu *e)
 
 bool edu_give(struct edu *e, WHV_PARTITION_HANDLE partition, UINT64 id)
 {
-    e->device = (struct passed){partition, id};
+    e->device = (struct passed){.partition = partition, .id = id};
     return passed_give(&e->device, &e->address);
 }
 

@@ -122,7 +122,7 @@ static bool emulate(struct forward *d)
 
 bool forward_open(struct forward *d, const struct hv_pci_address *a, struct vm *vm)
 {
-    *d = (struct forward){.address = *a, .vm = vm, .device = {vm->partition, ID}};
+    *d = (struct forward){.address = *a, .vm = vm, .device = {.partition = vm->partition, .id = ID}};
     if (!passed_give(&d->device, a))
         return false;
     if (EXPECT_OK(WHvEmulatorCreateEmulator(&callbacks, &d->emulator)))

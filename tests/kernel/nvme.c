@@ -5,6 +5,7 @@
 #include <kernel/clock.h>
 #include <kernel/memory.h>
 #include <kernel/thread.h>
+#include <whp/WinHvExtensions.h>
 
 /* class, subclass, programming interface */
 #define IS_NVME(ids) ((ids).base_class == 1 && (ids).sub_class == 8 && (ids).prog_if == 2)
@@ -56,18 +57,15 @@ _Static_assert(sizeof(struct completion) == 16, "entry of a completion queue");
 
 const char *nvme_find(struct nvme *n)
 {
-    const struct hv_iommu_platform *p = hv_iommu_platform();
     struct hv_pci_function f;
 
-    if (!p->present || !p->remaps_interrupts)
-        return p->reason;
     for (uint32_t i = 0; hv_pci_function(i, &f) == HV_OK; i++) {
         if (IS_NVME(f.ids)) {
-            *n = (struct nvme){.address = f.address};
+            *n = (struct nvme){.address = f.address, .is_unsafe = !hv_iommu_platform()->remaps_interrupts};
             return NULL;
         }
     }
-    return "the machine has no NVMe disk (make test-kernel IOMMU=intel|amd)";
+    return "the machine has no NVMe disk (make test-kernel IOMMU=intel|amd|none)";
 }
 
 static void configure(struct vm *vm)
@@ -107,7 +105,8 @@ bool nvme_give(struct nvme *n, struct vm *vm)
     const WHV_MAP_GPA_RANGE_FLAGS rights = WHvMapGpaRangeFlagRead | WHvMapGpaRangeFlagWrite;
 
     n->vm = vm;
-    n->device = (struct passed){vm->partition, DEVICE_ID};
+    n->device = (struct passed){vm->partition, DEVICE_ID, n->is_unsafe ? WHVX_PCI_RESOURCE_UNSAFE : 0};
+    n->memory = hv_iommu_platform()->present ? 0 : virt_to_phys(vm->memory);
     if (!passed_give(&n->device, &n->address))
         return false;
     n->registers = passed_map(&n->device, 0, REG_SIZE);
@@ -195,12 +194,13 @@ static bool make_queue(struct nvme *n, uint32_t q)
     };
     memset(vm_at(n->vm, queue->cq), 0, PAGE_SIZE);
     for (uint32_t i = 0; i < NVME_DEPTH; i++)
-        commands[i] = (struct command){.opcode = OP_READ | i << 16, .nsid = 1, .data = {GPA_DATA}};
+        commands[i] = (struct command){.opcode = OP_READ | i << 16, .nsid = 1, .data = {n->memory + GPA_DATA}};
     return admin(n, (struct command){.opcode = OP_CREATE_CQ,
-                                     .data = {queue->cq},
+                                     .data = {n->memory + queue->cq},
                                      .words = {size, QUEUE_IN_PAGE | QUEUE_INTERRUPT | q << 16}}) &&
-           admin(n, (struct command){
-                        .opcode = OP_CREATE_SQ, .data = {queue->sq}, .words = {size, QUEUE_IN_PAGE | q << 16}});
+           admin(n, (struct command){.opcode = OP_CREATE_SQ,
+                                     .data = {n->memory + queue->sq},
+                                     .words = {size, QUEUE_IN_PAGE | q << 16}});
 }
 
 static void set_control(const struct nvme *n, uint32_t bits)
@@ -220,8 +220,8 @@ bool nvme_start(struct nvme *n)
         return false;
     n->stride = 4u << (reg(n, REG_CAP_HIGH) & CAP_STRIDE);
     set_reg(n, REG_AQA, (NVME_DEPTH - 1) << 16 | (NVME_DEPTH - 1));
-    set_reg64(n, REG_ASQ, GPA_PAGES(0));
-    set_reg64(n, REG_ACQ, GPA_PAGES(0) + 0x1000);
+    set_reg64(n, REG_ASQ, n->memory + GPA_PAGES(0));
+    set_reg64(n, REG_ACQ, n->memory + GPA_PAGES(0) + 0x1000);
     set_reg(n, REG_CC, CC_ENABLE);
     is_good = wait_ready(n, CSTS_READY);
     for (uint32_t q = 1; is_good && q <= NVME_QUEUES; q++)
@@ -248,6 +248,14 @@ void nvme_reset(const struct nvme *n)
 struct nvme_queue *nvme_queue(const struct nvme *n, uint32_t q)
 {
     return (struct nvme_queue *)vm_at(n->vm, GPA_QUEUES) + q;
+}
+
+void nvme_read_to(const struct nvme *n, uint32_t q, uint64_t address)
+{
+    struct command *commands = vm_at(n->vm, GPA_PAGES(q));
+
+    for (uint32_t i = 0; i < NVME_DEPTH; i++)
+        commands[i].data[0] = address;
 }
 
 void nvme_submit(const struct nvme *n, uint32_t q, uint32_t again)

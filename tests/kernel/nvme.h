@@ -36,9 +36,11 @@ struct nvme {
     uint32_t msix, entries, table, pba; /* the capability; how many; offsets in BAR 0 */
     uint32_t stride;                    /* of doorbells, in bytes */
     uint32_t admin;                     /* commands so far */
+    bool is_unsafe;  /* passed only by the flag that says so: the IOMMU remaps no interrupts, or there is none */
+    uint64_t memory; /* what is added to guest addresses for DMA: without an IOMMU it has the host's */
 };
 
-/* The first one. NULL, or why there is none that can be passed. */
+/* The first one. NULL, or why there is none. */
 const char *nvme_find(struct nvme *n);
 extern const struct apic_mode nvme_mode; /* of machines that may be given one */
 
@@ -57,6 +59,7 @@ void nvme_reset(const struct nvme *n);
 bool nvme_admin(struct nvme *n);
 
 struct nvme_queue *nvme_queue(const struct nvme *n, uint32_t q);
+void nvme_read_to(const struct nvme *n, uint32_t q, uint64_t address); /* where the reads of this queue go, by DMA */
 /* Reads a block; handlers repeat that `again` times. */
 void nvme_submit(const struct nvme *n, uint32_t q, uint32_t again);
 /* How many have been completed that no handler has taken. */

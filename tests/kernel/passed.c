@@ -8,13 +8,14 @@
 #define COMMAND_ON     0x06 /* memory, bus master */
 #define CAPABILITIES   48
 
-static HRESULT create(const struct passed *d, const struct hv_pci_address *address)
+HRESULT passed_create(const struct passed *d, const struct hv_pci_address *address)
 {
     const WHVX_PCI_RESOURCE_DESCRIPTOR descriptor = {
         .Segment = address->segment,
         .Bus = (UINT8)(address->bdf >> 8),
         .Device = address->bdf >> 3 & 0x1f,
         .Function = address->bdf & 7,
+        .Flags = d->flags,
     };
     HANDLE resource;
     HRESULT hr =
@@ -34,7 +35,7 @@ bool passed_switch_on(const struct passed *d)
 
 bool passed_give(const struct passed *d, const struct hv_pci_address *address)
 {
-    return EXPECT_OK(create(d, address)) && passed_switch_on(d);
+    return EXPECT_OK(passed_create(d, address)) && passed_switch_on(d);
 }
 
 void passed_take(const struct passed *d)

@@ -9,8 +9,12 @@
 
 struct passed {
     WHV_PARTITION_HANDLE partition;
-    UINT64 id; /* in the partition */
+    UINT64 id;    /* in the partition */
+    UINT32 flags; /* WHVX_PCI_RESOURCE_* */
 };
+
+/* The device alone, or why there is none. */
+HRESULT passed_create(const struct passed *d, const struct hv_pci_address *address);
 
 /* To d->partition, as d->id, switched on; and back. */
 bool passed_give(const struct passed *d, const struct hv_pci_address *address);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Gives devices of the machine to guests and turns what they say into TAP on stdout.
-# Usage: run.sh ENGINE IOMMU KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: disk net killed refused; without: all of them
+# Usage: run.sh ENGINE IOMMU KERNEL VMLINUZ INITRD DIR [RUN ...]     RUN: disk net killed refused unsafe; without: all of them
 # shellcheck disable=SC2317 # run_* are called by name
 set -u
 root=$(cd "$(dirname "$0")" && pwd)/../..
@@ -9,9 +9,9 @@ root=$(cd "$(dirname "$0")" && pwd)/../..
 . "$root/tests/linux/guests.sh"
 engine=$1 iommu=$2 kernel=$3 vmlinuz=$4 initrd=$5 dir=$6
 shift 6
-[ $# -gt 0 ] || set -- disk net killed refused
+[ $# -gt 0 ] || set -- disk net killed refused unsafe
 mkdir -p "$dir"
-MIB=64 CPUS=2
+MIB=64 CPUS=2 intremap=on
 
 # Each run_* says how many results it adds to those of its guest.
 
@@ -21,7 +21,7 @@ boot() {
     shift 3
 
     log=$dir/$run.log
-    "$root/vmm/run.sh" "$engine" IOMMU="$iommu" KERNEL="$kernel" TIMEOUT=300 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
+    "$root/vmm/run.sh" "$engine" IOMMU="$iommu" INTREMAP="$intremap" KERNEL="$kernel" TIMEOUT=300 EXPECT="$wanted" GUEST_KERNEL="$vmlinuz" GUEST_INITRD="$initrd" \
         GUEST_CMDLINE="console=ttyS0 panic=-1 cryptomgr.notests $words cpus=$CPUS" GUEST_SMP="$CPUS" GUEST_MEM=320 "$@" >"$log" 2>&1
     status=$?
     guest_results
@@ -71,18 +71,40 @@ run_killed() {
     result "passthrough: $iommu: killed: nothing had to be blocked" $?
 }
 
-# Without an IOMMU.
+# is_refused RUN WHAT REASON: the machine has not what it takes
+is_refused() {
+    boot "$1" 1 check=disk PASSTHROUGH=nvme </dev/null
+    result "passthrough: $2: the run ends with status 1" "$status"
+    grep -E '^vmm: .*can not be passed on' "$log" | sed 's/^/# /'
+    grep -qE "^vmm: guest_pci=nvme: .*can not be passed on: .*$3" "$log"
+    result "passthrough: $2: one line says so" $?
+}
+
 run_refused() {
     local with=$iommu
 
-    echo 1..2
-    iommu=none
-    boot refused 1 check=disk PASSTHROUGH=nvme </dev/null
+    echo 1..4
+    intremap=off
+    is_refused refused-irq "$iommu without interrupt remapping" 'interrupts are not remapped|does not remap interrupts'
+    intremap=on iommu=none
+    is_refused refused "without an IOMMU" 'ACPI tells of no IOMMU'
     iommu=$with
-    result "passthrough: without an IOMMU the run ends with status 1" "$status"
-    grep -E '^vmm: .*can not be passed on' "$log" | sed 's/^/# /'
-    grep -qE '^vmm: guest_pci=nvme: .*can not be passed on: .*IOMMU' "$log"
-    result "passthrough: without an IOMMU one line says so" $?
+}
+
+# By the flag, where interrupts are not remapped; DMA is.
+run_unsafe() {
+    echo 1..4
+    intremap=off
+    boot unsafe 0 "check=disk end=reboot" PASSTHROUGH=nvme "$(disk unsafe)" CMDLINE=guest_pci_unsafe=on </dev/null
+    intremap=on
+    result "passthrough: $iommu: unsafe: reboot ends the run with status 0" "$status"
+    grep 'UNSAFE' "$log" | sed 's/^/# /'
+    grep -q 'warning: PCI .*: UNSAFE: its interrupts are not remapped' "$log"
+    result "passthrough: $iommu: unsafe: a line warns of interrupts" $?
+    ! grep -q 'UNSAFE:.*DMA' "$log"
+    result "passthrough: $iommu: unsafe: DMA is confined" $?
+    nothing_blocked
+    result "passthrough: $iommu: unsafe: nothing had to be blocked" $?
 }
 
 for run; do

@@ -9,8 +9,9 @@
  *                        TLB flushes and IPIs; off: without all of it [on]
  *   guests=N             so many of the same machine at the same time, 1 to 8 [1]
  *   guest_pci=WORD,...   devices of the machine that the guest (of several: the first) gets for itself: nvme or net,
- * the first of that kind, or an address, SSSS:BB:DD.F or BB:DD.F; may be given several times guest_pci_unsafe=on  also
- * where nothing keeps their DMA or their interrupts to the guest [off]
+ *                        the first of that kind, or an address, SSSS:BB:DD.F or BB:DD.F; may be given several times
+ *   guest_pci_unsafe=on  also where nothing keeps their interrupts, or even their DMA, to the guest [off]. Without an
+ *                        IOMMU the addresses of DMA are the host's: a Linux then overwrites memory that is not its own
  */
 #ifndef VMM_OPTIONS_H
 #define VMM_OPTIONS_H
