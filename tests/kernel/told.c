@@ -9,7 +9,7 @@
 #define WAIT_NS (2 * NS_PER_S)
 
 static struct spinlock lock;
-static char lines[16][160];
+static char lines[16][256];
 static uint32_t count;
 
 static void note_line(const char *text)
@@ -55,13 +55,10 @@ void told_stop(void)
     host_log_watch(NULL);
 }
 
-bool told_expect(const struct hv_pci_address *a, const char *what)
+bool told_expect_line(const char *text)
 {
     uint64_t end = clock_ns() + WAIT_NS;
-    char text[100];
 
-    ksnprintf(text, sizeof(text), "%04x:%02x:%02x.%u: %s", a->segment, a->bdf >> 8, a->bdf >> 3 & 0x1f, a->bdf & 7u,
-              what);
     while (!has_line(text)) {
         if (clock_ns() > end) {
             FAIL("no line \"%s...\"", text);
@@ -70,6 +67,15 @@ bool told_expect(const struct hv_pci_address *a, const char *what)
         thread_sleep_ns(NS_PER_MS);
     }
     return true;
+}
+
+bool told_expect(const struct hv_pci_address *a, const char *what)
+{
+    char text[100];
+
+    ksnprintf(text, sizeof(text), "%04x:%02x:%02x.%u: %s", a->segment, a->bdf >> 8, a->bdf >> 3 & 0x1f, a->bdf & 7u,
+              what);
+    return told_expect_line(text);
 }
 
 /* ------------------------------------------------------------------------------- the machine's IOMMU */

@@ -14,7 +14,9 @@ void told_start(void); /* listens, from nothing on */
 void told_stop(void);
 void told_forget(void);
 
-/* A line that begins with the function's address and this is there, or comes soon. */
+/* A line that begins with this is there, or comes soon. */
+bool told_expect_line(const char *text);
+/* The same, with the function's address before it. */
 bool told_expect(const struct hv_pci_address *a, const char *what);
 /* "DMA read of" or "DMA write to" this address was blocked. */
 void told_expect_dma(const struct hv_pci_address *a, const char *kind, uint64_t address);
