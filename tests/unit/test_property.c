@@ -367,6 +367,7 @@ static void a_change_is_seen_by_all_vps(void **state)
 {
     (void)state;
     stub_partition.is_set_up = true;
+    stub_partition.properties.processor_count = 2;
     for (size_t i = 0; i < 2; i++)
         stub_vps[i].properties_seen = true;
     assert_int_equal(stub_set_u64(WHvPartitionPropertyCodeExtendedVmExits, 0x800), HV_E_INVALID);
@@ -383,10 +384,12 @@ static void nothing_changes_while_a_vp_runs(void **state)
         WHvPartitionPropertyCodeX64MsrExitBitmap,
         WHvPartitionPropertyCodeCpuidExitList,
     };
-    struct hv_properties before = stub_partition.properties;
+    struct hv_properties before;
 
     (void)state;
     stub_partition.is_set_up = true;
+    stub_partition.properties.processor_count = 2;
+    before = stub_partition.properties;
     for (unsigned owned = 0; owned < 2; owned++) {
         stub_vps[owned].shared.owner = 1;
         for (size_t i = 0; i < ARRAY_COUNT(codes); i++)
