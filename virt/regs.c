@@ -212,12 +212,16 @@ __attribute__((noinline)) static enum hv_status check_names(const struct hv_vp *
     return HV_OK;
 }
 
-static void fetch(struct hv_vp *vp, uint32_t groups)
+static __attribute__((noinline)) void fetch_from_cpu(struct hv_vp *vp, uint32_t groups)
 {
-    if (!(groups & ~vp->vcpu->valid))
-        return;
     vcpu_need(vp_pin(vp), groups);
     vp_unpin(vp);
+}
+
+static inline void fetch(struct hv_vp *vp, uint32_t groups)
+{
+    if (groups & ~vp->vcpu->valid)
+        fetch_from_cpu(vp, groups);
 }
 
 __attribute__((noinline)) static enum hv_status get_list(struct hv_vp *vp, const uint32_t *names, uint32_t count,
@@ -246,109 +250,144 @@ __attribute__((noinline)) static enum hv_status set_list(struct hv_vp *vp, const
 /* ------------------------------------------------------------- the short way for common lists */
 
 /*
- * Clients mostly begin with the general registers, RIP and RFLAGS, whose names are the lowest ones: no check and no
- * conversion. The first of a list's names are handled here as long as they are of these, general registers in fours.
+ * Clients mostly ask for RIP and a few general registers, or for all sixteen and then RIP and RFLAGS: the lowest names,
+ * with no check and no conversion. As long as the first of a list's names are of these they are handled here. With the
+ * sixteen the other two are fetched, too.
  */
 #define PLAIN_COUNT  (HV_REG_RFLAGS + 1u)
 #define PLAIN_GROUPS (VCPU_RSP | VCPU_RIP | VCPU_RFLAGS)
-#define GPR_STEP     4u
 
-static bool are_gprs(const uint32_t names[GPR_STEP])
-{
-    return (names[0] | names[1] | names[2] | names[3]) < GPR_COUNT;
-}
+/* The functions of the API, when they are linked with the library as one, spare themselves a call. */
+#define INLINE_IN_API __attribute__((always_inline))
 
-static uint64_t *plain(struct vcpu *v, uint32_t name)
-{
-    return (uint64_t *)((char *)v + low_regs[name].offset);
-}
+_Static_assert(ARRAY_COUNT(((struct vcpu *)0)->plain) == PLAIN_COUNT, "the plain registers");
 
 /* A name is read once for its check and its use: the list may be changing. */
-static uint32_t name_at(const uint32_t *names, uint32_t i)
+static inline uint32_t name_at(const uint32_t *name)
 {
-    return __atomic_load_n(&names[i], __ATOMIC_RELAXED);
+    return *(const volatile uint32_t *)name;
 }
 
-/* How many names from the first on are general registers, in fours? */
-static uint32_t count_gprs(const uint32_t *names, uint32_t count)
+/* Two names at once, the first one in the low half. */
+typedef uint64_t two_names __attribute__((aligned(4), may_alias));
+
+#define TWO_GPRS ((uint64_t)(GPR_COUNT - 1) << 32 | (GPR_COUNT - 1))
+
+/* Two that are general registers, or turn into some. */
+static inline uint64_t two_gprs(const uint32_t *names)
 {
+    uint64_t two = *(const two_names *)names & TWO_GPRS;
+
+    __asm__("" : "+r"(two)); /* cut to size once, not for each of them */
+    return two;
+}
+
+/* Are there sixteen names, all of general registers? */
+static inline bool are_gprs(const uint32_t *names, uint32_t count)
+{
+    const two_names *two = (const two_names *)names;
+    uint64_t any = 0;
+
+    if (count < GPR_COUNT)
+        return false;
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < GPR_COUNT / 2; i++)
+        any |= two[i];
+    return !(any & ~TWO_GPRS);
+}
+
+static inline void get_gprs(const struct vcpu *v, const uint32_t *names, union hv_reg_value *values)
+{
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < GPR_COUNT; i += 2) {
+        uint64_t two = two_gprs(&names[i]);
+
+        reg_put_word(&values[i], v->gpr[(uint32_t)two]);
+        reg_put_word(&values[i + 1], v->gpr[two >> 32]);
+    }
+}
+
+static inline void set_gprs(struct vcpu *v, const uint32_t *names, const union hv_reg_value *values)
+{
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < GPR_COUNT; i += 2) {
+        uint64_t two = two_gprs(&names[i]);
+
+        v->gpr[(uint32_t)two] = values[i].u64;
+        v->gpr[two >> 32] = values[i + 1].u64;
+    }
+}
+
+/* Returns how many it got: those that are plain and known. */
+static inline uint32_t get_plain(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
+{
+    const struct vcpu *v = vp->vcpu;
     uint32_t i = 0;
 
-    while (count - i >= GPR_STEP && are_gprs(names + i))
-        i += GPR_STEP;
+    if (are_gprs(names, count)) {
+        fetch(vp, PLAIN_GROUPS);
+        get_gprs(v, names, values);
+        i = GPR_COUNT;
+    }
+    for (uint32_t name; i < count && (name = name_at(&names[i])) < PLAIN_COUNT; i++) {
+        if (low_regs[name].groups & ~v->valid)
+            break;
+        reg_put_word(&values[i], v->plain[name]);
+    }
     return i;
 }
 
-/* How many are plain registers, if the first `i` are? */
-static uint32_t count_plain(const uint32_t *names, uint32_t i, uint32_t count)
-{
-    while (i < count && names[i] < PLAIN_COUNT)
-        i++;
-    return i;
-}
-
-/* Returns how many it got. */
-static uint32_t get_plain(struct vcpu *v, const uint32_t *names, uint32_t count, union hv_reg_value *values)
-{
-    uint32_t i = 0;
-
-    for (; count - i >= GPR_STEP && are_gprs(names + i); i += GPR_STEP) {
-        reg_put_word(&values[i], v->gpr[names[i] % GPR_COUNT]);
-        reg_put_word(&values[i + 1], v->gpr[names[i + 1] % GPR_COUNT]);
-        reg_put_word(&values[i + 2], v->gpr[names[i + 2] % GPR_COUNT]);
-        reg_put_word(&values[i + 3], v->gpr[names[i + 3] % GPR_COUNT]);
-    }
-    for (uint32_t name; i < count && (name = name_at(names, i)) < PLAIN_COUNT; i++)
-        reg_put_word(&values[i], *plain(v, name));
-    return i;
-}
-
-static uint32_t plain_groups(uint32_t seen)
-{
-    return (seen & BIT32(HV_REG_RSP) ? VCPU_RSP : 0) | (seen & BIT32(HV_REG_RIP) ? VCPU_RIP : 0) |
-           (seen & BIT32(HV_REG_RFLAGS) ? VCPU_RFLAGS : 0);
-}
-
-static uint32_t set_gpr(struct vcpu *v, uint32_t name, const union hv_reg_value *value)
-{
-    v->gpr[name % GPR_COUNT] = value->u64;
-    return BIT32(name % GPR_COUNT);
-}
-
-/* The first `gprs` names are general registers, and all of them plain ones. */
-static void set_plain(struct vcpu *v, const uint32_t *names, uint32_t gprs, uint32_t count,
-                      const union hv_reg_value *values)
-{
-    uint32_t seen = 0, i;
-
-    for (i = 0; i < gprs; i += GPR_STEP) {
-        seen |= set_gpr(v, name_at(names, i), &values[i]);
-        seen |= set_gpr(v, name_at(names, i + 1), &values[i + 1]);
-        seen |= set_gpr(v, name_at(names, i + 2), &values[i + 2]);
-        seen |= set_gpr(v, name_at(names, i + 3), &values[i + 3]);
-    }
-    for (uint32_t name; i < count && (name = name_at(names, i)) < PLAIN_COUNT; i++) {
-        *plain(v, name) = values[i].u64;
-        seen |= BIT32(name);
-    }
-    vcpu_changed(v, plain_groups(seen));
-}
-
-enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
+INLINE_IN_API enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                                 union hv_reg_value *values)
 {
     enum hv_status st = HV_OK;
-    uint32_t done = 0;
+    uint32_t done;
 
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
-    if (count >= GPR_STEP && are_gprs(names))
-        fetch(vp, PLAIN_GROUPS);
-    if (!(PLAIN_GROUPS & ~vp->vcpu->valid))
-        done = get_plain(vp->vcpu, names, count, values);
+    done = get_plain(vp, names, count, values);
     if (done < count)
         st = get_list(vp, names + done, count - done, values + done);
     vp_release(vp);
     return st;
+}
+
+/* How many names from the first on are of plain registers, if the first `i` are? */
+static inline uint32_t count_plain(const uint32_t *names, uint32_t i, uint32_t count)
+{
+    while (i < count && name_at(&names[i]) < PLAIN_COUNT)
+        i++;
+    return i;
+}
+
+/* Names from the i-th on, which are all of plain registers. */
+static inline void set_plain(struct vcpu *v, const uint32_t *names, uint32_t i, uint32_t count,
+                             const union hv_reg_value *values)
+{
+    uint32_t groups = 0;
+
+    for (uint32_t name; i < count && (name = name_at(&names[i])) < PLAIN_COUNT; i++) {
+        v->plain[name] = values[i].u64;
+        groups |= low_regs[name].groups;
+    }
+    vcpu_changed(v, groups);
+}
+
+/* The same of a whole list. Of sixteen general registers only RSP is in a group: if it is known and keeps its value,
+ * the CPU has it already. */
+static inline void set_all_plain(struct vcpu *v, const uint32_t *names, uint32_t gprs, uint32_t count,
+                                 const union hv_reg_value *values)
+{
+    uint64_t rsp = v->gpr[GPR_RSP];
+    uint32_t i = 0;
+
+    if (gprs && v->valid & VCPU_RSP) {
+        set_gprs(v, names, values);
+        if (v->gpr[GPR_RSP] != rsp)
+            vcpu_changed(v, VCPU_RSP);
+        i = gprs;
+    }
+    set_plain(v, names, i, count, values);
 }
 
 /* A list that has more than plain registers after the first `done`. All names are checked before anything is written.
@@ -357,31 +396,32 @@ __attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, cons
                                                           uint32_t count, const union hv_reg_value *values)
 {
     uint32_t groups = 0;
-    enum hv_status st = check_names(vp, names + done, count - done, &groups);
+    enum hv_status st;
 
-    if (st != HV_OK)
-        return st;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
-    fetch(vp, groups & SHARED_GROUPS);
-    set_plain(vp->vcpu, names, 0, done, values);
-    st = set_list(vp, names + done, count - done, values + done);
-    if (vp->overlays_stale)
-        overlay_apply(vp);
+    st = check_names(vp, names + done, count - done, &groups);
+    if (st == HV_OK) {
+        fetch(vp, groups & SHARED_GROUPS);
+        set_plain(vp->vcpu, names, 0, done, values);
+        st = set_list(vp, names + done, count - done, values + done);
+        if (vp->overlays_stale)
+            overlay_apply(vp);
+    }
     vp_release(vp);
     return st;
 }
 
-enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
-                                   const union hv_reg_value *values)
+INLINE_IN_API enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                                 const union hv_reg_value *values)
 {
-    uint32_t gprs = count_gprs(names, count), done = count_plain(names, gprs, count);
+    uint32_t gprs = are_gprs(names, count) ? GPR_COUNT : 0, done = count_plain(names, gprs, count);
 
     if (done < count)
         return set_mixed(vp, names, done, count, values);
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
-    set_plain(vp->vcpu, names, gprs, count, values);
+    set_all_plain(vp->vcpu, names, gprs, count, values);
     vp_release(vp);
     return HV_OK;
 }

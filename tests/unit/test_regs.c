@@ -517,6 +517,33 @@ static void test_gpr_list(void **state)
     }
 }
 
+/* Also where names come twice, and the last value counts. An RSP that is known to be the same already is not marked. */
+static void test_sixteen_gprs_in_any_order(void **state)
+{
+    uint32_t names[GPR_COUNT];
+    union hv_reg_value values[GPR_COUNT];
+
+    (void)state;
+    for (uint32_t first = 0; first < GPR_COUNT; first++) {
+        for (uint32_t i = 0; i < GPR_COUNT; i++) {
+            names[i] = first ? (i * 7 + first) % GPR_COUNT : i / 2;
+            values[i].u128.low = values[i].u128.high = 0xabc000 + names[i] + (i + 1) % 2 * !first;
+        }
+        for (unsigned again = 0; again < 2; again++) {
+            stub_vcpu.valid = VCPU_ALL;
+            stub_vcpu.gpr[GPR_RSP] = again ? 0xabc000 + GPR_RSP : 1;
+            stub_vcpu.dirty = 0;
+            assert_int_equal(hv_vp_set_registers(&stub_vp, names, GPR_COUNT, values), HV_OK);
+            assert_int_equal(stub_vcpu.dirty, again ? 0 : VCPU_RSP);
+        }
+        assert_int_equal(hv_vp_get_registers(&stub_vp, names, GPR_COUNT, values), HV_OK);
+        for (uint32_t i = 0; i < GPR_COUNT; i++) {
+            assert_int_equal(values[i].u128.low, 0xabc000 + names[i]);
+            assert_int_equal(values[i].u128.high, 0);
+        }
+    }
+}
+
 static void test_rsp_of_a_list_is_fetched(void **state)
 {
     const uint32_t names[] = {HV_REG_RSP, HV_REG_RAX, HV_REG_RBX, HV_REG_RCX};
@@ -611,6 +638,7 @@ int main(void)
         STUB_TEST(test_set_needs_no_hardware),
         STUB_TEST(test_set_part_of_a_group),
         STUB_TEST(test_gpr_list),
+        STUB_TEST(test_sixteen_gprs_in_any_order),
         STUB_TEST(test_rsp_of_a_list_is_fetched),
         STUB_TEST(test_bad_name_writes_nothing),
         STUB_TEST(test_bad_value_ends_the_list),

@@ -58,45 +58,33 @@ static void bounce_end(struct bounce *b)
     hv_host_free(b->values, b->size);
 }
 
-static enum hv_status get_unaligned(struct hv_vp *vp, const void *names, UINT32 count, void *values)
+static __attribute__((noinline)) HRESULT get_unaligned(WHV_PARTITION_HANDLE partition, UINT32 index, const void *names,
+                                                       UINT32 count, void *values)
 {
     struct bounce b;
-    enum hv_status st;
+    HRESULT hr;
 
     if (!bounce_begin(&b, names, count))
-        return HV_E_NO_MEMORY;
-    st = hv_vp_get_registers(vp, b.names, count, b.values);
-    if (st == HV_OK)
+        return E_OUTOFMEMORY;
+    hr = WHvGetVirtualProcessorRegisters(partition, index, (const void *)b.names, count, (void *)b.values);
+    if (SUCCEEDED(hr))
         memcpy(values, b.values, count * sizeof(*b.values));
     bounce_end(&b);
-    return st;
+    return hr;
 }
 
-static enum hv_status set_unaligned(struct hv_vp *vp, const void *names, UINT32 count, const void *values)
+static __attribute__((noinline)) HRESULT set_unaligned(WHV_PARTITION_HANDLE partition, UINT32 index, const void *names,
+                                                       UINT32 count, const void *values)
 {
     struct bounce b;
-    enum hv_status st;
+    HRESULT hr;
 
     if (!bounce_begin(&b, names, count))
-        return HV_E_NO_MEMORY;
+        return E_OUTOFMEMORY;
     memcpy(b.values, values, count * sizeof(*b.values));
-    st = hv_vp_set_registers(vp, b.names, count, b.values);
+    hr = WHvSetVirtualProcessorRegisters(partition, index, (const void *)b.names, count, (const void *)b.values);
     bounce_end(&b);
-    return st;
-}
-
-static enum hv_status get_registers(struct hv_vp *vp, const void *names, UINT32 count, void *values)
-{
-    if (count && !are_aligned(names, values))
-        return get_unaligned(vp, names, count, values);
-    return hv_vp_get_registers(vp, names, count, values);
-}
-
-static enum hv_status set_registers(struct hv_vp *vp, const void *names, UINT32 count, const void *values)
-{
-    if (count && !are_aligned(names, values))
-        return set_unaligned(vp, names, count, values);
-    return hv_vp_set_registers(vp, names, count, values);
+    return hr;
 }
 
 HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
@@ -108,10 +96,12 @@ HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, U
 
     if (FAILED(hr))
         return hr;
+    if (RegisterCount && !are_aligned(RegisterNames, RegisterValues))
+        return get_unaligned(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
     hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(get_registers(in.vp, RegisterNames, RegisterCount, RegisterValues));
+    hr = whp_result(hv_vp_get_registers(in.vp, (const void *)RegisterNames, RegisterCount, (void *)RegisterValues));
     vp_leave(&in, WHP_USE_CALL);
     return hr;
 }
@@ -125,10 +115,13 @@ HRESULT WHVAPI WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, U
 
     if (FAILED(hr))
         return hr;
+    if (RegisterCount && !are_aligned(RegisterNames, RegisterValues))
+        return set_unaligned(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
     hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(set_registers(in.vp, RegisterNames, RegisterCount, RegisterValues));
+    hr = whp_result(
+        hv_vp_set_registers(in.vp, (const void *)RegisterNames, RegisterCount, (const void *)RegisterValues));
     vp_leave(&in, WHP_USE_CALL);
     return hr;
 }

@@ -92,12 +92,17 @@ enum vcpu_msr {
 
 struct vcpu {
     /* read and written by *_entry.asm: keep the offsets in offsets.c */
-    uint64_t gpr[GPR_COUNT]; /* [GPR_RSP] belongs to VCPU_RSP, the others are always valid */
-    uint64_t cr2;            /* always valid */
+    union {
+        uint64_t plain[GPR_COUNT + 2]; /* in the order of enum hv_reg */
+        struct {
+            uint64_t gpr[GPR_COUNT]; /* [GPR_RSP] belongs to VCPU_RSP, the others are always valid */
+            uint64_t rip, rflags;
+        };
+    };
+    uint64_t cr2; /* always valid */
 
     uint32_t valid, dirty;
 
-    uint64_t rip, rflags;
     struct hv_segment seg[SEG_COUNT];
     struct hv_table idtr, gdtr;
     uint64_t cr0, cr3, cr4, cr8;
