@@ -69,7 +69,10 @@ enum hv_status passthrough_attach(struct passthrough_device *d, struct iommu_dom
 const struct pci_device *passthrough_pci(const struct passthrough_device *d);
 enum passthrough_kind passthrough_kind(const struct passthrough_device *d);
 
-/* The emulated configuration space: size 1, 2 or 4, aligned. Writes that change nothing change nothing. */
+/*
+ * The emulated configuration space: size 1, 2 or 4, aligned. Writes that change nothing change nothing. What would
+ * change bits that no driver of a guest has a reason to write is logged, once for each register, up to some number.
+ */
 uint32_t passthrough_config_read(struct passthrough_device *d, uint32_t offset, uint32_t size);
 void passthrough_config_write(struct passthrough_device *d, uint32_t offset, uint32_t size, uint32_t value);
 

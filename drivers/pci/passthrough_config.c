@@ -7,13 +7,15 @@
 #include "passthrough_parts.h"
 #include "pci_regs.h"
 #include <hv/base/bits.h>
+#include <hv/base/log.h>
 #include <hv/base/memory.h>
 
 /* Bits of a register. What is not named keeps the value that it had when the device was assigned. */
 struct field {
     uint8_t offset, size;
     uint32_t live, writable, clears;
-    uint32_t zero; /* begin as 0 */
+    uint32_t zero;  /* begin as 0 */
+    uint32_t quiet; /* drivers write these, to no effect: nothing to be told of */
 };
 
 #define PCI_LATENCY_TIMER 0x0d
@@ -25,13 +27,13 @@ struct field {
 
 static const struct field header_fields[] = {
     {PCI_COMMAND, 2, .writable = COMMAND_WRITABLE, .zero = 0xffff},
-    {PCI_STATUS, 2, .live = ~STATUS_INTERRUPT, .clears = STATUS_ERRORS, .zero = STATUS_INTERRUPT},
+    {PCI_STATUS, 2, .live = ~STATUS_INTERRUPT, .clears = STATUS_ERRORS, .zero = STATUS_INTERRUPT, .quiet = ~0u},
     {PCI_CACHE_LINE, 1, .writable = 0xff, .zero = 0xff},
     {PCI_LATENCY_TIMER, 1, .writable = 0xff, .zero = 0xff},
     {PCI_HEADER_TYPE, 1, .zero = PCI_HEADER_MULTI}, /* its siblings are not there */
     {PCI_SELF_TEST, 1, .zero = 0xff},
     {PCI_CARDBUS, 4, .zero = ~0u},
-    {PCI_ROM, 4, .zero = ~0u},
+    {PCI_ROM, 4, .zero = ~0u, .quiet = ~0u},
     {PCI_INTERRUPT_LINE, 1, .writable = 0xff, .zero = 0xff},
     {PCI_INTERRUPT_PIN, 1, .zero = 0xff}, /* messages only */
 };
@@ -97,6 +99,7 @@ static void add_fields(struct passthrough_config *c, uint32_t at, const struct f
         set_bytes(c->live, at + f->offset, f->size, f->live);
         set_bytes(c->writable, at + f->offset, f->size, f->writable);
         set_bytes(c->clears, at + f->offset, f->size, f->clears);
+        set_bytes(c->quiet, at + f->offset, f->size, f->quiet);
         clear_bytes(c->initial, at + f->offset, f->size, f->zero);
     }
 }
@@ -136,6 +139,7 @@ static void add_bars(struct passthrough_device *d)
 
         set_bytes(c->initial, PCI_BAR0 + 4 * i, 4, type);
         set_bytes(c->writable, PCI_BAR0 + 4 * i, 4, bars[i] & ~type);
+        set_bytes(c->quiet, PCI_BAR0 + 4 * i, 4, ~0u);
     }
 }
 
@@ -148,18 +152,19 @@ static void add_bars(struct passthrough_device *d)
 /* Those that a guest may see. Others are not there: what they do is the host's, or moves the device. */
 static const struct kind {
     uint8_t id, size; /* 0: all that there is of it is the device's, to read */
+    uint8_t quiet;    /* bytes of it, behind its head */
     uint16_t place;   /* of its offset in struct pci_device: the first of its kind; 0: any of them */
     const struct field *fields;
     size_t count;
 } kinds[] = {
-    {PCI_CAP_PM, 8, offsetof(struct pci_device, pm), pm_fields, ARRAY_COUNT(pm_fields)},
-    {PCI_CAP_MSI, 24, offsetof(struct pci_device, msi.cap), NULL, 0},
-    {PCI_CAP_VENDOR, 0, 0, NULL, 0},
-    {PCI_CAP_SUBSYSTEM, 0, 0, NULL, 0},
-    {PCI_CAP_EXPRESS, 0x3c, offsetof(struct pci_device, express), express_fields, ARRAY_COUNT(express_fields)},
-    {PCI_CAP_MSIX, 12, offsetof(struct pci_device, msix.cap), NULL, 0},
-    {PCI_CAP_SATA, 0, 0, NULL, 0},
-    {PCI_CAP_AF, 6, offsetof(struct pci_device, af), af_fields, ARRAY_COUNT(af_fields)},
+    {PCI_CAP_PM, 8, 6, offsetof(struct pci_device, pm), pm_fields, ARRAY_COUNT(pm_fields)},
+    {PCI_CAP_MSI, 24, 22, offsetof(struct pci_device, msi.cap), NULL, 0},
+    {PCI_CAP_VENDOR, 0, 0, 0, NULL, 0},
+    {PCI_CAP_SUBSYSTEM, 0, 0, 0, NULL, 0},
+    {PCI_CAP_EXPRESS, 0x3c, 0x3a, offsetof(struct pci_device, express), express_fields, ARRAY_COUNT(express_fields)},
+    {PCI_CAP_MSIX, 12, 2, offsetof(struct pci_device, msix.cap), NULL, 0},
+    {PCI_CAP_SATA, 0, 0, 0, NULL, 0},
+    {PCI_CAP_AF, 6, 4, offsetof(struct pci_device, af), af_fields, ARRAY_COUNT(af_fields)},
 };
 
 struct capability {
@@ -212,6 +217,7 @@ static void add_capability(struct passthrough_config *c, const struct capability
     }
     memset(c->live + cap->at, 0, cap->kind->size ? HV_MIN(size, (uint32_t)cap->kind->size) : 2);
     add_fields(c, cap->at, cap->kind->fields, cap->kind->count);
+    memset(c->quiet + cap->at + 2, 0xff, HV_MIN(size - 2, (uint32_t)cap->kind->quiet));
 }
 
 /* The shown ones, in their order. */
@@ -277,7 +283,7 @@ static const struct field window_fields[] = {
     {WINDOW_BAR, 1, .writable = 0xff, .zero = 0xff},
     {WINDOW_OFFSET, 4, .writable = ~0u, .zero = ~0u},
     {WINDOW_LENGTH, 4, .writable = ~0u, .zero = ~0u},
-    {WINDOW_DATA, 4, .zero = ~0u},
+    {WINDOW_DATA, 4, .zero = ~0u, .quiet = ~0u},
 };
 
 static void add_window(struct passthrough_device *d)
@@ -569,6 +575,61 @@ static void write_bytes(struct passthrough_device *d, const struct part *w)
     }
 }
 
+/* -------------------------------------------------------------------------- what is not written */
+
+#define TOLD_MAX   8u
+#define TOLD_WORDS 64u
+
+/* It is told once of each register, while there are not too many. */
+static bool is_to_be_told(const struct passthrough_config *c, uint32_t offset)
+{
+    return c->told_count < TOLD_MAX && !(c->told & BIT64(HV_MIN(offset / 4, TOLD_WORDS - 1)));
+}
+
+static void tell_blocked(struct passthrough_device *d, const struct part *w, uint32_t bits)
+{
+    struct passthrough_config *c = &d->config;
+    const struct hv_pci_address *a = &d->pci->address;
+
+    c->told |= BIT64(HV_MIN(w->at / 4, TOLD_WORDS - 1));
+    hv_log(HV_LOG_WARNING,
+           "PCI %04x:%02x:%02x.%u: write of 0x%x to configuration register 0x%x blocked: bits 0x%x are not its guest's",
+           a->segment, a->bdf >> 8, a->bdf >> 3 & 31, a->bdf & 7, w->value, w->at, bits);
+    if (++c->told_count == TOLD_MAX)
+        passthrough_log(d->pci, HV_LOG_WARNING, "further blocked writes to its configuration are not shown");
+}
+
+/* Bits that this would change, and that are nobody's here. */
+static uint32_t closed_bits(const struct passthrough_device *d, const struct part *w)
+{
+    const struct passthrough_config *c = &d->config;
+    uint32_t bits = 0;
+
+    for (uint32_t i = 0; i < w->size; i++) {
+        uint32_t at = w->at + i;
+        uint8_t closed = (uint8_t) ~(c->writable[at] | c->clears[at] | c->quiet[at]), live = closed & c->live[at];
+        uint8_t is = live ? (uint8_t)((c->value[at] & ~live) | (hardware(d, at, 1) & live)) : c->value[at];
+
+        bits |= (uint32_t)(((uint8_t)(w->value >> 8 * i) ^ is) & closed) << 8 * i;
+    }
+    return bits;
+}
+
+static void look_for_blocked(struct passthrough_device *d, const struct part *w)
+{
+    uint32_t bits = 0;
+
+    if (!is_to_be_told(&d->config, w->at))
+        return;
+    if (w->at < PASSTHROUGH_CONFIG)
+        bits = closed_bits(d, w);
+    else if (w->at < d->config.size)
+        bits =
+            (w->value ^ read_extended_word(d, w->at & ~3u) >> 8 * (w->at & 3)) & (uint32_t)BITS64(8 * w->size - 1, 0);
+    if (bits)
+        tell_blocked(d, w, bits);
+}
+
 static void write_low(struct passthrough_device *d, const struct part *w)
 {
     uint32_t pm = d->pci->pm, express = d->pci->express;
@@ -594,10 +655,13 @@ void passthrough_config_write(struct passthrough_device *d, uint32_t offset, uin
 {
     struct part w = {offset, size, value};
 
-    if (!is_access(offset, size) || offset >= PASSTHROUGH_CONFIG)
+    if (!is_access(offset, size))
         return;
+    w.value &= (uint32_t)BITS64(8 * size - 1, 0);
     hv_mutex_lock(&d->lock);
-    write_low(d, &w);
+    look_for_blocked(d, &w);
+    if (offset < PASSTHROUGH_CONFIG)
+        write_low(d, &w);
     hv_mutex_unlock(&d->lock);
 }
 

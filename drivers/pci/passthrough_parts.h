@@ -28,9 +28,12 @@ struct passthrough_config {
     uint8_t live[PASSTHROUGH_CONFIG];
     uint8_t writable[PASSTHROUGH_CONFIG]; /* of value */
     uint8_t clears[PASSTHROUGH_CONFIG];   /* live ones that a one clears */
+    uint8_t quiet[PASSTHROUGH_CONFIG];    /* drivers write these, to no effect: nothing to be told of */
     struct passthrough_extended extended[PASSTHROUGH_EXTENDED];
     uint32_t extended_count, size;
     uint16_t window; /* virtio's window to the BARs: offset of the capability; 0: none */
+    uint64_t told;   /* bit n: a write to word n was blocked, and told; 63: or to one beyond them */
+    uint32_t told_count;
 };
 
 enum passthrough_mode { PASSTHROUGH_NO_INTERRUPTS, PASSTHROUGH_MSI, PASSTHROUGH_MSIX };

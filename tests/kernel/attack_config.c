@@ -130,6 +130,7 @@ TEST_ROWS(attack_config, "iommu: attack: a guest writes all of the configuration
         SKIP("no such device (make test-kernel IOMMU=intel|amd)");
     if (attack_begin(&at, &a) && EXPECT(physical_open(&physical, &a))) {
         write_all(row);
+        told_expect(&a, "write of 0x");
         repair();
         physical_expect_same(&physical, "repaired");
         row->works();
@@ -141,8 +142,9 @@ TEST_ROWS(attack_config, "iommu: attack: a guest writes all of the configuration
 /* ------------------------------------------------------------------------------ the command register */
 
 /* Of the physical one: what is decoded stays so, and no line is raised. */
-#define COMMAND_SEEN 0x0407u
-#define COMMAND_KEPT 0x0402u /* memory, no INTx */
+#define COMMAND_WRITABLE 0x0547u
+#define COMMAND_SEEN     0x0407u
+#define COMMAND_KEPT     0x0402u /* memory, no INTx */
 
 static const struct command_row {
     const char *name;
@@ -169,6 +171,8 @@ TEST_ROWS(attack_command, "iommu: attack: a guest writes the command register", 
         EXPECT_EQ(physical.config[CONFIG_COMMAND / 4] & COMMAND_SEEN,
                   COMMAND_KEPT | (row->is_master ? COMMAND_MASTER : 0));
         physical_expect_same(&physical, row->name);
+        if (row->written & ~COMMAND_WRITABLE)
+            told_expect(&a, "write of 0xffff to configuration register 0x4 blocked: bits 0xfab8 are not its guest's");
         physical_close(&physical);
     }
     attack_end(&at);

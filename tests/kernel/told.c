@@ -20,8 +20,11 @@ static void note_line(const char *text)
     spin_unlock(&lock, flags);
 }
 
+/* Some say what kind of device it is. */
 static bool begins(const char *line, const char *text)
 {
+    if (strncmp(line, "PCI ", 4) == 0)
+        line += 4;
     return strncmp(line, text, strlen(text)) == 0;
 }
 

@@ -776,6 +776,61 @@ static void hostile_writes(void **state)
     passthrough_unassign(d);
 }
 
+/* As drivers and buses' enumeration do. */
+static void write_what_drivers_write(struct passthrough_device *d)
+{
+    for (uint32_t at = 0x10; at < 0x28; at += 4)
+        write(d, at, 4, ~0u);
+    write(d, 0x30, 4, 0xfffff800);
+    write(d, 4, 2, 0x0547);
+    write(d, 6, 2, 0xffff);
+    write(d, 0x0c, 2, 0x4010);
+    write(d, 0x3c, 1, 0xff);
+    write(d, pm + 4, 2, 0x8103);
+    write(d, pm + 4, 2, 0x8100);
+    write(d, express + 8u, 2, 0x5fff);
+    write(d, express + 16u, 2, 0x0043);
+    for (uint32_t at = 4; at < 24; at += 4)
+        write(d, msi + at, 4, ~0u);
+    write(d, msi + 2, 2, 0);
+    write(d, msix + 2, 2, 0xc000);
+}
+
+static uint64_t warnings(void)
+{
+    return fake_log_count(HV_LOG_WARNING);
+}
+
+static void blocked_writes_are_told(void **state)
+{
+    static const char *const lines[] = {
+        "PCI 0000:00:03.0: write of 0xfe0f to configuration register 0x4 blocked: bits 0xfa08 are not its guest's",
+        "PCI 0000:00:03.0: write of 0x12348086 to configuration register 0x0 blocked: bits 0x444c92b2 are not",
+        "PCI 0000:00:03.0: write of 0x5 to configuration register 0x100 blocked: bits 0x",
+    };
+    struct passthrough_device *d = begin();
+    uint64_t before = warnings();
+
+    (void)state;
+    write_what_drivers_write(d);
+    for (uint32_t at = 0; at < 4096; at += 4)
+        write(d, at, 4, config(d, at, 4));
+    assert_int_equal(warnings(), before);
+    for (unsigned i = 0; i < 3; i++) {
+        write(d, 4, 2, 0xfe0f);
+        write(d, 0, 4, 0x12348086);
+        write(d, 0x100, 4, 5);
+    }
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        assert_true(fake_log_contains(lines[i]));
+    assert_int_equal(warnings(), before + 3);
+    for (uint32_t at = 0; at < 0x200; at++)
+        write(d, at, 1, ~config(d, at, 1));
+    assert_true(fake_log_contains("PCI 0000:00:03.0: further blocked writes to its configuration are not shown"));
+    assert_int_equal(warnings(), before + 8 + 1);
+    passthrough_unassign(d);
+}
+
 /* ------------------------------------------------------------------------------------- BARs */
 
 static void bars_are_the_devices_but_for_the_tables(void **state)
@@ -1244,6 +1299,7 @@ int main(void)
         PASS_TEST(writes_that_change_nothing_change_nothing),
         PASS_TEST(capabilities_are_chosen),
         PASS_TEST(hostile_writes),
+        PASS_TEST(blocked_writes_are_told),
         PASS_TEST(bars_are_the_devices_but_for_the_tables),
         PASS_TEST(ranges_leave_the_tables_out),
         PASS_TEST(virtio_windows_lead_to_the_virtual_table),
