@@ -221,7 +221,10 @@ enum hv_status hv_vpci_map_interrupt(struct hv_partition *p, uint64_t id, uint32
                                      const struct hv_vpci_target *target, struct hv_msi_message *out);
 /* When it returns, it is not raised any more. HV_E_INVALID: there is none; so below. */
 enum hv_status hv_vpci_unmap_interrupt(struct hv_partition *p, uint64_t id, uint32_t index);
-/* At any time: each interrupt goes to the one target as a whole, or to the other. */
+/*
+ * At any time: each interrupt goes to the one target as a whole, or to the other; when it returns, a device of the
+ * machine raises no more for the old one.
+ */
 enum hv_status hv_vpci_retarget(struct hv_partition *p, uint64_t id, const struct hv_msi_message *message,
                                 const struct hv_vpci_target *target);
 enum hv_status hv_vpci_interrupt_target(struct hv_partition *p, uint64_t id, uint32_t index, uint32_t message,
