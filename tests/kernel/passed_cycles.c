@@ -16,15 +16,19 @@ static struct nvme disk;
 struct left {
     size_t pages, heap;
     uint32_t vectors;
-    struct hv_msi_message message; /* of the first remapping entry that is free: it has the entry's number in it */
+    struct hv_msi_message message; /* of the last of so many remapping entries that are free: it has the number in it */
 };
+
+#define ENTRIES 100u /* more than a cycle has */
 
 static struct left left_now(void)
 {
     struct left left = {.pages = pages_free_count(), .heap = heap_used(), .vectors = irq_vectors_used()};
 
-    EXPECT_EQ(hv_remap_msi(&disk.address, 0, 0, 0xef, &left.message), HV_OK);
-    hv_remap_msi_free(&disk.address, 0);
+    for (uint32_t n = 0; n < ENTRIES; n++)
+        EXPECT_EQ(hv_remap_msi(&disk.address, n, 0, 0xef, &left.message), HV_OK);
+    for (uint32_t n = 0; n < ENTRIES; n++)
+        hv_remap_msi_free(&disk.address, n);
     return left;
 }
 
