@@ -427,6 +427,47 @@ static void unsafe_works_and_warns(void **state)
     passthrough_unassign(d);
 }
 
+/* Where interrupts alone are not remapped DMA is. */
+static void unsafe_confines_what_it_can(void **state)
+{
+    struct iommu_domain domain = {.id = 1};
+    struct passthrough_device *d;
+
+    (void)state;
+    start();
+    stub_iommu.platform = (struct hv_iommu_platform){true, false, "stub", "no interrupt remapping"};
+    d = assign(BDF, HV_VPCI_UNSAFE, &client);
+    assert_int_equal(fake_log_count(HV_LOG_WARNING), 1);
+    assert_true(fake_log_contains("interrupts are not remapped"));
+    assert_int_equal(stub_iommu.place[BDF], STUB_BLOCKED);
+    assert_int_equal(passthrough_attach(d, &domain), HV_OK);
+    assert_ptr_equal(stub_iommu.domain[BDF], &domain);
+
+    write(d, msix + 2, 2, 0x8000);
+    write_entry(d, 1, 0xfee00000, 0x41, 0);
+    assert_int_equal(physical(1, 0) >> 20, 0xfee);
+    assert_int_equal(physical(1, 0) & 0x10, 0); /* nobody's entry */
+    assert_int_equal(stub_iommu.used, 0);
+    passthrough_unassign(d);
+    assert_int_equal(stub_iommu.place[BDF], STUB_BLOCKED);
+    assert_int_equal(stub_iommu.users, 0);
+}
+
+/* All is there: nothing to warn of. */
+static void unsafe_is_not_needed(void **state)
+{
+    struct passthrough_device *d;
+
+    (void)state;
+    start();
+    d = assign(BDF, HV_VPCI_UNSAFE, &client);
+    assert_int_equal(fake_log_count(HV_LOG_WARNING), 0);
+    write(d, msix + 2, 2, 0x8000);
+    write_entry(d, 1, 0xfee00000, 0x41, 0);
+    assert_int_equal(stub_iommu.used, 1);
+    passthrough_unassign(d);
+}
+
 /* --------------------------------------------------------------------------------- groups */
 
 static void groups_have_one_client(void **state)
@@ -1284,6 +1325,8 @@ int main(void)
         PASS_TEST(what_does_not_rest_keeps_the_iommu_on),
         PASS_TEST(without_iommu_it_is_refused),
         PASS_TEST(unsafe_works_and_warns),
+        PASS_TEST(unsafe_confines_what_it_can),
+        PASS_TEST(unsafe_is_not_needed),
         PASS_TEST(groups_have_one_client),
         PASS_TEST(not_with_what_the_host_uses),
         PASS_TEST(shared_names_have_one_domain),
