@@ -284,15 +284,25 @@ static void retire_one(struct npt *npt, uint64_t *table)
     retired_push(npt, table);
 }
 
-/* The same, and all tables below it. */
-static void retire(struct npt *npt, uint64_t *table, unsigned level)
+static void retire(struct npt *npt, uint64_t *table, unsigned level);
+
+static void retire_below(struct npt *npt, const uint64_t entries[STEP], unsigned level)
 {
-    for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
-        uint64_t entry = entry_read(&table[i]);
+    if (!is_present(npt, any_of_step(entries)))
+        return;
+    for (unsigned i = 0; i < STEP; i++) {
+        uint64_t entry = entry_read(&entries[i]);
 
         if (is_table(npt, entry, level))
             retire(npt, table_of(npt, entry), level - 1);
     }
+}
+
+/* The same, and all tables below it. */
+static void retire(struct npt *npt, uint64_t *table, unsigned level)
+{
+    for (unsigned i = 0; level > 1 && i < ENTRIES; i += STEP)
+        retire_below(npt, &table[i], level);
     retire_one(npt, table);
 }
 

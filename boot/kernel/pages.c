@@ -21,7 +21,8 @@ static struct spinlock lock;
 static uint64_t *bitmap; /* all below: lock */
 static uint64_t bitmap_base, page_limit;
 static uint64_t free_count, total_count;
-static uint64_t lowest; /* no page below this word of the bitmap is free */
+static uint64_t lowest;  /* no page below this word of the bitmap is free */
+static uint64_t highest; /* nor one from this word on */
 
 static uint64_t word_mask(uint64_t word, uint64_t first, uint64_t end)
 {
@@ -49,6 +50,7 @@ static uint64_t mark(uint64_t first, uint64_t end, bool free)
     if (free) {
         free_count += changed;
         lowest = HV_MIN(lowest, first / 64);
+        highest = HV_MAX(highest, (end + 63) / 64);
     } else {
         free_count -= changed;
     }
@@ -198,11 +200,14 @@ void pages_reclaim_loader(const struct boot_info *info)
 /* The run's first page, or page_limit. */
 static uint64_t find_run(uint64_t count, uint64_t align)
 {
-    uint64_t first;
+    uint64_t first, end;
 
-    if (count > page_limit)
+    while (highest && !bitmap[highest - 1])
+        highest--;
+    end = highest * 64;
+    if (count > end)
         return page_limit;
-    for (first = ALIGN_DOWN(page_limit - count, align);;) {
+    for (first = ALIGN_DOWN(end - count, align);;) {
         uint64_t used = highest_used(first, first + count);
 
         if (!used)
@@ -259,6 +264,7 @@ static bool give_single(uint64_t page)
     *word |= bit;
     free_count++;
     lowest = HV_MIN(lowest, page / 64);
+    highest = HV_MAX(highest, page / 64 + 1);
     return true;
 }
 
