@@ -32,8 +32,8 @@ linux-uefi      300  test-linux ENGINE=uefi RUN=check
 oracle          240  test-oracle
 refused         200  test-refused
 abi             120  test-abi
-nvme-intel      120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
-nvme-amd        120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
+nvme-intel      240  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
+nvme-amd        240  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
 nvme-none       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=nvme
 nvme-intel-off  120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=nvme
 nvme-amd-off    120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=nvme
