@@ -4,6 +4,7 @@
 #   make bench [ENGINE=qemu|bochs|kvm] [FILTER=text]        all figures, or those whose name contains that; twice, to compare
 #   make bench-set ENGINE=qemu|bochs [FILTER=text] [RAISE=1]   the same, and keeps the values in tests/bench/ceilings.csv
 #   make bench-profile FILTER=name [ENGINE=qemu|bochs] [STEPS=n] [LINES=1] [TRACE=FILE]     what a round's instructions are spent on
+#   make bench-linux [ENGINE=qemu|bochs]                    the instructions that a Linux guest takes to its first process: some minutes
 #   make test-bench [ENGINE=qemu|bochs]                     once, a tenth of the rounds, as TAP: fails above a ceiling
 
 BENCH_ENGINE := $(or $(ENGINE),qemu)
@@ -12,7 +13,19 @@ bench         = tests/bench/bench.py --engine $(BENCH_ENGINE) --build $(BUILD) -
 BENCH_ASM    := $(sort $(wildcard tests/bench/*.asm))
 $(BENCH_ASM:%.asm=$(BUILD)/image/%.asm.o): tests/bench/loop.inc tests/guests/guest.inc
 
-.PHONY: bench bench-set bench-profile test-bench
+BENCH_DIR    := $(BUILD)/bench
+
+$(BENCH_DIR)/init: tests/bench/init.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LINUX_CFLAGS) -o $@ $<
+
+# without the kernel's modules
+$(BENCH_DIR)/initrd: $(GUEST_DIR)/vmlinuz $(BENCH_DIR)/init vmm/guest/initramfs.sh
+	$(call say,CPIO,$@)
+	$(Q)mkdir -p $(BENCH_DIR)/files && cp $(GUEST_DIR)/busybox $(BENCH_DIR)/files/ && vmm/guest/initramfs.sh $@ $(BENCH_DIR)/files $(BENCH_DIR)/init
+
+.PHONY: bench bench-set bench-profile bench-linux test-bench
 bench: $(KERNEL)
 	$(Q)$(bench)
 
@@ -24,3 +37,6 @@ test-bench: $(KERNEL)
 
 bench-profile: $(KERNEL)
 	$(Q)tests/bench/profile.py --engine $(BENCH_ENGINE) --kernel $(KERNEL) --filter '$(FILTER)' $(STEPS:%=--steps %) $(LINES:%=--lines) $(TRACE:%=--trace %)
+
+bench-linux: $(KERNEL) $(BENCH_DIR)/initrd
+	$(Q)tests/bench/boot.py --engine $(BENCH_ENGINE) --build $(BUILD) --kernel $(KERNEL) $(if $(SET),--set $(if $(RAISE),--raise))
