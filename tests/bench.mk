@@ -11,7 +11,7 @@ BENCH_ENGINE := $(or $(ENGINE),qemu)
 bench         = tests/bench/bench.py --engine $(BENCH_ENGINE) --build $(BUILD) --kernel $(KERNEL) --filter '$(FILTER)'
 
 BENCH_ASM    := $(sort $(wildcard tests/bench/*.asm))
-$(BENCH_ASM:%.asm=$(BUILD)/image/%.asm.o): tests/bench/loop.inc tests/guests/guest.inc
+$(BENCH_ASM:%.asm=$(BUILD)/image/%.asm.o): tests/bench/loop.inc tests/bench/apic.inc tests/guests/guest.inc
 
 BENCH_DIR    := $(BUILD)/bench
 

@@ -1,21 +1,16 @@
 ; SPDX-License-Identifier: MIT
 ; Interrupts of the guest's own (tests/bench/apic.c). A handler counts at COUNT, and ends the interrupt.
-%include "loop.inc"
+%include "apic.inc"
 
 %define APIC       0xfee00000
 %define REG_EOI    0x0b0
 %define REG_SVR    0x0f0
 %define REG_ICR    0x300
 %define REG_LVT    0x320
-%define MSR_BASE   0x1b
-%define MSR_EOI    0x80b
-%define MSR_SVR    0x80f
-%define MSR_LVT    0x832
-%define MSR_SELF   0x83f
-%define MSR_DEADLINE 0x6e0
-%define VECTOR     0x41
 %define SELF       0x40000
-%define DEADLINE   0x40000          ; the timer's mode
+
+%define MSR_SELF     0x83f
+%define MSR_DEADLINE 0x6e0
 
 ; Stubs have pushed the vector (tests/kernel/apic_vm.c).
 %macro bench_handler_xapic 0
@@ -50,21 +45,6 @@ GUEST bench_handler_x2apic, 64
     mov edi, APIC
     mov dword [rdi + REG_SVR], 0x1ff
     mov dword [rdi + REG_LVT], DEADLINE | VECTOR
-    sti
-%endmacro
-
-%macro x2apic_on 0
-    mov ecx, MSR_BASE
-    rdmsr
-    or eax, 0xc00
-    wrmsr
-    xor edx, edx
-    mov ecx, MSR_SVR
-    mov eax, 0x1ff
-    wrmsr
-    mov ecx, MSR_LVT
-    mov eax, DEADLINE | VECTOR
-    wrmsr
     sti
 %endmacro
 
@@ -148,12 +128,3 @@ BENCH bench_deadline_ahead, {before_deadline}, {deadline_ahead}, {x2apic_on}
     BENCH_DONE
 %endmacro
 GUEST bench_request, 64
-
-; Halts for ever.
-%macro bench_halt 0
-    x2apic_on
-%%again:
-    hlt
-    jmp %%again
-%endmacro
-GUEST bench_halt, 64

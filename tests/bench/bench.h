@@ -10,11 +10,15 @@
 #include "../kernel/test.h"
 #include "../kernel/vm.h"
 
+/* What it takes: each run of the program is on one such machine. */
+enum bench_machine { ON_ONE_CPU, ON_TWO_CPUS, WITH_DEVICE, WITH_DELIVERY };
+
 struct figure {
     const char *name;
     void (*measure)(const struct figure *f);
     uint32_t rounds;
     const void *what; /* for measure */
+    enum bench_machine machine;
 };
 
 extern const struct figure figures[];
@@ -84,6 +88,27 @@ extern const struct guest_loop loop_self_xapic, loop_self_halt_xapic, loop_self_
     loop_deadline_passed, loop_deadline_ahead, loop_eoi_xapic, loop_eoi_x2apic, loop_request;
 /* synthetic.c */
 extern const struct guest_loop loop_clock_msr, loop_clock_page, loop_flush, loop_message;
+
+/* device.c */
+extern const struct guest_loop loop_device;
+
+/* ---------------------------------------------- processors on threads of their own (remote.c) */
+
+/* What the host does to one that runs or halts. */
+struct remote_call {
+    const char *guest;
+    const struct apic_mode *mode;
+    const char *handler;
+    void (*call)(struct vm *vm);
+    bool is_halted;
+};
+
+void bench_remote(const struct figure *f); /* what: the call */
+void bench_cancel(const struct figure *f);
+void bench_ipi_running(const struct figure *f);
+void bench_ipi_halted(const struct figure *f);
+
+extern const struct remote_call remote_request_halted, remote_request_running, remote_post_halted, remote_post_running;
 
 /* ------------------------------------------------------------------ calls of the host's (host.c) */
 

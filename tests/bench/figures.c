@@ -4,18 +4,13 @@
 
 #define ROUNDS 10000u
 
-#define GUEST(name, loop)                       \
-    {                                           \
-        name, bench_guest, ROUNDS, &loop_##loop \
-    }
-#define HOST(name, rounds, call)               \
-    {                                          \
-        name, bench_host, rounds, &call_##call \
-    }
-
 /* clang-format off */
+#define GUEST(name, loop)        {name, bench_guest, ROUNDS, &loop_##loop, ON_ONE_CPU}
+#define HOST(name, rounds, call) {name, bench_host, rounds, &call_##call, ON_ONE_CPU}
+#define TWO(name, measure, what) {name, measure, 100, what, ON_TWO_CPUS}
+
 const struct figure figures[] = {
-    {"empty-loop",                  bench_clock, 1000000, NULL},
+    {"empty-loop",                  bench_clock, 1000000, NULL, ON_ONE_CPU},
     /* the core answers */
     GUEST("cpuid",                  cpuid),
     GUEST("rdmsr",                  rdmsr),
@@ -50,6 +45,8 @@ const struct figure figures[] = {
     /* from the client */
     GUEST("request-interrupt",      request),
     GUEST("post-message",           message),
+    {"request-interrupt-halted",    bench_remote, ROUNDS, &remote_request_halted, ON_ONE_CPU},
+    {"post-message-halted",         bench_remote, ROUNDS, &remote_post_halted, ON_ONE_CPU},
     /* calls */
     HOST("run-cancelled",           ROUNDS, run_cancelled),
     HOST("cancel",                  ROUNDS, cancel),
@@ -69,10 +66,25 @@ const struct figure figures[] = {
     HOST("dirty-query-1g",          2, dirty),
     HOST("create-delete",           100, create),
     /* of the host's memory */
-    {"memory-partition",            bench_memory_partition, 1, NULL},
-    {"memory-vp",                   bench_memory_vp, 1, NULL},
-    {"memory-map-1g-2m",            bench_memory_map_2m, 1, NULL},
-    {"memory-map-1g-4k",            bench_memory_map_4k, 1, NULL},
+    {"memory-partition",            bench_memory_partition, 1, NULL, ON_ONE_CPU},
+    {"memory-vp",                   bench_memory_vp, 1, NULL, ON_ONE_CPU},
+    {"memory-map-1g-2m",            bench_memory_map_2m, 1, NULL, ON_ONE_CPU},
+    {"memory-map-1g-4k",            bench_memory_map_4k, 1, NULL, ON_ONE_CPU},
+    /* between CPUs: as measured, no number of instructions */
+    TWO("ipi-to-running",               bench_ipi_running, NULL),
+    TWO("ipi-to-halted",                bench_ipi_halted, NULL),
+    TWO("request-interrupt-to-running", bench_remote, &remote_request_running),
+    TWO("request-interrupt-to-halted",  bench_remote, &remote_request_halted),
+    TWO("post-message-to-running",      bench_remote, &remote_post_running),
+    TWO("post-message-to-halted",       bench_remote, &remote_post_halted),
+    TWO("cancel-to-return",             bench_cancel, NULL),
+    /* QEMU's edu behind its IOMMU */
+    {"device-interrupt",            bench_guest, ROUNDS, &loop_device, WITH_DEVICE},
+    /* where the CPU delivers interrupts itself (boot/run.sh says why this is not so with Bochs in general) */
+    {"self-ipi-xapic-delivered",    bench_guest, ROUNDS, &loop_self_xapic, WITH_DELIVERY},
+    {"eoi-xapic-delivered",         bench_guest, ROUNDS, &loop_eoi_xapic, WITH_DELIVERY},
+    {"self-ipi-x2apic-delivered",   bench_guest, ROUNDS, &loop_self_x2apic, WITH_DELIVERY},
+    {"eoi-x2apic-delivered",        bench_guest, ROUNDS, &loop_eoi_x2apic, WITH_DELIVERY},
 };
 /* clang-format on */
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The first process of a Linux guest: prints the TSC, which is how many instructions it took to come here, and ends the machine. */
+/* The first process of a Linux guest: prints the TSC, which is how many instructions it took to come here, and ends the
+ * machine. */
 #include <stdint.h>
 
-#define SYS_WRITE 1
-#define SYS_REBOOT 169
-#define REBOOT_MAGIC 0xfee1dead
-#define REBOOT_MAGIC2 672274793
+#define SYS_WRITE        1
+#define SYS_REBOOT       169
+#define REBOOT_MAGIC     0xfee1dead
+#define REBOOT_MAGIC2    672274793
 #define REBOOT_POWER_OFF 0x4321fedc
 
 _Noreturn void init_main(void);

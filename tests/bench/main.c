@@ -8,6 +8,7 @@
 static char filter[64];
 static uint32_t profile_rounds; /* 0: no profile is taken */
 static bool is_short, is_measured;
+static enum bench_machine machine;
 
 bool bench_is_profile(void)
 {
@@ -82,7 +83,7 @@ static unsigned measure_all(void)
     unsigned failed = 0;
 
     for (const struct figure *f = figures; f < figures + figure_count; f++) {
-        if (!is_wanted(f->name))
+        if (f->machine != machine || !is_wanted(f->name))
             continue;
         is_measured = false;
         test_forget();
@@ -108,6 +109,7 @@ static int bench_main(const struct boot_info *info)
     if (!option_find("filter", filter, sizeof(filter)))
         filter[0] = 0;
     profile_rounds = option_number("rounds");
+    machine = (enum bench_machine)option_number("machine");
     is_short = option_find("short", NULL, 0);
     kprintf("ticks-per-second %llu\n", (unsigned long long)clock_tsc_hz());
     return measure_all() ? 1 : 0;

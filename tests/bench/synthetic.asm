@@ -1,19 +1,11 @@
 ; SPDX-License-Identifier: MIT
 ; The hypervisor's own interface, as guests use it most: clocks, a flush of all translations, messages (tests/bench/synthetic.c).
-%include "loop.inc"
+%include "apic.inc"
 
 %define MSR_COUNT    0x40000020
 %define MSR_TSC_PAGE 0x40000021
-%define MSR_SCONTROL 0x40000080
-%define MSR_SIMP     0x40000083
-%define MSR_SINT2    0x40000092
-%define MSR_EOI      0x80b
-%define MSR_BASE     0x1b
-%define MSR_SVR      0x80f
 %define PAGE         0x51000
-%define MESSAGES     0x60000
 %define SLOT2        (MESSAGES + 256 * 2)
-%define VECTOR       0x41
 
 BENCH bench_clock_msr, {mov ecx, MSR_COUNT}, {rdmsr}
 
@@ -51,13 +43,6 @@ BENCH bench_clock_page, {nothing}, {clock_page}, {place_page}
 BENCH bench_flush_vmcall, {before_flush}, {vmcall}
 BENCH bench_flush_vmmcall, {before_flush}, {vmmcall}
 
-%macro WRITE_MSR 2
-    mov ecx, %1
-    mov eax, %2
-    xor edx, edx
-    wrmsr
-%endmacro
-
 ; Frees the slot, counts, ends the interrupt.
 %macro bench_handler_message 0
     push rax
@@ -74,18 +59,6 @@ BENCH bench_flush_vmmcall, {before_flush}, {vmmcall}
 %endmacro
 GUEST bench_handler_message, 64
 
-%macro synic_on 0
-    mov ecx, MSR_BASE
-    rdmsr
-    or eax, 0xc00
-    wrmsr
-    WRITE_MSR MSR_SVR, 0x1ff
-    WRITE_MSR MSR_SIMP, MESSAGES | 1
-    WRITE_MSR MSR_SCONTROL, 1
-    WRITE_MSR MSR_SINT2, VECTOR
-    sti
-%endmacro
-
 ; The client posts a message when it is at the other port.
 %macro bench_message 0
     synic_on
@@ -100,11 +73,3 @@ GUEST bench_handler_message, 64
     BENCH_DONE
 %endmacro
 GUEST bench_message, 64
-
-%macro bench_halt_synic 0
-    synic_on
-%%again:
-    hlt
-    jmp %%again
-%endmacro
-GUEST bench_halt_synic, 64
