@@ -233,7 +233,8 @@ uint32_t hv_host_apic_id(uint32_t cpu);
 /*
  * What a device that the host keeps may reach by DMA once the library has switched an IOMMU on: the n-th range, page
  * by page at the same addresses. False: no further one. A host that trusts its devices answers all of memory for each,
- * one that drives none answers false. Asked once for each device, when it is found. Context: thread.
+ * one that drives none answers false. Asked once for each device, when it is found. DMA of what is behind a bridge to
+ * conventional PCI has the bridge's address, which is asked about like any other. Context: thread.
  */
 bool hv_host_dma_range(uint16_t segment, uint16_t bdf, uint32_t n, hv_hpa_t *start, uint64_t *size);
 
