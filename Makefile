@@ -21,7 +21,7 @@ NASM   := nasm
 # ---------------------------------------------------------------------------- the library
 
 LIB_CFLAGS := -std=c11 --target=x86_64-unknown-none-elf -ffreestanding -fno-stack-protector -fno-pic -mcmodel=kernel -mno-red-zone \
-              -mgeneral-regs-only -fno-omit-frame-pointer -fvisibility=hidden -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
+              -mgeneral-regs-only -fomit-frame-pointer -fvisibility=hidden -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
               -Wundef -Wvla -Iinclude -Iinclude/whp -Iarch/x86_64/include -Idrivers
 # Small functions in many files: the link-time optimiser puts them together again.
 LIB_LTO    := -flto
@@ -35,10 +35,13 @@ OFFSETS    := $(BUILD)/lib/offsets.inc
 # All of the library's C is optimised as one module, and becomes one object whose only global names are the API's: a host kernel may
 # have a gpa_read or an fpu_reset of its own.
 LIB_EXPORTS := 'hv_*' 'WHv*' 'Hdv*'
+LIB_ROOTS   := '^(hv_|WHv|Hdv)'
 
 $(BUILD)/lib/barewhp.c.o: $(LIB_C:%.c=$(BUILD)/lib/%.o)
 	$(call say,LTO,$@)
-	$(Q)llvm-link -o $@.bc $^ && $(CC) $(LIB_CFLAGS) -Wno-unused-command-line-argument -x ir -c $@.bc -o $@ && rm $@.bc
+	$(Q)llvm-link -o $@.bc $^ && llvm-nm -g --defined-only --format=just-symbols $@.bc | grep -E $(LIB_ROOTS) > $@.names && \
+	    opt -internalize -internalize-public-api-file=$@.names $@.bc -o $@.in.bc && \
+	    $(CC) $(LIB_CFLAGS) -Wno-unused-command-line-argument -x ir -c $@.in.bc -o $@ && rm $@.bc $@.in.bc $@.names
 
 $(BUILD)/lib/barewhp.o: $(BUILD)/lib/barewhp.c.o $(LIB_ASM:%.asm=$(BUILD)/lib/%.asm.o)
 	$(call say,LD,$@)

@@ -15,7 +15,8 @@ CMDLINE      ?=
 MODULES      ?=
 PROGRAM_DIRS ?= boot/programs vmm tests/kernel tests/bench
 
-BOOT_CFLAGS  := $(filter-out -Iarch/%,$(LIB_CFLAGS)) -Iboot/include
+# With frame pointers, for backtraces
+BOOT_CFLAGS  := $(filter-out -Iarch/% -fomit-frame-pointer,$(LIB_CFLAGS)) -fno-omit-frame-pointer -momit-leaf-frame-pointer -Iboot/include
 BOOT_C       := $(sort $(wildcard boot/multiboot2/*.c boot/kernel/*.c $(PROGRAM_DIRS:%=%/*.c)))
 BOOT_ASM     := $(sort $(wildcard boot/multiboot2/*.asm boot/kernel/*.asm $(PROGRAM_DIRS:%=%/*.asm)))
 BOOT_OBJ     := $(BOOT_C:%.c=$(BUILD)/image/%.o) $(BOOT_ASM:%.asm=$(BUILD)/image/%.asm.o)

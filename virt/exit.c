@@ -308,8 +308,6 @@ void exit_complete(struct hv_vp *vp, struct hv_exit *exit)
     const char *image = vp->vcpu->xsave;
     uint64_t xstate_bv;
 
-    if (exit->reason != HV_EXIT_HYPERCALL)
-        return;
     memcpy(&xstate_bv, image + 512, sizeof(xstate_bv));
     if (cpu_facts()->xcr0_allowed && !(xstate_bv & XCR0_SSE))
         memset(exit->hypercall.xmm, 0, sizeof(exit->hypercall.xmm));

@@ -196,8 +196,7 @@ enum exit_outcome exit_doorbell_port(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t mask = ~0ull >> (64 - 8 * exit->io.size);
 
-    if (!exit->io.is_write || exit->io.is_string || !doorbell_has_ports(vp->partition) ||
-        !doorbell_ring(vp, true, exit->io.port, exit->io.size, exit->io.rax & mask))
+    if (!doorbell_ring(vp, true, exit->io.port, exit->io.size, exit->io.rax & mask))
         return EXIT_TO_CLIENT;
     exit_skip_instruction(vp, exit);
     return EXIT_HANDLED;

@@ -11,6 +11,6 @@
  * this: doorbells come before their page leaves the mapping, and go after it has come back.
  */
 exit_handler exit_doorbell_memory; /* a write */
-exit_handler exit_doorbell_port;
+exit_handler exit_doorbell_port;   /* a plain OUT, where doorbell_has_ports */
 
 #endif

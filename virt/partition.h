@@ -112,7 +112,7 @@ struct stimers {
 
 /* What other CPUs may touch of a VP, in a cache line of its own. */
 struct hv_vp_shared {
-    volatile uint32_t owner;    /* (a) 1 while a thread has claimed the VP */
+    volatile uint32_t owner;    /* (a) VP_OWNER_* */
     volatile uint32_t requests; /* (a) VP_REQUEST_*; the one word tested before an entry */
     /* (a) nonzero while the VP's CPU uses the second-level tables: in the guest, or walking them */
     volatile uint32_t walking;
@@ -126,6 +126,10 @@ struct hv_vp_shared {
     volatile uint32_t waiting;    /* (a) that thread sleeps there, or is about to */
     volatile uint32_t references; /* (a) 0: no such VP now; VP_DYING: being deleted, no new ones; else 1 + users */
 } __attribute__((aligned(64)));
+
+#define VP_OWNER_NONE  0u
+#define VP_OWNER_ONE   1u /* a thread has claimed the VP */
+#define VP_OWNER_NO_VP 2u /* the VP was deleted, or is not there yet: nobody can claim it */
 
 #define VP_REQUEST_CANCEL    (1u << 0)
 #define VP_REQUEST_INTERRUPT (1u << 1) /* there is something in the inbox's vectors */
@@ -222,8 +226,9 @@ struct hv_vp {
 };
 
 /* ----- claim.c */
-bool vp_claim(struct hv_vp *vp); /* false: somebody else has it */
+bool vp_claim(struct hv_vp *vp); /* false: see vp_unclaimed */
 void vp_release(struct hv_vp *vp);
+enum hv_status vp_unclaimed(const struct hv_vp *vp); /* why not: HV_E_VP_BUSY, HV_E_VP_NOT_FOUND */
 /*
  * Claims all VPs, or none: no VP is inside a call from here until the release, and while p->mutex is held none is
  * created.

@@ -344,7 +344,7 @@ INLINE_IN_API enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_
     uint32_t done;
 
     if (!vp_claim(vp))
-        return HV_E_VP_BUSY;
+        return vp_unclaimed(vp);
     done = get_plain(vp, names, count, values);
     if (done < count)
         st = get_list(vp, names + done, count - done, values + done);
@@ -399,7 +399,7 @@ __attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, cons
     enum hv_status st;
 
     if (!vp_claim(vp))
-        return HV_E_VP_BUSY;
+        return vp_unclaimed(vp);
     st = check_names(vp, names + done, count - done, &groups);
     if (st == HV_OK) {
         fetch(vp, groups & SHARED_GROUPS);
@@ -420,7 +420,7 @@ INLINE_IN_API enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_
     if (done < count)
         return set_mixed(vp, names, done, count, values);
     if (!vp_claim(vp))
-        return HV_E_VP_BUSY;
+        return vp_unclaimed(vp);
     set_all_plain(vp->vcpu, names, gprs, count, values);
     vp_release(vp);
     return HV_OK;

@@ -119,8 +119,10 @@ static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit)
 }
 
 /* Until the VP may run. False: the client has to hear of something first. */
-static bool settle(struct hv_vp *vp, struct hv_exit *exit)
+static __attribute__((noinline)) bool settle(struct hv_vp *vp, struct hv_exit *exit)
 {
+    if (vp->overlays_stale)
+        overlay_apply(vp);
     for (;;) {
         uint32_t requests = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 
@@ -262,11 +264,17 @@ static void take_pending_event(struct hv_vp *vp)
         take_pending_exception(vp);
 }
 
-/* Once per run, pinned. */
-void run_prepare(struct hv_vp *vp)
+/* What a client may have changed since the last run, but for what only VPs with a local APIC have. */
+static inline bool is_unprepared(const struct hv_vp *vp)
 {
     const struct vcpu_controls *c = &vp->vcpu->controls;
 
+    return !vp->properties_seen || vp->pdptes_stale || vp->notifications || c->interrupt_window || c->nmi_window ||
+           c->tpr_threshold;
+}
+
+static __attribute__((noinline)) void prepare(struct hv_vp *vp)
+{
     if (!vp->properties_seen)
         apply_properties(vp);
     if (vp->pdptes_stale) {
@@ -274,15 +282,32 @@ void run_prepare(struct hv_vp *vp)
         gva_load_pdptes(vp);
         vp->pdptes_stale = false;
     }
-    if (vp->notifications || c->interrupt_window || c->nmi_window || c->tpr_threshold)
-        run_apply_windows(vp);
+    run_apply_windows(vp);
     if (vp->notifications & HV_NOTIFY_SINT)
         vp->todo |= VP_TODO_SINTS;
-    if (vp->has_apic && (vp->notifications || c->core_delivers)) /* the client has changed its mind */
+}
+
+static __attribute__((noinline)) void prepare_apic(struct hv_vp *vp)
+{
+    if (vp->notifications || vp->vcpu->controls.core_delivers) /* the client has changed its mind */
         vp->todo |= VP_TODO_INTERRUPTS;
     /* each CPU counts for itself; and a client may have moved the guest's TSC, or the reference time */
-    if (vp->has_apic && (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc || vp->stimers.active))
+    if (vp->vcpu->last_cpu != hv_host_cpu_id() || vp->lapic.timer_tsc || vp->stimers.active)
         vp->todo |= VP_TODO_TIMER;
+}
+
+/* Once per run, pinned. */
+static inline void prepare_run(struct hv_vp *vp)
+{
+    if (is_unprepared(vp))
+        prepare(vp);
+    if (vp->has_apic)
+        prepare_apic(vp);
+}
+
+void run_prepare(struct hv_vp *vp)
+{
+    prepare_run(vp);
 }
 
 /* ------------------------------------------------------------------------------------ THE loop */
@@ -318,7 +343,7 @@ bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
 /* Exits whose handlers are short and never wait: interrupts may stay off until the next entry. */
 #define PLAIN_EXITS                                                                                              \
     (BIT64(HV_EXIT_CPUID) | BIT64(HV_EXIT_MSR) | BIT64(HV_EXIT_CR) | BIT64(HV_EXIT_NO_OP) | BIT64(HV_EXIT_TPR) | \
-     BIT64(HV_EXIT_APIC_WRITE) | BIT64(HV_EXIT_APIC_EOI_DONE))
+     BIT64(HV_EXIT_APIC_WRITE) | BIT64(HV_EXIT_APIC_EOI_DONE) | BIT64(HV_EXIT_IO))
 _Static_assert(HV_EXIT_REASON_COUNT <= 64, "a bit for each reason");
 
 static inline bool is_plain(const struct hv_exit *exit)
@@ -340,26 +365,21 @@ enum entry_end {
 };
 
 /*
- * Enters, and again after plain exits, in one bracket. Interrupts that arrive meanwhile end the next entry at once, by
- * an exit that is not plain.
+ * Enters, and again after plain exits; in a walk bracket. Interrupts that arrive meanwhile end the next entry at once,
+ * by an exit that is not plain.
  */
-static enum entry_end run_entries(struct hv_vp *vp, struct hv_exit *exit)
+static inline enum entry_end run_entries(struct hv_vp *vp, struct hv_exit *exit)
 {
-    uint64_t flags = vp_walk_begin(vp);
-    enum entry_end end = ENTRY_REQUESTED;
-
     while (enter(vp, exit)) {
         vp->counters.exits[exit->reason]++;
-        end = ENTRY_EXITED;
         if (!is_plain(exit))
-            break;
-        end = exit_handler_of(exit->reason)(vp, exit) == EXIT_HANDLED ? ENTRY_HANDLED : ENTRY_TO_CLIENT;
-        if (end == ENTRY_TO_CLIENT || is_due(vp))
-            break;
-        end = ENTRY_REQUESTED;
+            return ENTRY_EXITED;
+        if (exit_handler_of(exit->reason)(vp, exit) != EXIT_HANDLED)
+            return ENTRY_TO_CLIENT;
+        if (is_due(vp))
+            return ENTRY_HANDLED;
     }
-    vp_walk_end(vp, flags);
-    return end;
+    return ENTRY_REQUESTED;
 }
 
 /* What keeps the VP from its next entry. */
@@ -394,55 +414,76 @@ static enum exit_outcome handle(struct hv_vp *vp, struct hv_exit *exit)
     return exit_handler_of(exit->reason)(vp, exit);
 }
 
-static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit)
+/* Between two entries: all that is not done with interrupts off. */
+static enum run_step between_entries(struct hv_vp *vp, struct hv_exit *exit, enum entry_end end)
 {
-    for (;;) {
-        enum run_step step = before_entry(vp, exit);
-        enum exit_outcome outcome;
+    enum run_step step;
 
-        if (step != STEP_ENTER)
-            return step;
-        switch (run_entries(vp, exit)) {
-        case ENTRY_REQUESTED:
-            step = take_requests(vp, exit);
-            if (step != STEP_ENTER)
-                return step;
-            continue;
-        case ENTRY_TO_CLIENT:
-            return STEP_TO_CLIENT;
-        case ENTRY_HANDLED:
-            break;
-        case ENTRY_EXITED:
-            outcome = handle(vp, exit);
-            if (outcome != EXIT_HANDLED)
-                return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
-            break;
-        }
-        if (hv_host_should_yield()) /* interrupts have come with this exit, or while it was handled */
-            return STEP_PREEMPTED;
+    if (end == ENTRY_REQUESTED) {
+        step = take_requests(vp, exit);
+        return step == STEP_ENTER ? before_entry(vp, exit) : step;
     }
+    if (end == ENTRY_EXITED) {
+        enum exit_outcome outcome = handle(vp, exit);
+
+        if (outcome != EXIT_HANDLED)
+            return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
+    }
+    if (hv_host_should_yield()) /* interrupts have come with this exit, or while it was handled */
+        return STEP_PREEMPTED;
+    return before_entry(vp, exit);
+}
+
+/* In a walk bracket, which is left, and entered again, for what may take longer. */
+static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t flags)
+{
+    enum run_step step = STEP_ENTER;
+
+    if (is_due(vp)) {
+        vp_walk_end(vp, flags);
+        step = before_entry(vp, exit);
+        vp_walk_begin(vp);
+    }
+    while (step == STEP_ENTER) {
+        enum entry_end end = run_entries(vp, exit);
+
+        if (end == ENTRY_TO_CLIENT)
+            return STEP_TO_CLIENT;
+        vp_walk_end(vp, flags);
+        step = between_entries(vp, exit, end);
+        vp_walk_begin(vp);
+    }
+    return step;
 }
 
 static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
 {
     enum run_step step;
+    uint64_t flags;
 
     vp_pin(vp);
     vp->run_begin = cpu_tsc();
-    run_prepare(vp);
-    /* before requests are looked at: see hypercall_flush.c */
-    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_SEQ_CST);
+    prepare_run(vp);
+    /* before requests are looked at: see hypercall_flush.c. vp_walk_begin orders it */
+    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_RELAXED);
+    flags = vp_walk_begin(vp);
     vcpu_load(vp->vcpu);
-    step = run_loaded(vp, exit);
+    step = run_loaded(vp, exit, flags);
     if (step == STEP_TO_CLIENT)
         exit_fill_context(vp, exit);
     __atomic_store_n(&vp->shared.working, 0, __ATOMIC_RELEASE);
-    vcpu_put(vp->vcpu);
-    irq_stop_timer(vp);
-    vp->run_ticks += cpu_tsc() - vp->run_begin;
+    vp->run_ticks += vcpu_put(vp->vcpu) - vp->run_begin;
     vp->run_begin = 0;
+    vp_walk_end(vp, flags);
+    irq_stop_timer(vp);
     vp_unpin(vp);
     return step;
+}
+
+/* May the VP run? Then settle has nothing to say. */
+static inline bool is_settled(const struct hv_vp *vp)
+{
+    return !(__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) | vp->activity | vp->overlays_stale);
 }
 
 static void run(struct hv_vp *vp, struct hv_exit *exit)
@@ -450,21 +491,20 @@ static void run(struct hv_vp *vp, struct hv_exit *exit)
     enum run_step step;
 
     do {
-        if (vp->overlays_stale)
-            overlay_apply(vp);
-        if (!settle(vp, exit))
+        if (!is_settled(vp) && !settle(vp, exit))
             return;
         step = run_pinned(vp, exit);
         if (step == STEP_YIELD)
             hv_host_yield();
     } while (step != STEP_TO_CLIENT);
-    exit_complete(vp, exit);
+    if (exit->reason == HV_EXIT_HYPERCALL)
+        exit_complete(vp, exit);
 }
 
 enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
 {
     if (!vp_claim(vp))
-        return HV_E_VP_BUSY;
+        return vp_unclaimed(vp);
     vp->triple_fault_valid = vp->finding_valid = false;
     exit->instruction_length = 0; /* not every exit has one */
     time_enter(vp);

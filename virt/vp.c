@@ -18,7 +18,7 @@
 struct vcpu *vp_pin(struct hv_vp *vp)
 {
     hv_host_preempt_disable();
-    backend()->acquire(vp->vcpu);
+    vcpu_acquire(vp->vcpu);
     return vp->vcpu;
 }
 
@@ -30,10 +30,15 @@ void vp_unpin(struct hv_vp *vp)
 
 /* ------------------------------------------------------------------------------ references */
 
-/* An object is never freed before its partition, so that looking at its counter is safe without a lock. */
+/* An object is never freed before its partition, so that looking at its words is safe without a lock. */
+struct hv_vp *hv_vp_find(struct hv_partition *p, uint32_t index)
+{
+    return index < HV_MAX_VPS ? __atomic_load_n(&p->vps[index], __ATOMIC_ACQUIRE) : NULL;
+}
+
 struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index)
 {
-    struct hv_vp *vp = index < HV_MAX_VPS ? __atomic_load_n(&p->vps[index], __ATOMIC_ACQUIRE) : NULL;
+    struct hv_vp *vp = hv_vp_find(p, index);
     uint32_t seen;
 
     if (!vp)
@@ -89,6 +94,7 @@ static struct hv_vp *slot_object(struct hv_partition *p, uint32_t index)
         return NULL;
     vp->partition = p;
     vp->index = index;
+    vp->shared.owner = VP_OWNER_NO_VP;
     __atomic_store_n(&p->vps[index], vp, __ATOMIC_RELEASE);
     return vp;
 }
@@ -122,6 +128,7 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
     vp->run_ticks = 0;
     vp_reset(vp);
     __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
+    vp_release(vp);
     time_vps_changed(p);
     return HV_OK;
 }
@@ -161,7 +168,7 @@ static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
     overlay_drop_vp(vp);
     vcpu_destroy(vp->vcpu);
     vp->vcpu = NULL;
-    vp_release(vp);
+    __atomic_store_n(&vp->shared.owner, VP_OWNER_NO_VP, __ATOMIC_RELEASE);
     time_vps_changed(p);
     return HV_OK;
 }

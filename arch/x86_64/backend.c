@@ -96,6 +96,8 @@ static void cpu_on_here(void *arg)
     struct backend_cpu *cpu = arg;
 
     cpu->status = chosen->cpu_on(cpu);
+    if (cpu->status == HV_OK)
+        vcpu_note_host(cpu);
 }
 
 static void cpu_off_here(void *arg)
@@ -134,6 +136,7 @@ static enum hv_status alloc_cpus(void)
     if (!cpus)
         return HV_E_NO_MEMORY;
     for (uint32_t i = 0; i < cpu_count; i++) {
+        cpus[i].id = i;
         if (!alloc_page(&cpus[i].region, &cpus[i].region_pa) ||
             (chosen->wants_state && !alloc_page(&cpus[i].state, &cpus[i].state_pa))) {
             free_cpus();

@@ -110,32 +110,47 @@ static const uint32_t msr_index[VCPU_MSR_COUNT] = {
     [VCPU_MSR_TSC_AUX] = MSR_IA32_TSC_AUX, [VCPU_MSR_KERNEL_GS_BASE] = MSR_IA32_KERNEL_GS_BASE,
 };
 
-/* Those that vcpu_load and vcpu_put switch. TSC_AUX is there only with RDTSCP. */
+/* Is it there, and not switched by each entry? TSC_AUX is there only with RDTSCP. */
 static inline bool is_switched(unsigned i)
 {
-    return i == VCPU_MSR_TSC_AUX ? cpu_facts()->has_rdtscp : !(backend()->entry_msrs >> i & 1);
+    return i == VCPU_MSR_TSC_AUX ? cpu_facts()->has_rdtscp : !backend()->switches_msrs;
+}
+
+void vcpu_note_host(struct backend_cpu *cpu)
+{
+    for (unsigned i = 0; i < VCPU_MSR_COUNT; i++)
+        if (is_switched(i))
+            cpu->host_msr[i] = cpu_read_msr(msr_index[i]);
+    if (cpu_facts()->xcr0_allowed)
+        cpu->host_xcr0 = cpu_read_xcr0();
 }
 
 /* Writing an MSR is slow on silicon: only where the values differ. */
-static inline void msr_enter_one(struct vcpu *v, unsigned i)
+static inline void msr_enter_one(const struct vcpu *v, unsigned i)
 {
-    v->host_msr[i] = cpu_read_msr(msr_index[i]);
-    if (v->host_msr[i] != v->msr[i])
+    if (v->cpu->host_msr[i] != v->msr[i])
         cpu_write_msr(msr_index[i], v->msr[i]);
 }
 
-static inline void msr_leave_one(struct vcpu *v, unsigned i)
+static inline void msr_leave_one(const struct vcpu *v, unsigned i)
 {
-    if (v->host_msr[i] != v->msr[i])
-        cpu_write_msr(msr_index[i], v->host_msr[i]);
+    if (v->cpu->host_msr[i] != v->msr[i])
+        cpu_write_msr(msr_index[i], v->cpu->host_msr[i]);
 }
 
+/* Threads of the host differ in KERNEL_GS_BASE. */
 static void msr_enter(struct vcpu *v)
 {
+    if (cpu_facts()->has_rdtscp)
+        msr_enter_one(v, VCPU_MSR_TSC_AUX);
+    if (backend()->switches_msrs)
+        return;
+    v->host_kernel_gs_base = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
+    if (v->host_kernel_gs_base != v->msr[VCPU_MSR_KERNEL_GS_BASE])
+        cpu_write_msr(MSR_IA32_KERNEL_GS_BASE, v->msr[VCPU_MSR_KERNEL_GS_BASE]);
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < VCPU_MSR_COUNT; i++)
-        if (is_switched(i))
-            msr_enter_one(v, i);
+    for (unsigned i = VCPU_MSR_STAR; i <= VCPU_MSR_SFMASK; i++)
+        msr_enter_one(v, i);
 }
 
 /*
@@ -143,12 +158,16 @@ static void msr_enter(struct vcpu *v)
  */
 static void msr_leave(struct vcpu *v)
 {
-    if (is_switched(VCPU_MSR_KERNEL_GS_BASE))
-        v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
+    if (cpu_facts()->has_rdtscp)
+        msr_leave_one(v, VCPU_MSR_TSC_AUX);
+    if (backend()->switches_msrs)
+        return;
+    v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
+    if (v->msr[VCPU_MSR_KERNEL_GS_BASE] != v->host_kernel_gs_base)
+        cpu_write_msr(MSR_IA32_KERNEL_GS_BASE, v->host_kernel_gs_base);
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < VCPU_MSR_COUNT; i++)
-        if (is_switched(i))
-            msr_leave_one(v, i);
+    for (unsigned i = VCPU_MSR_STAR; i <= VCPU_MSR_SFMASK; i++)
+        msr_leave_one(v, i);
 }
 
 uint64_t vcpu_read_msr(struct vcpu *v, enum vcpu_msr which)
@@ -241,11 +260,17 @@ void vcpu_load(struct vcpu *v)
     v->loaded = true;
 }
 
-void vcpu_put(struct vcpu *v)
+/* A guest's TSC never runs backwards, wherever the VP is next: tsc_arrive goes by tsc_left. */
+uint64_t vcpu_put(struct vcpu *v)
 {
+    uint64_t tsc;
+
     v->loaded = false;
     backend()->put(v);
     dr_leave(v);
     msr_leave(v);
     fpu_leave(v);
+    tsc = cpu_tsc();
+    v->tsc_left = tsc - v->cpu->tsc_difference;
+    return tsc;
 }

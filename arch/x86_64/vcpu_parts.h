@@ -58,6 +58,41 @@ static inline bool vcpu_pushes_error_code(struct vcpu *v, uint64_t type, uint64_
     return v->cr0 & CR0_PE;
 }
 
+/* ------------------------------------------------------------------------- what the client sees */
+
+/* The word HV_EXEC_*. The bits of CR0 and EFER move to where they are there. */
+static inline uint16_t vcpu_execution_state(uint64_t cpl, uint64_t cr0, uint64_t efer, uint64_t dr7, uint64_t event,
+                                            bool shadow)
+{
+    uint64_t state = cpl | FIELD_PUT(HV_EXEC_CR0_PE, FIELD_GET(CR0_PE, cr0)) |
+                     FIELD_PUT(HV_EXEC_CR0_AM, FIELD_GET(CR0_AM, cr0)) |
+                     FIELD_PUT(HV_EXEC_EFER_LMA, FIELD_GET(EFER_LMA, efer)) |
+                     FIELD_PUT(HV_EXEC_INTERRUPTION_PENDING, FIELD_GET(HV_PENDING_INT_VALID, event));
+
+    if (dr7 & DR7_ENABLES)
+        state |= HV_EXEC_DEBUG_ACTIVE;
+    if (shadow)
+        state |= HV_EXEC_INTERRUPT_SHADOW;
+    return (uint16_t)state;
+}
+
+/* By way of the cache, from which the client's view may be taken always. */
+static inline void vcpu_context(struct vcpu *v, struct hv_exit *exit)
+{
+    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8);
+    exit->vp.rip = v->rip;
+    exit->vp.rflags = v->rflags;
+    exit->vp.cs = v->seg[SEG_CS];
+    exit->vp.cr8 = (uint8_t)v->cr8;
+    exit->vp.execution_state = vcpu_execution_state(FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes), v->cr0, v->efer,
+                                                    v->dr7, v->event, v->interrupt_shadow);
+    if (exit->reason != HV_EXIT_IO)
+        return;
+    vcpu_need(v, VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES));
+    exit->io.ds = v->seg[SEG_DS];
+    exit->io.es = v->seg[SEG_ES];
+}
+
 /* ---------------------------------------------------------------------------- refused entries */
 
 static inline void vcpu_log_refusal(const struct hv_audit_finding *finding)

@@ -90,7 +90,7 @@ uint32_t hv_host_cpu_count(void)
 
 uint32_t hv_host_cpu_id(void)
 {
-    return cpu_id();
+    return this_cpu()->id;
 }
 
 void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg)
@@ -100,7 +100,7 @@ void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg)
 
 void hv_host_preempt_disable(void)
 {
-    preempt_disable();
+    preempt_count_add(1);
 }
 
 void hv_host_preempt_enable(void)

@@ -114,7 +114,7 @@ struct hv_exit {
             uint8_t size; /* 1, 2 or 4 bytes */
             uint16_t port;
             uint64_t rax, rcx, rsi, rdi;
-            struct hv_segment ds, es; /* string forms */
+            struct hv_segment ds, es;
         } io;
         struct {
             uint32_t code; /* 1 intercept, 2 task switch */

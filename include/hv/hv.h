@@ -170,7 +170,14 @@ struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index);
 void hv_vp_unref(struct hv_vp *vp);
 
 /*
+ * The same for those functions only that say so, without keeping it: they answer HV_E_VP_NOT_FOUND once it is deleted.
+ * The pointer is good for as long as the partition. NULL: there has never been such a VP. Context: any.
+ */
+struct hv_vp *hv_vp_find(struct hv_partition *p, uint32_t index);
+
+/*
  * Runs the VP on the calling thread until something happens that the client has to know. HV_E_VP_BUSY: it runs already.
+ * HV_E_VP_NOT_FOUND: a VP of hv_vp_find's was deleted.
  */
 enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit);
 

@@ -617,12 +617,6 @@ static void ports_ring(void **state)
     assert_int_equal(out(exit), EXIT_HANDLED);
     assert_int_equal(stub_exit.skips, 1);
     other = exit;
-    other.io.is_write = false;
-    assert_int_equal(out(other), EXIT_TO_CLIENT);
-    other = exit;
-    other.io.is_string = true;
-    assert_int_equal(out(other), EXIT_TO_CLIENT);
-    other = exit;
     other.io.size = 4;
     assert_int_equal(out(other), EXIT_TO_CLIENT);
     other = exit;

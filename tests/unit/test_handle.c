@@ -11,13 +11,15 @@
 
 static struct whp_slot slots[SLOTS] __attribute__((aligned(64)));
 static struct whp_table table;
+static struct whp_free rest, other_rest;
 static int objects[SLOTS + 1];
 
 static int setup(void **state)
 {
     for (unsigned i = 0; i < SLOTS; i++)
         slots[i] = (struct whp_slot){0};
-    table = (struct whp_table){.tag = TAG, .size = SLOTS, .slots = slots};
+    rest = other_rest = (struct whp_free){0};
+    table = (struct whp_table){.tag = TAG, .size = SLOTS, .slots = slots, .rest = &rest};
     return unit_setup(state);
 }
 
@@ -102,7 +104,7 @@ static void refuses_what_is_no_handle(void **state)
 static void refuses_other_tables_handles(void **state)
 {
     static struct whp_slot other_slots[4];
-    struct whp_table other = {.tag = TAG + 1, .size = 4, .slots = other_slots};
+    struct whp_table other = {.tag = TAG + 1, .size = 4, .slots = other_slots, .rest = &other_rest};
     void *theirs = whp_handle_open(&other, &objects[0]), *ours = whp_handle_open(&table, &objects[1]);
 
     (void)state;

@@ -953,6 +953,7 @@ static void context_of_an_exit(void **state)
     /* the same when all of it is in the cache */
     vcpu_need(v, VCPU_ALL & ~VCPU_STICKY);
     v->interrupt_shadow = true;
+    vcpu_changed(v, VCPU_INTR);
     v->event = HV_PENDING_INT_VALID;
     backend()->context(v, &exit);
     v->event = 0;

@@ -49,6 +49,12 @@ static void assert_is_ours(const struct hv_partition *p)
     assert_ptr_equal(p, core.partition);
 }
 
+/* For functions that say themselves whether the VP is there. */
+static void assert_is_found(const struct hv_vp *vp)
+{
+    assert_true(vp >= core.vps && vp < core.vps + ARRAY_COUNT(core.vps));
+}
+
 static void assert_is_held(const struct hv_vp *vp)
 {
     assert_true(vp->references > 0);
@@ -170,6 +176,12 @@ enum hv_status hv_vp_delete(struct hv_partition *p, uint32_t index)
     return called(__func__, NULL, index, 0, 0);
 }
 
+struct hv_vp *hv_vp_find(struct hv_partition *p, uint32_t index)
+{
+    assert_is_ours(p);
+    return index < ARRAY_COUNT(core.vps) ? &core.vps[index] : NULL;
+}
+
 struct hv_vp *hv_vp_ref(struct hv_partition *p, uint32_t index)
 {
     assert_is_ours(p);
@@ -187,7 +199,7 @@ void hv_vp_unref(struct hv_vp *vp)
 
 enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
 {
-    assert_is_held(vp);
+    assert_is_found(vp);
     if (core.during_run)
         core.during_run();
     *exit = core.exit;
@@ -203,7 +215,7 @@ void hv_vp_cancel(struct hv_vp *vp)
 /* Registers: as values their names are read, and the names of what is written are noted. */
 enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
 {
-    assert_is_held(vp);
+    assert_is_found(vp);
     for (uint32_t i = 0; i < count; i++)
         values[i].u128.low = values[i].u128.high = names[i];
     return called(__func__, values, count, count ? names[count - 1] : 0, 0);
@@ -212,7 +224,7 @@ enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint
 enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
                                    const union hv_reg_value *values)
 {
-    assert_is_held(vp);
+    assert_is_found(vp);
     return called(__func__, values, count, count ? names[count - 1] : 0, count ? values[count - 1].u128.high : 0);
 }
 
@@ -1551,11 +1563,15 @@ static void exit_io(void **state)
     take_exit(2);
     assert_instruction(2);
     assert_int_equal(union_half(20), 0x12);
-    e->io.is_string = false;
+    assert_int_equal(union_word(24), 0xcf8);
+    assert_int_equal(union_word(56), 4);
+    assert_segment(64, &data_segment);
+    assert_segment(80, &extra);
+    assert_zero_from(96);
     e->io.has_rep = true;
     e->io.size = 2;
     take_exit(2);
-    assert_int_equal(union_half(20), 0x24);
+    assert_int_equal(union_half(20), 0x34);
 }
 
 static void exit_unsupported(void **state)

@@ -51,6 +51,24 @@ static inline void vp_leave(const struct vp_use *in, enum whp_use use)
     whp_slot_release(in->slot, use);
 }
 
+/* The same for a function that claims the VP, and says itself whether it is there. */
+static inline HRESULT vp_enter_claiming(struct vp_use *in, WHV_PARTITION_HANDLE handle, UINT32 index, enum whp_use use)
+{
+    in->slot = whp_handle_acquire(&whp_partitions, handle, use);
+    if (!in->slot)
+        return E_INVALIDARG;
+    in->vp = hv_vp_find(in->slot->object, index);
+    if (in->vp)
+        return S_OK;
+    whp_slot_release(in->slot, use);
+    return WHV_E_VP_DOES_NOT_EXIST;
+}
+
+static inline void vp_leave_claimed(const struct vp_use *in, enum whp_use use)
+{
+    whp_slot_release(in->slot, use);
+}
+
 static inline bool is_buffer(const void *buffer, UINT32 size)
 {
     return buffer || !size;

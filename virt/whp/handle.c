@@ -20,10 +20,13 @@
 
 static struct whp_slot partition_slots[WHP_PARTITIONS_MAX] __attribute__((aligned(64)));
 
-struct whp_table whp_partitions = {
+static struct whp_free partition_rest;
+
+const struct whp_table whp_partitions = {
     .tag = TAG_PARTITION,
     .size = WHP_PARTITIONS_MAX,
     .slots = partition_slots,
+    .rest = &partition_rest,
 };
 
 _Static_assert(sizeof(void *) == sizeof(uint64_t), "a handle is 64 bits");
@@ -55,37 +58,37 @@ static uint32_t scatter(const struct whp_table *table, uint32_t n)
     return n % lines * SLOTS_PER_LINE + n / lines;
 }
 
-static uint32_t take_slot(struct whp_table *table)
+static uint32_t take_slot(const struct whp_table *table)
 {
-    uint64_t flags = hv_spin_lock(&table->lock);
+    uint64_t flags = hv_spin_lock(&table->rest->lock);
     uint32_t index = WHP_NO_SLOT;
 
-    if (table->used < table->size) {
-        index = scatter(table, table->used++);
-    } else if (table->free) {
-        index = table->first;
-        table->first = table->slots[index].next;
-        table->free--;
+    if (table->rest->used < table->size) {
+        index = scatter(table, table->rest->used++);
+    } else if (table->rest->free) {
+        index = table->rest->first;
+        table->rest->first = table->slots[index].next;
+        table->rest->free--;
     }
-    hv_spin_unlock(&table->lock, flags);
+    hv_spin_unlock(&table->rest->lock, flags);
     return index;
 }
 
-static void give_slot(struct whp_table *table, uint32_t index)
+static void give_slot(const struct whp_table *table, uint32_t index)
 {
-    uint64_t flags = hv_spin_lock(&table->lock);
+    uint64_t flags = hv_spin_lock(&table->rest->lock);
 
-    if (table->free++)
-        table->slots[table->last].next = index;
+    if (table->rest->free++)
+        table->slots[table->rest->last].next = index;
     else
-        table->first = index;
-    table->last = index;
-    hv_spin_unlock(&table->lock, flags);
+        table->rest->first = index;
+    table->rest->last = index;
+    hv_spin_unlock(&table->rest->lock, flags);
 }
 
 /* ---------------------------------------------------------------------------------- handles */
 
-void *whp_handle_open(struct whp_table *table, void *object)
+void *whp_handle_open(const struct whp_table *table, void *object)
 {
     uint32_t index = take_slot(table);
     struct whp_slot *slot;
@@ -101,7 +104,7 @@ void *whp_handle_open(struct whp_table *table, void *object)
                                FIELD_PUT(HANDLE_SLOT, index));
 }
 
-struct whp_slot *whp_handle_acquire(struct whp_table *table, const void *handle, enum whp_use use)
+struct whp_slot *whp_handle_acquire(const struct whp_table *table, const void *handle, enum whp_use use)
 {
     const uint64_t uses = (uint64_t)use * USES_MAX;
     struct whp_slot *slot = slot_of(table, handle);
@@ -121,7 +124,7 @@ struct whp_slot *whp_handle_acquire(struct whp_table *table, const void *handle,
  * A run and a close decide by the same word which of them came first: either the close sees the run and gives up, or
  * the run finds the slot dead.
  */
-enum whp_closing whp_handle_close(struct whp_table *table, const void *handle, struct whp_slot **out)
+enum whp_closing whp_handle_close(const struct whp_table *table, const void *handle, struct whp_slot **out)
 {
     struct whp_slot *slot = slot_of(table, handle);
     uint64_t word;
@@ -144,7 +147,7 @@ enum whp_closing whp_handle_close(struct whp_table *table, const void *handle, s
 
 /* The generation wraps after 2^31 objects in one slot; a handle that was kept for that long would be taken for the new
  * one. */
-void whp_slot_closed(struct whp_table *table, struct whp_slot *slot)
+void whp_slot_closed(const struct whp_table *table, struct whp_slot *slot)
 {
     uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED);
 

@@ -42,27 +42,29 @@ struct whp_slot {
 #define WHP_NO_SLOT (~0u)
 
 /*
- * Slots that were never used are taken first, then those freed, the longest ago first. With tag, size and slots set and
- * the rest zero it is an empty table.
+ * Slots that were never used are taken first, then those freed, the longest ago first. With *rest zero it is an empty
+ * table.
  */
 struct whp_table {
     uint16_t tag;  /* bits 48-63 of its handles; makes them differ from those of other tables */
     uint16_t size; /* slots, a multiple of 4 */
     struct whp_slot *slots;
-    struct hv_spin lock; /* for the rest */
-    uint16_t used;       /* slots that were ever used */
-    uint16_t free;       /* slots in the list from first to last */
-    uint32_t first, last;
+    struct whp_free {
+        struct hv_spin lock; /* for the rest */
+        uint16_t used;       /* slots that were ever used */
+        uint16_t free;       /* slots in the list from first to last */
+        uint32_t first, last;
+    } * rest;
 };
 
 /* A new handle for the object, NULL when all slots are taken. Context: any. */
-void *whp_handle_open(struct whp_table *table, void *object);
+void *whp_handle_open(const struct whp_table *table, void *object);
 
 /*
  * The slot behind a handle, whose object lives until the slot is released with the same use; NULL when the handle is
  * not, or no longer, one of this table, or when 32767 threads use the object already. Context: any.
  */
-struct whp_slot *whp_handle_acquire(struct whp_table *table, const void *handle, enum whp_use use);
+struct whp_slot *whp_handle_acquire(const struct whp_table *table, const void *handle, enum whp_use use);
 
 static inline void whp_slot_release(struct whp_slot *slot, enum whp_use use)
 {
@@ -80,12 +82,12 @@ enum whp_closing {
  * Takes the object from all users. Waits for the calls inside to end. After WHP_CLOSING the closer ends with
  * whp_slot_closed, or with whp_slot_reopen when the object has to live on after all. Context: thread.
  */
-enum whp_closing whp_handle_close(struct whp_table *table, const void *handle, struct whp_slot **slot);
-void whp_slot_closed(struct whp_table *table, struct whp_slot *slot);
+enum whp_closing whp_handle_close(const struct whp_table *table, const void *handle, struct whp_slot **slot);
+void whp_slot_closed(const struct whp_table *table, struct whp_slot *slot);
 void whp_slot_reopen(struct whp_slot *slot);
 
 #define WHP_PARTITIONS_MAX 1024
 
-extern struct whp_table whp_partitions;
+extern const struct whp_table whp_partitions;
 
 #endif

@@ -26,7 +26,7 @@ static void unlink_owned(struct whp_owned *owned)
     hv_spin_unlock(&lock, flags);
 }
 
-struct whp_owned *whp_owned_begin(struct whp_table *table)
+struct whp_owned *whp_owned_begin(const struct whp_table *table)
 {
     struct whp_owned *owned = hv_host_alloc(sizeof(*owned));
 
@@ -66,7 +66,7 @@ void whp_owned_end(struct whp_owned *owned, const struct whp_slot *in, const voi
     __atomic_store_n(&owned->partition, partition, __ATOMIC_RELEASE);
 }
 
-bool owned_enter(struct owned_use *in, const void *partition, struct whp_table *table, const void *handle)
+bool owned_enter(struct owned_use *in, const void *partition, const struct whp_table *table, const void *handle)
 {
     in->partition = whp_handle_acquire(&whp_partitions, partition, WHP_USE_CALL);
     if (!in->partition)
@@ -89,7 +89,7 @@ void owned_leave(const struct owned_use *in)
 }
 
 /* Of several that delete it, one finds the handle alive. The partition stays until the end. */
-static HRESULT delete_in(struct whp_table *table, const void *handle, void (*destroy)(void *object))
+static HRESULT delete_in(const struct whp_table *table, const void *handle, void (*destroy)(void *object))
 {
     struct whp_owned *owned;
     struct whp_slot *slot;
@@ -103,7 +103,7 @@ static HRESULT delete_in(struct whp_table *table, const void *handle, void (*des
     return S_OK;
 }
 
-HRESULT whp_owned_delete(const void *partition, struct whp_table *table, const void *handle,
+HRESULT whp_owned_delete(const void *partition, const struct whp_table *table, const void *handle,
                          void (*destroy)(void *object))
 {
     struct owned_use in;

@@ -98,11 +98,11 @@ HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, U
         return hr;
     if (RegisterCount && !are_aligned(RegisterNames, RegisterValues))
         return get_unaligned(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
-    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
+    hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
     hr = whp_result(hv_vp_get_registers(in.vp, (const void *)RegisterNames, RegisterCount, (void *)RegisterValues));
-    vp_leave(&in, WHP_USE_CALL);
+    vp_leave_claimed(&in, WHP_USE_CALL);
     return hr;
 }
 
@@ -117,12 +117,12 @@ HRESULT WHVAPI WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, U
         return hr;
     if (RegisterCount && !are_aligned(RegisterNames, RegisterValues))
         return set_unaligned(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
-    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_CALL);
+    hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_CALL);
     if (FAILED(hr))
         return hr;
     hr = whp_result(
         hv_vp_set_registers(in.vp, (const void *)RegisterNames, RegisterCount, (const void *)RegisterValues));
-    vp_leave(&in, WHP_USE_CALL);
+    vp_leave_claimed(&in, WHP_USE_CALL);
     return hr;
 }
 

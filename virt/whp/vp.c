@@ -96,11 +96,11 @@ HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpI
         return E_INVALIDARG;
     if (ExitContextSizeInBytes < WHP_EXIT_CONTEXT_MIN)
         return WHV_E_INSUFFICIENT_BUFFER;
-    hr = vp_enter(&in, Partition, VpIndex, WHP_USE_RUN);
+    hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_RUN);
     if (FAILED(hr))
         return hr;
     hr = whp_result(hv_vp_run(in.vp, &exit));
-    vp_leave(&in, WHP_USE_RUN);
+    vp_leave_claimed(&in, WHP_USE_RUN);
     if (SUCCEEDED(hr))
         put_exit(ExitContext, ExitContextSizeInBytes, &exit);
     return hr;

@@ -48,22 +48,13 @@ const struct npt_format *npt_svm_format(void)
     return &npt;
 }
 
-/*
- * Translations, the guest's and the nested ones together, are tagged with the ASID and live in a CPU's TLB: the vcpu
- * drops them when the tables have changed since it last did, and when it comes to another CPU. The generation is read
- * after the bracket around the use of the tables was entered, so a change is either seen here or its author waits for
- * us.
- */
-void npt_svm_flush_if_stale(struct svm_vcpu *svm)
+void npt_svm_flush(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
     uint64_t generation = __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST);
     uint32_t cpu = svm->active_cpu;
-    bool stale = generation != v->npt_seen || cpu != v->last_cpu || v->flush_guest;
 
-    vmcb_check_asid(svm, stale);
-    if (!stale)
-        return;
+    vmcb_check_asid(svm, generation != v->npt_seen || cpu != v->last_cpu || v->flush_guest);
     if (cpu != v->last_cpu && v->last_cpu != HV_CPU_NONE)
         v->migrations++;
     v->npt_seen = generation;

@@ -50,6 +50,7 @@ static void read_caps(void)
     svm_caps.phys_bits = cpu_facts()->physical_bits;
     svm_caps.long_mode = ext1.edx & CPUID_EXT1_EDX_LM;
     svm_caps.injects_twice = is_tcg();
+    svm_caps.clean = svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? CLEAN_ALL : 0;
     svm_caps.cet = leaf7.ecx & CPUID_7_ECX_CET_SS;
     /* more than guests may set: what VMRUN takes */
     svm_caps.cr4 = cpu_facts()->cr4_allowed | CR4_MCE | (leaf7.ecx & CPUID_7_ECX_PKU ? CR4_PKE : 0) |
@@ -169,8 +170,7 @@ const struct hv_backend svm_backend = {
     .vendor = HV_VENDOR_AMD,
     .wants_state = true,
     .loads_dr6 = true,
-    .entry_msrs = BIT32(VCPU_MSR_STAR) | BIT32(VCPU_MSR_LSTAR) | BIT32(VCPU_MSR_CSTAR) | BIT32(VCPU_MSR_SFMASK) |
-                  BIT32(VCPU_MSR_KERNEL_GS_BASE),
+    .switches_msrs = true,
     .hypercall = {0x0f, 0x01, 0xd9}, /* VMMCALL */
     .npt_format = npt_svm_format,
     .is_offered = svm_is_offered,

@@ -10,9 +10,7 @@
 
 /* One instruction of the guest's that runs alone: see svm_step.c. */
 struct svm_step {
-    bool is_active;    /* the next exit ends it */
-    bool is_iret;      /* the next instruction is the IRET that unmasks NMIs */
-    uint64_t rip;      /* where that is */
+    uint64_t rip;      /* of the IRET that unmasks NMIs: see svm_vcpu.is_iret_next */
     bool guest_has_tf; /* on its own */
     uint64_t dr6;      /* the guest's before the step */
 };
@@ -30,19 +28,27 @@ struct svm_backup {
 struct svm_vcpu {
     struct vcpu v; /* first: the offsets of svm_entry.asm count from here */
     hv_hpa_t vmcb_pa;
-    hv_hpa_t host_pa; /* backend_cpu.state_pa of the CPU that has the vcpu loaded */
+    hv_hpa_t host_pa; /* backend_cpu.state_pa of the CPU that has the vcpu */
 
     struct vmcb *vmcb;
     void *msrpm, *apic;       /* MSRPM_PAGES pages; a page */
     uint32_t active_cpu;      /* CPU that ran it last and may have the VMCB cached, HV_CPU_NONE: none */
-    struct backend_cpu *cpu;  /* the same */
     uint64_t asid_generation; /* of that CPU, when the ASID was handed out; 0: never */
 
     uint64_t injected;            /* the event of the last entry, as in vcpu.event; 0: none */
-    bool is_virtual;              /* it went in as a virtual interrupt: see svm_caps.injects_twice */
     uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
 
-    bool is_unproven; /* what a VMRUN may be refused for has changed since the last one that was not */
+    /* What the next entry needs more than others do: see svm_enter. */
+    union {
+        struct {
+            bool is_virtual;  /* the event went in as a virtual interrupt: see svm_caps.injects_twice */
+            bool is_unproven; /* what a VMRUN may be refused for has changed since the last one that was not */
+            bool is_stepping; /* one instruction runs alone: the next exit ends the step */
+            bool is_iret_next; /* the next instruction is the IRET that unmasks NMIs */
+            bool wants_nmi_window;
+        };
+        uint64_t special; /* any of them */
+    };
     struct svm_backup backup;
 
     struct svm_step step;
@@ -96,7 +102,7 @@ void svm_vcpu_destroy(struct vcpu *v);
 void svm_acquire(struct vcpu *v);
 void svm_exit_on_msr(struct vcpu *v, uint32_t index, bool reads, bool writes);
 void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on); /* enum vmcb_intercept */
-void vmcb_check_asid(struct svm_vcpu *svm, bool flush);          /* before an entry, interrupts off */
+void vmcb_check_asid(struct svm_vcpu *svm, bool flush);          /* the same, with TLB_KEEP there */
 void svm_msrpm_allow(uint8_t *msrpm, uint32_t index, bool write, bool allow);
 
 /* svm_apic.c */
@@ -114,7 +120,21 @@ void svm_apic_exit_incomplete_ipi(struct svm_vcpu *svm, struct hv_exit *exit);  
 
 /* npt_svm.c */
 const struct npt_format *npt_svm_format(void);
-void npt_svm_flush_if_stale(struct svm_vcpu *svm); /* before an entry, interrupts off */
+void npt_svm_flush(struct svm_vcpu *svm); /* before an entry, interrupts off */
+
+/*
+ * Translations, the guest's and the nested ones together, are tagged with the ASID and live in a CPU's TLB: the vcpu
+ * drops them when the tables have changed since it last did, and when it comes to another CPU. The generation is read
+ * after the bracket around the use of the tables was entered, so a change is either seen here or its author waits for
+ * us.
+ */
+static inline bool npt_svm_is_stale(const struct svm_vcpu *svm)
+{
+    const struct vcpu *v = &svm->v;
+
+    return __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST) != v->npt_seen || svm->active_cpu != v->last_cpu ||
+           v->flush_guest || svm->asid_generation != v->cpu->asid.generation;
+}
 
 /* svm_regs.c */
 void svm_fetch(struct vcpu *v, uint32_t groups);

@@ -124,7 +124,7 @@ static uint32_t wanted_bits(const struct svm_vcpu *svm)
     const struct vcpu_controls *c = &svm->v.controls;
 
     if (!svm->apic_ids || !(svm_apic_features(c->apic_mode) & VCPU_APIC_DELIVERY) || c->core_delivers ||
-        c->interrupt_window || svm->step.is_active || !(page_get(svm, APIC_SVR) & APIC_SVR_ENABLE))
+        c->interrupt_window || svm->is_stepping || !(page_get(svm, APIC_SVR) & APIC_SVR_ENABLE))
         return 0;
     return c->apic_mode == VCPU_APIC_X2APIC ? V_AVIC | V_X2AVIC : V_AVIC;
 }

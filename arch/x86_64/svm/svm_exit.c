@@ -51,6 +51,12 @@ static void svm_exit_machine_check(struct svm_vcpu *svm, struct hv_exit *exit)
     svm_exit_host_event(svm, exit);
 }
 
+/* An IRET at which NMIs are masked: it is to run alone, next. */
+static void svm_exit_iret(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    svm_step_after_exit(svm, exit);
+}
+
 /* ----------------------------------------------------------------------------------- exceptions */
 
 /*
@@ -341,6 +347,7 @@ static svm_exit_fn *const svm_exits[EXIT_CODES] = {
     ON(INTERCEPT_RDTSC) = svm_exit_rdtsc,
     ON(INTERCEPT_RDPMC) = svm_exit_rdpmc,
     ON(INTERCEPT_CPUID) = svm_exit_cpuid,
+    ON(INTERCEPT_IRET) = svm_exit_iret,
     ON(INTERCEPT_RSM) = svm_exit_undefined,
     ON(INTERCEPT_SWINT) = svm_exit_software_int,
     ON(INTERCEPT_INVD) = svm_exit_no_op,

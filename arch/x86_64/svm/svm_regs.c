@@ -99,6 +99,14 @@ static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned s)
  */
 #define TSS_BUSY 2u
 
+static inline void copy_segment(struct hv_segment *to, const struct vmcb_segment *from, uint32_t attributes)
+{
+    to->base = from->base;
+    to->limit = from->limit;
+    to->selector = from->selector;
+    to->attributes = (uint16_t)((attributes & 0xff) | (attributes & 0xf00) << 4);
+}
+
 /*
  * The privilege level has a field of its own; what SS says of it is not reliable after SYSRET and the like (APM 2
  * 15.5.1).
@@ -113,10 +121,7 @@ static inline void fetch_segment(struct svm_vcpu *svm, unsigned s)
         a |= TSS_BUSY;
     if (s == SEG_SS)
         a = (a & ~(uint32_t)SEG_DPL) | (uint32_t)FIELD_PUT(SEG_DPL, svm->vmcb->cpl);
-    to->base = from->base;
-    to->limit = from->limit;
-    to->selector = from->selector;
-    to->attributes = (uint16_t)((a & 0xff) | (a & 0xf00) << 4);
+    copy_segment(to, from, a);
 }
 
 static void sync_segment(struct svm_vcpu *svm, unsigned s)
@@ -303,6 +308,7 @@ static void sync_controls(struct svm_vcpu *svm)
     vmcb_intercept(vmcb, INTERCEPT_RDTSCP, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_HLT, c->hlt_exit);
     svm->window = c->interrupt_window ? V_IRQ | V_IGN_TPR | V_INTR_PRIO : 0;
+    svm->wants_nmi_window = c->nmi_window;
     set_dr_accesses(vmcb, svm->v.dr_loaded ? 0 : 0xffff);
     set_bit16(vmcb, &vmcb->cr_writes, 8, c->tpr_threshold);
     svm_apic_sync_controls(svm);
@@ -371,7 +377,7 @@ void svm_fetch(struct vcpu *v, uint32_t groups)
 /* What rules of VMRUN's look at: see svm_audit.c. */
 #define PROVED_GROUPS (VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER | VCPU_DR6 | VCPU_DR7 | VCPU_PAT | VCPU_CS)
 
-void svm_sync(struct svm_vcpu *svm)
+static __attribute__((noinline)) void sync_others(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
     uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
@@ -403,15 +409,20 @@ void svm_sync(struct svm_vcpu *svm)
         svm_apic_sync_eoi_exits(v);
     if (dirty & VCPU_CONTROLS)
         sync_controls(svm);
+}
+
+void svm_sync(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+
+    if (v->dirty == VCPU_RIP)
+        svm->vmcb->rip = v->rip;
+    else
+        sync_others(svm);
     v->dirty = 0;
 }
 
 /* ------------------------------------------------------------------------- on the exit path */
-
-static bool has_shadow(const struct vcpu *v, const struct vmcb *vmcb)
-{
-    return v->valid & VCPU_INTR ? v->interrupt_shadow : vmcb->interrupt_state & INTERRUPT_SHADOW;
-}
 
 /* As vcpu_need for one register, for code that runs at every exit. */
 static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, uint64_t in_vmcb)
@@ -452,32 +463,36 @@ void svm_code(struct vcpu *v, struct vcpu_code *out)
     out->mode = (vmcb->cr0 & VCPU_CODE_CR0) | (vmcb->cr4 & VCPU_CODE_CR4) | (efer & VCPU_CODE_EFER);
 }
 
-static uint16_t execution_state(const struct vcpu *v, const struct vmcb *vmcb)
-{
-    uint64_t cr0 = v->valid & VCPU_CR0 ? v->cr0 : vmcb->cr0;
-    uint64_t efer = v->valid & VCPU_EFER ? v->efer : vmcb->efer;
-    uint64_t cpl = v->valid & VCPU_SS ? FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes) : vmcb->cpl;
-    uint64_t dr7 = v->valid & VCPU_DR7 ? v->dr7 : vmcb->dr7;
+/* What can not be taken from the VMCB when the core has changed it. */
+#define CONTEXT_GROUPS                                                                                        \
+    (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \
+     VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))
 
-    return (uint16_t)(cpl | (cr0 & CR0_PE ? HV_EXEC_CR0_PE : 0) | (cr0 & CR0_AM ? HV_EXEC_CR0_AM : 0) |
-                      (efer & EFER_LMA ? HV_EXEC_EFER_LMA : 0) | (dr7 & DR7_ENABLES ? HV_EXEC_DEBUG_ACTIVE : 0) |
-                      (v->event & HV_PENDING_INT_VALID ? HV_EXEC_INTERRUPTION_PENDING : 0) |
-                      (has_shadow(v, vmcb) ? HV_EXEC_INTERRUPT_SHADOW : 0));
+static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
+{
+    vcpu_context(v, exit);
 }
 
 void svm_context(struct vcpu *v, struct hv_exit *exit)
 {
-    struct svm_vcpu *svm = to_svm(v);
+    const struct svm_vcpu *svm = to_svm(v);
+    const struct vmcb *vmcb = svm->vmcb;
 
-    if (!(v->valid & VCPU_CS)) {
-        fetch_segment(svm, SEG_CS);
-        v->valid |= VCPU_CS;
+    if (v->dirty & CONTEXT_GROUPS) {
+        context_of_cache(v, exit);
+        return;
     }
-    exit->vp.rip = cached(v, VCPU_RIP, &v->rip, svm->vmcb->rip);
-    exit->vp.rflags = cached(v, VCPU_RFLAGS, &v->rflags, svm->vmcb->rflags);
-    exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v));
-    exit->vp.execution_state = execution_state(v, svm->vmcb);
+    exit->vp.rip = vmcb->rip;
+    exit->vp.rflags = vmcb->rflags;
+    copy_segment(&exit->vp.cs, &vmcb->cs, vmcb->cs.attributes);
+    exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
+    exit->vp.execution_state =
+        vcpu_execution_state(vmcb->cpl, vmcb->cr0, vmcb->efer | svm->hidden_efer, vmcb->dr7, v->event,
+                             vmcb->interrupt_state & INTERRUPT_SHADOW);
+    if (exit->reason == HV_EXIT_IO) {
+        copy_segment(&exit->io.ds, &vmcb->ds, vmcb->ds.attributes);
+        copy_segment(&exit->io.es, &vmcb->es, vmcb->es.attributes);
+    }
 }
 
 /* --------------------------------------------------------------------------------- raw access */

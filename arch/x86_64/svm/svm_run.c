@@ -22,8 +22,6 @@ void svm_load(struct vcpu *v)
 {
     struct svm_vcpu *svm = to_svm(v);
 
-    svm_acquire(v);
-    svm->host_pa = backend_cpu()->state_pa;
     svm_vmsave(svm->host_pa);
     svm->host_dr6 = cpu_read_dr6();
     svm->host_debugctl = cpu_read_msr(MSR_IA32_DEBUGCTL);
@@ -31,7 +29,6 @@ void svm_load(struct vcpu *v)
         cpu_write_msr(MSR_IA32_DEBUGCTL, 0);
 }
 
-/* The guest's TSC never runs backwards, wherever the VP is next: tsc_arrive goes by tsc_left. */
 void svm_put(struct vcpu *v)
 {
     struct svm_vcpu *svm = to_svm(v);
@@ -40,7 +37,6 @@ void svm_put(struct vcpu *v)
         cpu_write_msr(MSR_IA32_DEBUGCTL, svm->host_debugctl);
     if (cpu_read_dr6() != svm->host_dr6)
         cpu_write_dr6(svm->host_dr6);
-    v->tsc_left = tsc_now();
 }
 
 /* -------------------------------------------------------------------------------- injection */
@@ -107,7 +103,7 @@ static bool can_be_virtual(const struct svm_vcpu *svm, uint64_t event)
 
     return svm_caps.injects_twice && FIELD_GET(HV_PENDING_INT_TYPE, event) == HV_INT_TYPE_EXTERNAL &&
            (FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff) >= FIRST_OF_INTERRUPTS && vmcb->rflags & RFLAGS_IF &&
-           !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->step.is_active &&
+           !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->is_stepping &&
            !(vmcb->v_intr & V_AVIC);
 }
 
@@ -142,7 +138,7 @@ static void inject(struct svm_vcpu *svm, uint64_t event)
 /* Debug traps that the core has found pending (vcpu.pending_debug) become an exception now. */
 static bool is_debug_trap_due(const struct svm_vcpu *svm)
 {
-    return svm->v.pending_debug & VCPU_DEBUG_TRAPS && !svm->step.is_active && !(svm->v.event & HV_PENDING_INT_VALID);
+    return svm->v.pending_debug & VCPU_DEBUG_TRAPS && !svm->is_stepping && !(svm->v.event & HV_PENDING_INT_VALID);
 }
 
 /* What is injected does not exit: an exception that has to is one without an entry. */
@@ -238,22 +234,22 @@ static void undo_injection(struct svm_vcpu *svm)
 /* -------------------------------------------------------------------------------- one entry */
 
 /* CR8 is V_TPR, to which the APIC page's TPR goes and from which it comes back. */
-static uint32_t v_intr_word(const struct svm_vcpu *svm)
+static inline uint32_t v_intr_word(const struct svm_vcpu *svm)
 {
-    uint32_t window = svm->step.is_active ? 0 : svm->window;
+    uint32_t window = svm->is_stepping ? 0 : svm->window;
 
     if (svm->is_virtual)
         window = V_IRQ | V_IGN_TPR | V_INTR_PRIO;
     return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | vcpu_cr8_of_tpr(&svm->v);
 }
 
-static void write_volatile_state(struct svm_vcpu *svm)
+static inline void write_volatile_state(struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
     uint32_t v_intr = v_intr_word(svm);
 
     vmcb->rax = svm->v.gpr[GPR_RAX];
-    svm->entry_dr6 = svm->step.is_active ? svm->step.dr6 : vmcb->dr6;
+    svm->entry_dr6 = vmcb->dr6;
     if (vmcb->cr2 != svm->v.cr2) {
         vmcb->cr2 = svm->v.cr2;
         vmcb_touch(vmcb, CLEAN_CR2);
@@ -264,11 +260,11 @@ static void write_volatile_state(struct svm_vcpu *svm)
     }
 }
 
-static void read_volatile_state(struct svm_vcpu *svm)
+static inline void read_volatile_state(struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
 
-    vmcb->clean = svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? CLEAN_ALL : 0;
+    vmcb->clean = svm_caps.clean;
     svm->v.gpr[GPR_RAX] = vmcb->rax;
     svm->v.cr2 = vmcb->cr2;
     vcpu_cr8_to_tpr(&svm->v, vmcb->v_intr & 0xf);
@@ -281,7 +277,7 @@ static void prepare(struct svm_vcpu *svm)
 
     if (v->dirty)
         svm_sync(svm);
-    if (svm->step.is_iret || svm->vmcb->interrupt_state & INTERRUPT_SHADOW)
+    if (svm->is_iret_next || svm->vmcb->interrupt_state & INTERRUPT_SHADOW)
         svm_step_before_entry(svm);
     if (v->pending_debug)
         take_pending_debug(svm);
@@ -290,6 +286,8 @@ static void prepare(struct svm_vcpu *svm)
     if (v->event & HV_PENDING_INT_VALID)
         inject(svm, v->event);
     write_volatile_state(svm);
+    if (svm->is_stepping)
+        svm->entry_dr6 = svm->step.dr6;
 }
 
 /* There is no exit for the moment when NMIs are no longer masked: it is known here, before the entry. */
@@ -297,7 +295,7 @@ static bool is_nmi_window_open(const struct svm_vcpu *svm)
 {
     const struct vcpu *v = &svm->v;
 
-    return v->controls.nmi_window && !v->nmi_masked && !svm->step.is_active && !svm->injected;
+    return svm->wants_nmi_window && !v->nmi_masked && !svm->is_stepping && !svm->injected;
 }
 
 static void describe_nmi_window(struct hv_exit *exit)
@@ -332,7 +330,7 @@ static void take_back(struct svm_vcpu *svm)
     memcpy((char *)vmcb + SVM_SAVE_START, svm->backup.save, SVM_SAVE_SIZE);
 }
 
-static void refused(struct svm_vcpu *svm, struct hv_exit *exit)
+static __attribute__((noinline)) void refused(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     uint64_t event_inj = svm->injected ? event_word(&svm->v, svm->injected) : 0;
 
@@ -359,49 +357,102 @@ static void keep_shadow(struct svm_vcpu *svm, uint64_t rip)
 /* What a guest does not change without an exit. */
 #define KNOWN_GROUPS (VCPU_STICKY | VCPU_CR4 | VCPU_EFER | VCPU_PAT)
 
-void svm_enter(struct vcpu *v, struct hv_exit *exit)
+static inline void flush_if_stale(struct svm_vcpu *svm)
 {
-    struct svm_vcpu *svm = to_svm(v);
+    if (svm->apic_ids)
+        svm_apic_before_entry(svm);
+    svm->vmcb->tlb_control = TLB_KEEP;
+    if (npt_svm_is_stale(svm))
+        npt_svm_flush(svm);
+}
+
+/* What every exit has in common. False: there was none. */
+static inline bool take_exit(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    if ((uint32_t)svm->vmcb->exit_code == (uint32_t)EXIT_INVALID) {
+        refused(svm, exit);
+        return false;
+    }
+    read_volatile_state(svm);
+    svm->v.valid &= KNOWN_GROUPS;
+    return true;
+}
+
+/* Nothing is entered when what the core waits for is there without. */
+static bool is_exit_without_entry(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    if (is_nmi_window_open(svm)) {
+        describe_nmi_window(exit);
+        return true;
+    }
+    if (svm->v.pending_debug && is_debug_trap_wanted(svm)) {
+        describe_debug_trap(svm, exit);
+        return true;
+    }
+    return false;
+}
+
+/* An entry with an event, a shadow, one instruction alone, ... */
+static __attribute__((noinline)) void enter_special(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    struct vcpu *v = &svm->v;
     struct vmcb *vmcb = svm->vmcb;
-    uint64_t interrupted, rip;
+    uint64_t rip;
     bool shadow;
 
     prepare(svm);
-    if (is_nmi_window_open(svm)) {
-        describe_nmi_window(exit);
+    if (is_exit_without_entry(svm, exit))
         return;
-    }
-    if (v->pending_debug && is_debug_trap_wanted(svm)) {
-        describe_debug_trap(svm, exit);
-        return;
-    }
-    svm_apic_before_entry(svm);
-    npt_svm_flush_if_stale(svm);
+    flush_if_stale(svm);
     if (svm->is_unproven)
         back_up(svm);
     rip = vmcb->rip;
     shadow = vmcb->interrupt_state & INTERRUPT_SHADOW;
     svm_entry(svm);
-    if ((uint32_t)vmcb->exit_code == (uint32_t)EXIT_INVALID) {
-        refused(svm, exit);
+    if (!take_exit(svm, exit))
         return;
-    }
     svm->is_unproven = false;
     if (shadow)
         keep_shadow(svm, rip);
-    read_volatile_state(svm);
-    v->valid &= KNOWN_GROUPS;
     v->event = 0;
-    v->pending_debug = svm->step.is_active ? v->pending_debug : 0;
-    interrupted = vmcb->exit_int_info;
-    if (interrupted & EVENT_VALID)
-        take_interrupted_event(svm, interrupted);
+    v->pending_debug = svm->is_stepping ? v->pending_debug : 0;
+    if (vmcb->exit_int_info & EVENT_VALID)
+        take_interrupted_event(svm, vmcb->exit_int_info);
     else if (svm->is_virtual)
         take_virtual_back(svm);
-    if (svm->step.is_active || vmcb->exit_code == EXIT_INTERCEPT_OF(INTERCEPT_IRET))
+    if (svm->is_stepping)
         svm_step_after_exit(svm, exit);
     else
         svm_exit_describe(svm, exit);
+}
+
+/* A client's way over an instruction is no reason: RIP is given on without more ado. */
+static inline bool is_special(const struct svm_vcpu *svm)
+{
+    const struct vcpu *v = &svm->v;
+
+    return (v->dirty & ~VCPU_RIP) | v->event | v->pending_debug | svm->injected | svm->special |
+           svm->vmcb->interrupt_state;
+}
+
+void svm_enter(struct vcpu *v, struct hv_exit *exit)
+{
+    struct svm_vcpu *svm = to_svm(v);
+
+    if (is_special(svm)) {
+        enter_special(svm, exit);
+        return;
+    }
+    if (v->dirty)
+        svm_sync(svm);
+    write_volatile_state(svm);
+    flush_if_stale(svm);
+    svm_entry(svm);
+    if (!take_exit(svm, exit))
+        return;
+    if (svm->vmcb->exit_int_info & EVENT_VALID)
+        take_interrupted_event(svm, svm->vmcb->exit_int_info);
+    svm_exit_describe(svm, exit);
 }
 
 bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out)

@@ -39,7 +39,7 @@ static void begin(struct svm_vcpu *svm)
     struct svm_step *step = &svm->step;
     struct vmcb *vmcb = svm->vmcb;
 
-    step->is_active = true;
+    svm->is_stepping = true;
     step->guest_has_tf = vmcb->rflags & RFLAGS_TF;
     step->dr6 = vmcb->dr6;
     vmcb->dr6 &= ~(DR6_BS | DR6_BP); /* what is there afterwards is new */
@@ -48,7 +48,7 @@ static void begin(struct svm_vcpu *svm)
     vmcb_touch(vmcb, CLEAN_INTERCEPTS | CLEAN_DR);
     intercept_flag_instructions(svm, true);
     svm_apic_sync(&svm->v);
-    if (step->is_iret)
+    if (svm->is_iret_next)
         vmcb_intercept(vmcb, INTERCEPT_IRET, false);
 }
 
@@ -59,10 +59,10 @@ static void begin(struct svm_vcpu *svm)
 void svm_step_before_entry(struct svm_vcpu *svm)
 {
     if (svm->v.event & HV_PENDING_INT_VALID || svm->vmcb->rip != svm->step.rip)
-        svm->step.is_iret = false;
+        svm->is_iret_next = false;
     if (svm->v.event & HV_PENDING_INT_VALID)
         return;
-    if (svm->step.is_iret || is_shadow_in_the_way(svm))
+    if (svm->is_iret_next || is_shadow_in_the_way(svm))
         begin(svm);
 }
 
@@ -153,9 +153,9 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
     uint64_t code = svm->vmcb->exit_code;
     unsigned vector = (unsigned)(code - EXIT_EXCEPTION);
     uint64_t dr6 = svm->vmcb->dr6;
-    bool was_iret = svm->step.is_iret;
+    bool was_iret = svm->is_iret_next;
 
-    svm->step.is_active = svm->step.is_iret = false;
+    svm->is_stepping = svm->is_iret_next = false;
     svm_apic_sync(&svm->v);
     restore_dr6(svm);
     if (code == EXIT_EXCEPTION + VEC_DB && is_single_step(dr6)) {
@@ -178,11 +178,11 @@ static bool end(struct svm_vcpu *svm, struct hv_exit *exit)
 
 void svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (svm->step.is_active) {
+    if (svm->is_stepping) {
         if (end(svm, exit))
             return;
     } else { /* runs alone, next */
-        svm->step.is_iret = true;
+        svm->is_iret_next = true;
         svm->step.rip = svm->vmcb->rip;
     }
     exit->reason = HV_EXIT_HOST_EVENT;
@@ -191,9 +191,9 @@ void svm_step_after_exit(struct svm_vcpu *svm, struct hv_exit *exit)
 
 void svm_step_cancel(struct svm_vcpu *svm)
 {
-    if (!svm->step.is_active)
+    if (!svm->is_stepping)
         return;
-    svm->step.is_active = false; /* an IRET that was to run alone still is */
+    svm->is_stepping = false; /* an IRET that was to run alone still is */
     restore_dr6(svm);
     if (!svm->step.guest_has_tf)
         svm->vmcb->rflags &= ~RFLAGS_TF;

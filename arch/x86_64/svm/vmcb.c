@@ -40,7 +40,7 @@ void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on)
  */
 static __attribute__((noinline)) void new_asid(struct svm_vcpu *svm)
 {
-    struct backend_cpu *cpu = svm->cpu;
+    struct backend_cpu *cpu = svm->v.cpu;
     struct vmcb *vmcb = svm->vmcb;
 
     vmcb->tlb_control = TLB_KEEP;
@@ -56,8 +56,7 @@ static __attribute__((noinline)) void new_asid(struct svm_vcpu *svm)
 
 void vmcb_check_asid(struct svm_vcpu *svm, bool flush)
 {
-    svm->vmcb->tlb_control = TLB_KEEP;
-    if (svm->asid_generation != svm->cpu->asid.generation || (flush && !svm_has(CPUID_SVM_EDX_FLUSH_ASID)))
+    if (svm->asid_generation != svm->v.cpu->asid.generation || (flush && !svm_has(CPUID_SVM_EDX_FLUSH_ASID)))
         new_asid(svm);
     else if (flush)
         svm->vmcb->tlb_control = TLB_FLUSH_ASID;
@@ -163,14 +162,16 @@ static void iopm_put(void)
 void svm_acquire(struct vcpu *v)
 {
     struct svm_vcpu *svm = to_svm(v);
-    uint32_t cpu = hv_host_cpu_id();
+    struct backend_cpu *cpu = backend_cpu();
 
-    if (svm->active_cpu == cpu)
+    cpu->current = v;
+    if (v->cpu == cpu)
         return;
+    v->cpu = cpu;
+    svm->host_pa = cpu->state_pa;
     if (svm->active_cpu != HV_CPU_NONE)
         tsc_arrive(v);
-    svm->active_cpu = cpu;
-    svm->cpu = backend_cpu();
+    svm->active_cpu = cpu->id;
     svm->asid_generation = 0;
     vmcb_touch(svm->vmcb, CLEAN_ALL);
     vcpu_changed(v, VCPU_TSC);

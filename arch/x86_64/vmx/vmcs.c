@@ -295,7 +295,8 @@ void vmx_acquire(struct vcpu *v)
 
     if (cpu->current == v)
         return;
-    if (vmx->active_cpu == hv_host_cpu_id()) {
+    v->cpu = cpu;
+    if (vmx->active_cpu == cpu->id) {
         flags = hv_host_irq_save(); /* clear_here may arrive for another vcpu */
         vmx_vmptrld(vmx->vmcs_pa);
         cpu->current = v;
@@ -307,7 +308,7 @@ void vmx_acquire(struct vcpu *v)
     flags = hv_host_irq_save();
     vmx_vmptrld(vmx->vmcs_pa);
     cpu->current = v;
-    vmx->active_cpu = hv_host_cpu_id();
+    vmx->active_cpu = cpu->id;
     hv_host_irq_restore(flags);
     write_host_cpu_state(vmx);
     if (moves)

@@ -83,14 +83,19 @@ static void sync_fields(struct vcpu *v, uint32_t groups)
  * WHP knows no unusable segments: one that is not present stands for it, and the other way round. TR has no such
  * state.
  */
-static void fetch_segment(struct vcpu *v, unsigned s)
+static inline void read_segment(struct hv_segment *to, unsigned s)
 {
     uint32_t access = (uint32_t)vmx_read(VMCS_SEG_ACCESS(s));
 
-    v->seg[s].selector = (uint16_t)vmx_read(VMCS_SEG_SELECTOR(s));
-    v->seg[s].base = vmx_read(VMCS_SEG_BASE(s));
-    v->seg[s].limit = (uint32_t)vmx_read(VMCS_SEG_LIMIT(s));
-    v->seg[s].attributes = (uint16_t)(access & ACCESS_UNUSABLE ? access & ~SEG_P : access);
+    to->selector = (uint16_t)vmx_read(VMCS_SEG_SELECTOR(s));
+    to->base = vmx_read(VMCS_SEG_BASE(s));
+    to->limit = (uint32_t)vmx_read(VMCS_SEG_LIMIT(s));
+    to->attributes = (uint16_t)(access & ACCESS_UNUSABLE ? access & ~SEG_P : access);
+}
+
+static void fetch_segment(struct vcpu *v, unsigned s)
+{
+    read_segment(&v->seg[s], s);
 }
 
 static void sync_segment(struct vcpu *v, unsigned s)
@@ -252,7 +257,7 @@ void vmx_fetch(struct vcpu *v, uint32_t groups)
     v->valid |= groups;
 }
 
-void vmx_sync(struct vmx_vcpu *vmx)
+static __attribute__((noinline)) void sync_others(struct vmx_vcpu *vmx)
 {
     struct vcpu *v = &vmx->v;
     uint32_t dirty = v->dirty, segs = (dirty & VCPU_SEGS) >> 16;
@@ -285,6 +290,16 @@ void vmx_sync(struct vmx_vcpu *vmx)
         sync_dr6(v);
     if (dirty & VCPU_CONTROLS)
         sync_controls(vmx);
+}
+
+void vmx_sync(struct vmx_vcpu *vmx)
+{
+    struct vcpu *v = &vmx->v;
+
+    if (v->dirty == VCPU_RIP)
+        vmx_write(VMCS_GUEST_RIP, v->rip);
+    else
+        sync_others(vmx);
     v->dirty = 0;
 }
 
@@ -317,38 +332,35 @@ bool vmx_advance(struct vcpu *v, uint8_t length)
     return true;
 }
 
-/*
- * What every exit tells the client. Of CR0, EFER, SS and DR7 one bit or two are wanted: where a group is not cached,
- * a single field is read instead of all of it.
- */
-static uint16_t execution_state(struct vcpu *v)
-{
-    uint64_t cr0 = v->valid & VCPU_CR0 ? v->cr0 : vmx_read(VMCS_GUEST_CR0);
-    uint64_t efer = v->valid & VCPU_EFER ? v->efer : vmx_read(VMCS_GUEST_EFER);
-    uint64_t ss = v->valid & VCPU_SS ? v->seg[SEG_SS].attributes : vmx_read(VMCS_SEG_ACCESS(SEG_SS));
-    uint64_t dr7 = v->valid & VCPU_DR7 ? v->dr7 : vmx_read(VMCS_GUEST_DR7);
-    bool shadow = v->valid & VCPU_INTR
-                      ? v->interrupt_shadow
-                      : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+/* What can not be taken from the VMCS when the core has changed it. */
+#define CONTEXT_GROUPS                                                                                     \
+    (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \
+     VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))
 
-    return (uint16_t)(FIELD_GET(SEG_DPL, ss) | (cr0 & CR0_PE ? HV_EXEC_CR0_PE : 0) |
-                      (cr0 & CR0_AM ? HV_EXEC_CR0_AM : 0) | (efer & EFER_LMA ? HV_EXEC_EFER_LMA : 0) |
-                      (dr7 & DR7_ENABLES ? HV_EXEC_DEBUG_ACTIVE : 0) |
-                      (v->event & HV_PENDING_INT_VALID ? HV_EXEC_INTERRUPTION_PENDING : 0) |
-                      (shadow ? HV_EXEC_INTERRUPT_SHADOW : 0));
+static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
+{
+    vcpu_context(v, exit);
 }
 
+/* Of SS, CR0, EFER and DR7 one bit or two are wanted: a single field of each is read, not the whole group. */
 void vmx_context(struct vcpu *v, struct hv_exit *exit)
 {
-    if (!(v->valid & VCPU_CS)) {
-        fetch_segment(v, SEG_CS);
-        v->valid |= VCPU_CS;
+    if (v->dirty & CONTEXT_GROUPS || !(CONTEXT_GROUPS & ~v->valid)) {
+        context_of_cache(v, exit);
+        return;
     }
-    exit->vp.rip = cached(v, VCPU_RIP, &v->rip, VMCS_GUEST_RIP);
-    exit->vp.rflags = cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS);
-    exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v));
-    exit->vp.execution_state = execution_state(v);
+    exit->vp.rip = v->valid & VCPU_RIP ? v->rip : vmx_read(VMCS_GUEST_RIP);
+    exit->vp.rflags = v->valid & VCPU_RFLAGS ? v->rflags : vmx_read(VMCS_GUEST_RFLAGS);
+    exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
+    exit->vp.execution_state = vcpu_execution_state(
+        FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS))), vmx_read(VMCS_GUEST_CR0), vmx_read(VMCS_GUEST_EFER),
+        vmx_read(VMCS_GUEST_DR7), v->event,
+        vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+    read_segment(&exit->vp.cs, SEG_CS);
+    if (exit->reason == HV_EXIT_IO) {
+        read_segment(&exit->io.ds, SEG_DS);
+        read_segment(&exit->io.es, SEG_ES);
+    }
 }
 
 /* --------------------------------------------------------------------------------- raw access */

@@ -43,7 +43,6 @@ static void note_lost_state(struct vmx_vcpu *vmx)
 
 void vmx_load(struct vcpu *v)
 {
-    vmx_acquire(v);
     load_host_state(to_vmx(v));
     note_lost_state(to_vmx(v));
 }

@@ -12,17 +12,20 @@
 
 /* What a backend keeps of each CPU while virtualization is on. */
 struct backend_cpu {
+    uint32_t id;
     void *region; /* a page for the CPU: VMXON region, host save area */
     hv_hpa_t region_pa;
     void *state; /* a page for the host's state that VMSAVE saves; NULL: the backend wants none */
     hv_hpa_t state_pa;
-    struct vcpu *current; /* whose control structure is current here */
+    struct vcpu *current; /* who has acquired it last; whose control structure is current here */
     uint64_t saved_cr0, saved_cr4, saved_efer, saved_vm_cr, saved_tsc_ratio;
     struct {
         uint64_t generation; /* counts the times that all ASIDs were handed out */
         uint32_t next;
     } asid;
     uint64_t tsc_difference; /* how much its TSC is ahead of the machine's: see tsc.c */
+    uint64_t host_msr[VCPU_MSR_COUNT]; /* the host's, but for KERNEL_GS_BASE: see hv/host.h, "what it borrows" */
+    uint64_t host_xcr0;                /* the same */
     enum hv_status status;   /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
@@ -42,7 +45,7 @@ struct hv_backend {
     bool wants_state;     /* backend_cpu.state */
     bool has_pdptes;      /* VCPU_PDPTE: PAE paging goes by registers; else the CPU reads the PDPTEs in memory */
     bool loads_dr6;       /* entries load DR6 and exits save it (VCPU_DR6), as they do with DR7 on all CPUs */
-    uint32_t entry_msrs;  /* BIT32(VCPU_MSR_*): entries load them and exits load the host's */
+    bool switches_msrs;   /* entries load all of vcpu.msr[] but TSC_AUX, and exits load the host's (VCPU_MSRS) */
     uint8_t hypercall[3]; /* the instruction that guests call the hypervisor by */
     const struct npt_format *(*npt_format)(void); /* for this CPU's capabilities */
 
@@ -62,7 +65,7 @@ struct hv_backend {
      * Pinned. Between the two the vcpu belongs to this CPU and all its state may be accessed. No FPU, MSR or debug
      * state is switched here.
      */
-    void (*acquire)(struct vcpu *v);                /* make its control structure current here */
+    void (*acquire)(struct vcpu *v);                /* make its control structure current here: see vcpu_acquire */
     void (*fetch)(struct vcpu *v, uint32_t groups); /* hardware -> vcpu, only after acquire, while still pinned */
 
     /*
@@ -75,7 +78,8 @@ struct hv_backend {
      * lengths of instructions or has_pdptes: then virt/ takes it from the registers.
      */
     void (*code)(struct vcpu *v, struct vcpu_code *out);
-    void (*context)(struct vcpu *v, struct hv_exit *exit); /* fills exit->vp; after acquire, while still pinned */
+    /* fills exit->vp, and of HV_EXIT_IO the segments; after acquire, while still pinned */
+    void (*context)(struct vcpu *v, struct hv_exit *exit);
 
     /*
      * The entry bracket around any number of entries: host state that the hardware restores at each exit, and that
@@ -135,7 +139,16 @@ struct backend_cpu *backend_cpu_of(uint32_t cpu);
 enum hv_status backend_on(void);
 void backend_off(void);
 
-/* Registers of a vcpu: pinned, after backend()->acquire. */
+/* Pinned: makes the vcpu this CPU's, which it is already most of the time. */
+static inline void vcpu_acquire(struct vcpu *v)
+{
+    struct backend_cpu *cpu = backend_cpu();
+
+    if (v->cpu != cpu || cpu->current != v)
+        backend()->acquire(v);
+}
+
+/* Registers of a vcpu: pinned, after vcpu_acquire. */
 static inline void vcpu_need(struct vcpu *v, uint32_t groups)
 {
     if (groups & ~v->valid)
@@ -156,7 +169,10 @@ void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start s
 
 /* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */
 void vcpu_load(struct vcpu *v);
-void vcpu_put(struct vcpu *v);
+uint64_t vcpu_put(struct vcpu *v); /* the CPU's TSC at the end of it */
+
+/* On the CPU that is turned on: host_msr and host_xcr0, which vcpu_put gives back. */
+void vcpu_note_host(struct backend_cpu *cpu);
 
 #define VCPU_XMM_WORDS 12 /* of those XMM registers that hypercalls use */
 

@@ -55,7 +55,7 @@ enum vcpu_gpr {
 #define VCPU_APIC     (1u << 24) /* rvi, svi: only while the hardware delivers interrupts */
 #define VCPU_EOI_EXIT (1u << 25) /* eoi_exit; never fetched */
 #define VCPU_DR6      (1u << 26)
-#define VCPU_MSRS     (1u << 27) /* of msr[]: those of hv_backend.entry_msrs */
+#define VCPU_MSRS     (1u << 27) /* of msr[]: with hv_backend.switches_msrs */
 #define VCPU_ALL      (0x00ffffffu | VCPU_DR6 | VCPU_MSRS)
 /* groups that a running guest can not change behind our back: never invalidated by an entry */
 #define VCPU_STICKY   (VCPU_TSC | VCPU_CONTROLS | VCPU_EOI_EXIT)
@@ -78,7 +78,7 @@ struct vcpu_controls {
 
 /*
  * MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put, or
- * by each entry: see hv_backend.entry_msrs.
+ * by each entry: see hv_backend.switches_msrs.
  */
 /* clang-format off */
 enum vcpu_msr {
@@ -123,15 +123,14 @@ struct vcpu {
     void *xsave;                            /* the guest's, xsave_size bytes, 64-byte aligned */
     void *host_xsave;                       /* the host's, while the guest's is loaded */
     void *xsave_memory, *host_xsave_memory; /* as allocated */
-    uint64_t host_xcr0;
     uint64_t host_cr0_ts;
     bool dr_loaded; /* the debug registers hold the guest's values */
     bool dr_wanted; /* the guest uses debug registers: load them with the rest */
     uint64_t host_dr[4], host_dr6, host_dr7;
 
-    /* those of hv_backend.entry_msrs: VCPU_MSRS; the others are valid between vcpu_put and vcpu_load */
+    /* with hv_backend.switches_msrs: VCPU_MSRS; else, as TSC_AUX always, valid between vcpu_put and vcpu_load */
     uint64_t msr[VCPU_MSR_COUNT];
-    uint64_t host_msr[VCPU_MSR_COUNT];
+    uint64_t host_kernel_gs_base;
 
     /*
      * The event to inject at the next entry, in the layout of HV_REG_PENDING_INTERRUPTION. After an exit: the event
@@ -157,6 +156,7 @@ struct vcpu {
     const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush */
     uint64_t npt_seen;                       /* generation at the last flush */
     bool flush_guest;                        /* drop guest-virtual translations before the next entry */
+    struct backend_cpu *cpu;                 /* that has acquired it last */
     uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
     bool loaded;                             /* between vcpu_load and vcpu_put */
     uint64_t migrations;
