@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Port I/O: every port is the client's, but for doorbells. */
-#include "exit.h"
 #include "doorbell.h"
+#include "exit.h"
 #include "exit_doorbell.h"
 #include "gva.h"
 #include "partition.h"

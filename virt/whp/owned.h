@@ -12,7 +12,7 @@ struct whp_owned {
     void *object;                   /* the native one */
     const void *handle;             /* its own */
     const void *partition;          /* that handle; NULL: not made yet, nobody can use it */
-    const struct whp_table *table;        /* where its handle is */
+    const struct whp_table *table;  /* where its handle is */
     struct whp_owned *next, **link; /* of the partition's */
 };
 

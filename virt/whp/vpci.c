@@ -9,7 +9,8 @@
 static struct whp_slot slots[RESOURCES_MAX] __attribute__((aligned(64)));
 
 static struct whp_free resource_rest;
-static const struct whp_table resources = {.tag = 0x5652, .size = RESOURCES_MAX, .slots = slots, .rest = &resource_rest};
+static const struct whp_table resources = {
+    .tag = 0x5652, .size = RESOURCES_MAX, .slots = slots, .rest = &resource_rest};
 
 /* ------------------------------------------------------------------------------------ resources */
 

@@ -41,9 +41,9 @@ struct svm_vcpu {
     /* What the next entry needs more than others do: see svm_enter. */
     union {
         struct {
-            bool is_virtual;  /* the event went in as a virtual interrupt: see svm_caps.injects_twice */
-            bool is_unproven; /* what a VMRUN may be refused for has changed since the last one that was not */
-            bool is_stepping; /* one instruction runs alone: the next exit ends the step */
+            bool is_virtual;   /* the event went in as a virtual interrupt: see svm_caps.injects_twice */
+            bool is_unproven;  /* what a VMRUN may be refused for has changed since the last one that was not */
+            bool is_stepping;  /* one instruction runs alone: the next exit ends the step */
             bool is_iret_next; /* the next instruction is the IRET that unmasks NMIs */
             bool wants_nmi_window;
         };

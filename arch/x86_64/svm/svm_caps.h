@@ -20,7 +20,7 @@ struct svm_caps {
      */
     bool injects_twice;
     uint32_t clean; /* what goes into the VMCB's clean bits after an exit: CLEAN_ALL, or 0 on CPUs that know none */
-    bool cet; /* CPUID 7 ECX 7: the VMCB has S_CET, SSP and ISST_ADDR */
+    bool cet;       /* CPUID 7 ECX 7: the VMCB has S_CET, SSP and ISST_ADDR */
 };
 
 #endif

@@ -464,7 +464,7 @@ void svm_code(struct vcpu *v, struct vcpu_code *out)
 }
 
 /* What can not be taken from the VMCB when the core has changed it. */
-#define CONTEXT_GROUPS                                                                                        \
+#define CONTEXT_GROUPS                                                                                     \
     (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \
      VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))
 
@@ -486,9 +486,8 @@ void svm_context(struct vcpu *v, struct hv_exit *exit)
     exit->vp.rflags = vmcb->rflags;
     copy_segment(&exit->vp.cs, &vmcb->cs, vmcb->cs.attributes);
     exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
-    exit->vp.execution_state =
-        vcpu_execution_state(vmcb->cpl, vmcb->cr0, vmcb->efer | svm->hidden_efer, vmcb->dr7, v->event,
-                             vmcb->interrupt_state & INTERRUPT_SHADOW);
+    exit->vp.execution_state = vcpu_execution_state(vmcb->cpl, vmcb->cr0, vmcb->efer | svm->hidden_efer, vmcb->dr7,
+                                                    v->event, vmcb->interrupt_state & INTERRUPT_SHADOW);
     if (exit->reason == HV_EXIT_IO) {
         copy_segment(&exit->io.ds, &vmcb->ds, vmcb->ds.attributes);
         copy_segment(&exit->io.es, &vmcb->es, vmcb->es.attributes);

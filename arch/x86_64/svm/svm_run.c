@@ -103,8 +103,7 @@ static bool can_be_virtual(const struct svm_vcpu *svm, uint64_t event)
 
     return svm_caps.injects_twice && FIELD_GET(HV_PENDING_INT_TYPE, event) == HV_INT_TYPE_EXTERNAL &&
            (FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff) >= FIRST_OF_INTERRUPTS && vmcb->rflags & RFLAGS_IF &&
-           !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->is_stepping &&
-           !(vmcb->v_intr & V_AVIC);
+           !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->is_stepping && !(vmcb->v_intr & V_AVIC);
 }
 
 static void set_virtual(struct svm_vcpu *svm, bool is_virtual)

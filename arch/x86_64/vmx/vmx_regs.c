@@ -352,10 +352,10 @@ void vmx_context(struct vcpu *v, struct hv_exit *exit)
     exit->vp.rip = v->valid & VCPU_RIP ? v->rip : vmx_read(VMCS_GUEST_RIP);
     exit->vp.rflags = v->valid & VCPU_RFLAGS ? v->rflags : vmx_read(VMCS_GUEST_RFLAGS);
     exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
-    exit->vp.execution_state = vcpu_execution_state(
-        FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS))), vmx_read(VMCS_GUEST_CR0), vmx_read(VMCS_GUEST_EFER),
-        vmx_read(VMCS_GUEST_DR7), v->event,
-        vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+    exit->vp.execution_state =
+        vcpu_execution_state(FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS))), vmx_read(VMCS_GUEST_CR0),
+                             vmx_read(VMCS_GUEST_EFER), vmx_read(VMCS_GUEST_DR7), v->event,
+                             vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
     read_segment(&exit->vp.cs, SEG_CS);
     if (exit->reason == HV_EXIT_IO) {
         read_segment(&exit->io.ds, SEG_DS);

@@ -23,10 +23,10 @@ struct backend_cpu {
         uint64_t generation; /* counts the times that all ASIDs were handed out */
         uint32_t next;
     } asid;
-    uint64_t tsc_difference; /* how much its TSC is ahead of the machine's: see tsc.c */
+    uint64_t tsc_difference;           /* how much its TSC is ahead of the machine's: see tsc.c */
     uint64_t host_msr[VCPU_MSR_COUNT]; /* the host's, but for KERNEL_GS_BASE: see hv/host.h, "what it borrows" */
     uint64_t host_xcr0;                /* the same */
-    enum hv_status status;   /* of the last cpu_on */
+    enum hv_status status;             /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
 /* Where the guest's code is, and what decides how its address is translated. */
