@@ -262,7 +262,7 @@ __attribute__((noinline)) static enum hv_status set_list(struct hv_vp *vp, const
 
 _Static_assert(ARRAY_COUNT(((struct vcpu *)0)->plain) == PLAIN_COUNT, "the plain registers");
 
-/* A name is read once for its check and its use: the list may be changing. */
+/* A name is read once for its check and its use, or cut to size: the list may be changing. */
 static inline uint32_t name_at(const uint32_t *name)
 {
     return *(const volatile uint32_t *)name;
@@ -272,15 +272,6 @@ static inline uint32_t name_at(const uint32_t *name)
 typedef uint64_t two_names __attribute__((aligned(4), may_alias));
 
 #define TWO_GPRS ((uint64_t)(GPR_COUNT - 1) << 32 | (GPR_COUNT - 1))
-
-/* Two that are general registers, or turn into some. */
-static inline uint64_t two_gprs(const uint32_t *names)
-{
-    uint64_t two = *(const two_names *)names & TWO_GPRS;
-
-    __asm__("" : "+r"(two)); /* cut to size once, not for each of them */
-    return two;
-}
 
 /* Are there sixteen names, all of general registers? */
 static inline bool are_gprs(const uint32_t *names, uint32_t count)
@@ -299,23 +290,15 @@ static inline bool are_gprs(const uint32_t *names, uint32_t count)
 static inline void get_gprs(const struct vcpu *v, const uint32_t *names, union hv_reg_value *values)
 {
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < GPR_COUNT; i += 2) {
-        uint64_t two = two_gprs(&names[i]);
-
-        reg_put_word(&values[i], v->gpr[(uint32_t)two]);
-        reg_put_word(&values[i + 1], v->gpr[two >> 32]);
-    }
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        reg_put_word(&values[i], v->gpr[name_at(&names[i]) % GPR_COUNT]);
 }
 
 static inline void set_gprs(struct vcpu *v, const uint32_t *names, const union hv_reg_value *values)
 {
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < GPR_COUNT; i += 2) {
-        uint64_t two = two_gprs(&names[i]);
-
-        v->gpr[(uint32_t)two] = values[i].u64;
-        v->gpr[two >> 32] = values[i + 1].u64;
-    }
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        v->gpr[name_at(&names[i]) % GPR_COUNT] = values[i].u64;
 }
 
 /* Returns how many it got: those that are plain and known. */
