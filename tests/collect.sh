@@ -35,8 +35,8 @@ abi             120  test-abi
 nvme-intel      240  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
 nvme-amd        240  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
 nvme-none       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=nvme
-nvme-intel-off  120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=nvme
-nvme-amd-off    120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=nvme
+nvme-intel-off  120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=unsafe
+nvme-amd-off    120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=unsafe
 multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
 bench-bochs     240  test-bench ENGINE=bochs

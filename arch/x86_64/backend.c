@@ -96,8 +96,6 @@ static void cpu_on_here(void *arg)
     struct backend_cpu *cpu = arg;
 
     cpu->status = chosen->cpu_on(cpu);
-    if (cpu->status == HV_OK)
-        vcpu_note_host(cpu);
 }
 
 static void cpu_off_here(void *arg)

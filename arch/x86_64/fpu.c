@@ -49,7 +49,7 @@ void fpu_enter(struct vcpu *v)
     if (v->host_cr0_ts)
         cpu_clear_ts();
     if (mask) {
-        xcr0 = v->cpu->host_xcr0;
+        v->host_xcr0 = xcr0 = cpu_read_xcr0();
         save(v->host_xsave, mask & xcr0);
         set_xcr0(&xcr0, mask);
         restore(v->xsave, mask);
@@ -82,7 +82,7 @@ void fpu_leave(struct vcpu *v)
         save(v->xsave, mask);
         /* what the host's XCR0 leaves out is not in its image: it is initialised, no guest's data stays */
         restore(v->host_xsave, mask);
-        set_xcr0(&xcr0, v->cpu->host_xcr0);
+        set_xcr0(&xcr0, v->host_xcr0);
     } else {
         save(v->xsave, 0);
         restore(v->host_xsave, 0);

@@ -104,6 +104,8 @@ void vcpu_init(struct vcpu *v)
 
 /* ------------------------------------------------------------------------------------- MSRs */
 
+_Static_assert(VCPU_MSR_TSC_AUX == VCPU_MSR_COUNT - 1, "the one that entries never switch is the last");
+
 static const uint32_t msr_index[VCPU_MSR_COUNT] = {
     [VCPU_MSR_STAR] = MSR_IA32_STAR,       [VCPU_MSR_LSTAR] = MSR_IA32_LSTAR,
     [VCPU_MSR_CSTAR] = MSR_IA32_CSTAR,     [VCPU_MSR_SFMASK] = MSR_IA32_FMASK,
@@ -116,40 +118,28 @@ static inline bool is_switched(unsigned i)
     return i == VCPU_MSR_TSC_AUX ? cpu_facts()->has_rdtscp : !backend()->switches_msrs;
 }
 
-void vcpu_note_host(struct backend_cpu *cpu)
-{
-    for (unsigned i = 0; i < VCPU_MSR_COUNT; i++)
-        if (is_switched(i))
-            cpu->host_msr[i] = cpu_read_msr(msr_index[i]);
-    if (cpu_facts()->xcr0_allowed)
-        cpu->host_xcr0 = cpu_read_xcr0();
-}
-
 /* Writing an MSR is slow on silicon: only where the values differ. */
-static inline void msr_enter_one(const struct vcpu *v, unsigned i)
+static inline void msr_enter_one(struct vcpu *v, unsigned i)
 {
-    if (v->cpu->host_msr[i] != v->msr[i])
+    v->host_msr[i] = cpu_read_msr(msr_index[i]);
+    if (v->host_msr[i] != v->msr[i])
         cpu_write_msr(msr_index[i], v->msr[i]);
 }
 
 static inline void msr_leave_one(const struct vcpu *v, unsigned i)
 {
-    if (v->cpu->host_msr[i] != v->msr[i])
-        cpu_write_msr(msr_index[i], v->cpu->host_msr[i]);
+    if (v->host_msr[i] != v->msr[i])
+        cpu_write_msr(msr_index[i], v->host_msr[i]);
 }
 
-/* Threads of the host differ in KERNEL_GS_BASE. */
 static void msr_enter(struct vcpu *v)
 {
     if (cpu_facts()->has_rdtscp)
         msr_enter_one(v, VCPU_MSR_TSC_AUX);
     if (backend()->switches_msrs)
         return;
-    v->host_kernel_gs_base = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
-    if (v->host_kernel_gs_base != v->msr[VCPU_MSR_KERNEL_GS_BASE])
-        cpu_write_msr(MSR_IA32_KERNEL_GS_BASE, v->msr[VCPU_MSR_KERNEL_GS_BASE]);
 #pragma clang loop unroll(full)
-    for (unsigned i = VCPU_MSR_STAR; i <= VCPU_MSR_SFMASK; i++)
+    for (unsigned i = 0; i < VCPU_MSR_TSC_AUX; i++)
         msr_enter_one(v, i);
 }
 
@@ -163,10 +153,8 @@ static void msr_leave(struct vcpu *v)
     if (backend()->switches_msrs)
         return;
     v->msr[VCPU_MSR_KERNEL_GS_BASE] = cpu_read_msr(MSR_IA32_KERNEL_GS_BASE);
-    if (v->msr[VCPU_MSR_KERNEL_GS_BASE] != v->host_kernel_gs_base)
-        cpu_write_msr(MSR_IA32_KERNEL_GS_BASE, v->host_kernel_gs_base);
 #pragma clang loop unroll(full)
-    for (unsigned i = VCPU_MSR_STAR; i <= VCPU_MSR_SFMASK; i++)
+    for (unsigned i = 0; i < VCPU_MSR_TSC_AUX; i++)
         msr_leave_one(v, i);
 }
 

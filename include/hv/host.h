@@ -17,8 +17,6 @@
  * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of
  * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable. Interrupt handlers that
  * come in between must leave them alone, or save and restore them.
- * What it relies on: from the first partition's creation to the last one's deletion the host leaves XCR0, IA32_STAR,
- * LSTAR, CSTAR, FMASK and TSC_AUX of its CPUs as they are. (They are read once, and not before each run.)
  * What it needs of each CPU: a task register (some CPUs' virtualization cannot do without a TSS), and an IDT that takes
  * NMIs.
  */

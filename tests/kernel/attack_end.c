@@ -148,7 +148,7 @@ static void end_once(const struct end_row *row, const struct hv_pci_address *a)
 TEST_ROWS(attack_under_way, "iommu: attack: heavy DMA and interrupts are under way when", end_rows)
 {
     struct hv_pci_address a;
-    const uint32_t rounds = test_cycles(16);
+    const uint32_t rounds = test_cycles(4);
     struct left before, left;
 
     if (told_missing(true))

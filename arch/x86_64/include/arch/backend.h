@@ -24,8 +24,6 @@ struct backend_cpu {
         uint32_t next;
     } asid;
     uint64_t tsc_difference;           /* how much its TSC is ahead of the machine's: see tsc.c */
-    uint64_t host_msr[VCPU_MSR_COUNT]; /* the host's, but for KERNEL_GS_BASE: see hv/host.h, "what it borrows" */
-    uint64_t host_xcr0;                /* the same */
     enum hv_status status;             /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
@@ -170,9 +168,6 @@ void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start s
 /* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */
 void vcpu_load(struct vcpu *v);
 uint64_t vcpu_put(struct vcpu *v); /* the CPU's TSC at the end of it */
-
-/* On the CPU that is turned on: host_msr and host_xcr0, which vcpu_put gives back. */
-void vcpu_note_host(struct backend_cpu *cpu);
 
 #define VCPU_XMM_WORDS 12 /* of those XMM registers that hypercalls use */
 

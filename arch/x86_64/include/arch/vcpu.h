@@ -123,6 +123,7 @@ struct vcpu {
     void *xsave;                            /* the guest's, xsave_size bytes, 64-byte aligned */
     void *host_xsave;                       /* the host's, while the guest's is loaded */
     void *xsave_memory, *host_xsave_memory; /* as allocated */
+    uint64_t host_xcr0;
     uint64_t host_cr0_ts;
     bool dr_loaded; /* the debug registers hold the guest's values */
     bool dr_wanted; /* the guest uses debug registers: load them with the rest */
@@ -130,7 +131,7 @@ struct vcpu {
 
     /* with hv_backend.switches_msrs: VCPU_MSRS; else, as TSC_AUX always, valid between vcpu_put and vcpu_load */
     uint64_t msr[VCPU_MSR_COUNT];
-    uint64_t host_kernel_gs_base;
+    uint64_t host_msr[VCPU_MSR_COUNT];
 
     /*
      * The event to inject at the next entry, in the layout of HV_REG_PENDING_INTERRUPTION. After an exit: the event
