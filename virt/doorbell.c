@@ -324,43 +324,30 @@ bool doorbell_has_ports(const struct hv_partition *p)
     return ds && __atomic_load_n(&ds->ports, __ATOMIC_RELAXED);
 }
 
-bool doorbell_is_at(struct hv_vp *vp, hv_gpa_t gpa)
+const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t address)
 {
     const struct doorbells *ds = __atomic_load_n(&vp->partition->doorbells, __ATOMIC_ACQUIRE);
-    uint64_t flags;
-    bool found;
 
-    if (!ds)
-        return false;
-    flags = vp_walk_begin(vp);
-    found = bell_find(ds, BELL_MEMORY, gpa, 0);
-    vp_walk_end(vp, flags);
-    return found;
+    return ds ? bell_find(ds, address_kind(is_port), address, 0) : NULL;
 }
 
-/* In a walk bracket: the bell that a write rings, or NULL. */
-static const struct bell *find_match(const struct doorbells *ds, bool is_port, uint64_t address, uint32_t size,
-                                     uint64_t value)
+bool doorbell_ring_at(const struct hv_vp *vp, const struct bell *bell, uint32_t size, uint64_t value)
 {
-    const struct bell *bell = bell_find(ds, address_kind(is_port), address, 0);
-
-    if (!bell || (bell->length && bell->length != size))
-        return NULL;
-    return bell->event ? bell : bell_find(ds, value_kind(is_port), address, value);
+    if (bell->length && bell->length != size)
+        return false;
+    if (!bell->event)
+        bell = bell_find(vp->partition->doorbells, value_kind(bell->kind == BELL_PORT), bell->address, value);
+    if (bell)
+        hv_host_event_signal(bell->event);
+    return bell;
 }
 
 bool doorbell_ring(struct hv_vp *vp, bool is_port, uint64_t address, uint32_t size, uint64_t value)
 {
-    const struct doorbells *ds = __atomic_load_n(&vp->partition->doorbells, __ATOMIC_ACQUIRE);
-    const struct bell *bell;
-    uint64_t flags;
+    uint64_t flags = vp_walk_begin(vp);
+    const struct bell *bell = doorbell_at(vp, is_port, address);
+    bool has_rung = bell && doorbell_ring_at(vp, bell, size, value);
 
-    if (!ds)
-        return false;
-    flags = vp_walk_begin(vp);
-    bell = find_match(ds, is_port, address, size, value);
-    if (bell)
-        hv_host_event_signal(bell->event);
     vp_walk_end(vp, flags);
-    return bell;
+    return has_rung;
 }

@@ -18,10 +18,17 @@ enum hv_status doorbell_take_away(struct hv_partition *p, const struct hv_doorbe
 /* Are there any on ports? One read. */
 bool doorbell_has_ports(const struct hv_partition *p);
 
-/* Is there one at just this address, whatever it matches? Owner, pinned. */
-bool doorbell_is_at(struct hv_vp *vp, hv_gpa_t gpa);
+struct bell;
 
-/* Owner, pinned. True: it matched, and the event was signalled. */
+/*
+ * Inside a walk bracket, and good until its end: what there is at just this address, whatever it matches. NULL:
+ * nothing.
+ */
+const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t address);
+/* In the same bracket. True: the write there matched, and the event was signalled. */
+bool doorbell_ring_at(const struct hv_vp *vp, const struct bell *bell, uint32_t size, uint64_t value);
+
+/* Owner, pinned: both of it. */
 bool doorbell_ring(struct hv_vp *vp, bool is_port, uint64_t address, uint32_t size, uint64_t value);
 
 void doorbell_free_all(struct hv_partition *p); /* the partition's end, after overlay_forget */

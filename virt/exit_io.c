@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Port I/O: every port is the client's, but for doorbells. */
+#include "code.h"
 #include "doorbell.h"
 #include "exit.h"
 #include "exit_doorbell.h"
-#include "gva.h"
 #include "partition.h"
 
 /*
@@ -14,7 +14,7 @@ enum exit_outcome exit_io(struct hv_vp *vp, struct hv_exit *exit)
 {
     exit->instruction.count = 0;
     if (exit->io.is_string)
-        gva_fetch_instruction(vp, &exit->instruction);
+        code_fetch(vp, &exit->instruction);
     else if (exit->io.is_write && doorbell_has_ports(vp->partition))
         return exit_doorbell_port(vp, exit);
     return EXIT_TO_CLIENT;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The length of the instruction that exited: from a table of instructions, or the decoder. */
 #include "exit_length.h"
+#include "code.h"
 #include "decode.h"
 #include "decode_tables.h"
 #include "gpa.h"
@@ -93,136 +94,6 @@ static const struct form *forms_of(const struct hv_exit *exit)
     }
 }
 
-/* ------------------------------------------------------------------------- the way to the code */
-
-#define WAY_GROUPS (GVA_CODE_GROUPS | VCPU_CR3 | VCPU_CR4)
-
-/* Nothing of the rights: the CPU has executed what is there. */
-static struct vcpu_code code_of(struct vcpu *v, uint32_t more_groups)
-{
-    vcpu_need(v, WAY_GROUPS | more_groups);
-    return (struct vcpu_code){
-        .linear = gva_of_code(v),
-        .cr3 = v->cr3,
-        .mode = (v->cr0 & VCPU_CODE_CR0) | (v->cr4 & VCPU_CODE_CR4) | (v->efer & VCPU_CODE_EFER),
-    };
-}
-
-static inline bool is_same_way(const struct hv_vp *vp, const struct exit_length *way, const struct vcpu_code *code)
-{
-    if (way->linear != (code->linear & ~HV_PAGE_MASK) || way->cr3 != code->cr3 || way->mode != code->mode ||
-        way->generation != __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE))
-        return false;
-    for (unsigned i = 0; i < EXIT_LENGTH_ENTRIES; i++) /* unrolled by the compiler: faster than a count */
-        if (*way->entry[i].at != way->entry[i].value)
-            return false;
-    return true;
-}
-
-/*
- * Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. Inlined
- * for exit_length_try, which runs at every plain exit; all others call known_or_learnt_code.
- */
-static inline __attribute__((always_inline)) const uint8_t *known_code(struct hv_vp *vp)
-{
-    const struct exit_length *way = &vp->length;
-    struct vcpu_code code;
-
-    if (!way->page)
-        return NULL;
-    if (backend()->code)
-        backend()->code(vp->vcpu, &code);
-    else
-        code = code_of(vp->vcpu, way->groups);
-    return is_same_way(vp, way, &code) ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
-}
-
-/*
- * Entries of 4 bytes are remembered with their neighbour: when that one changes we walk once more, that is all. False:
- * the host can not reach the entry any more, or it has changed.
- */
-static bool remember_entry(struct hv_vp *vp, struct exit_length_entry *entry, hv_gpa_t gpa, uint64_t value,
-                           unsigned size)
-{
-    unsigned shift = 8 * (unsigned)(gpa & 7);
-    struct npt_leaf leaf;
-
-    entry->at = gpa_reach(vp, gpa & ~7ull, NPT_READ, &leaf);
-    if (!entry->at)
-        return false;
-    entry->value = *entry->at;
-    return size == 8 ? entry->value == value : (uint32_t)(entry->value >> shift) == (uint32_t)value;
-}
-
-static bool is_pae(const struct vcpu *v)
-{
-    return (v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !gva_is_long_mode(v);
-}
-
-/* A register, or in memory. False: it has changed and leads to another table now. */
-static bool remember_pdpte(struct hv_vp *vp, struct exit_length *way, struct exit_length_entry *entry, hv_gpa_t table)
-{
-    struct vcpu *v = vp->vcpu;
-    uint64_t index = way->linear >> 30;
-    struct npt_leaf leaf;
-
-    if (backend()->has_pdptes) {
-        way->groups = VCPU_PDPTE;
-        entry->at = &v->pdpte[index];
-    } else {
-        entry->at = gpa_reach(vp, (v->cr3 & CR3_PAE_BASE) + index * sizeof(uint64_t), NPT_READ, &leaf);
-    }
-    if (!entry->at)
-        return false;
-    entry->value = *entry->at;
-    return (entry->value & PTE_P) && (entry->value & PTE_ADDR) == table;
-}
-
-static bool remember_path(struct hv_vp *vp, struct exit_length *way, const struct gva_path *path)
-{
-    struct exit_length_entry *entry = way->entry;
-
-    for (unsigned i = 0; i < EXIT_LENGTH_ENTRIES; i++)
-        way->entry[i].at = &way->entry[i].value;
-    way->groups = 0;
-    if (is_pae(vp->vcpu) && !remember_pdpte(vp, way, entry++, path->entry[0].gpa & ~HV_PAGE_MASK))
-        return false;
-    for (unsigned i = 0; i < path->count; i++, entry++)
-        if (!remember_entry(vp, entry, path->entry[i].gpa, path->entry[i].value, path->entry_size))
-            return false;
-    return true;
-}
-
-/* Inside a walk bracket: walks to CS:RIP, remembers how, and returns the host's address of what is there. */
-static const uint8_t *learn_way(struct hv_vp *vp, struct exit_length *way)
-{
-    struct vcpu_code code = code_of(vp->vcpu, 0);
-    struct gva_path path;
-    struct npt_leaf leaf;
-    hv_gpa_t gpa;
-
-    way->page = NULL;
-    way->generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
-    way->linear = code.linear & ~HV_PAGE_MASK;
-    way->cr3 = code.cr3;
-    way->mode = code.mode;
-    if ((vp->pdptes_stale && backend()->has_pdptes) ||
-        gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
-        return NULL;
-    if (!remember_path(vp, way, &path))
-        return NULL;
-    way->page = gpa_reach(vp, gpa, NPT_READ, &leaf);
-    return way->page ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
-}
-
-/* For all but exit_length_try. */
-static __attribute__((noinline)) const uint8_t *known_or_learnt_code(struct hv_vp *vp)
-{
-    const uint8_t *code = known_code(vp);
-
-    return code ? code : learn_way(vp, &vp->length);
-}
-
 /* ------------------------------------------------------------------------------ the usual case */
 
 /* Read at once, and once: the guest may be changing it. */
@@ -249,7 +120,7 @@ static inline bool is_in_page(const uint8_t *code)
  */
 static __attribute__((noinline)) void try_mov_cr(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const uint8_t *code = known_or_learnt_code(vp);
+    const uint8_t *code = code_reach(vp);
     struct vcpu *v = vp->vcpu;
     uint32_t bytes, rex = 0;
     uint8_t modrm, gpr;
@@ -278,7 +149,7 @@ static __attribute__((noinline)) void try_mov_cr(struct hv_vp *vp, struct hv_exi
 void exit_length_try(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct form *form = forms_of(exit);
-    const uint8_t *code = form ? known_code(vp) : NULL;
+    const uint8_t *code = form ? code_known(vp) : NULL;
 
     if (exit->reason == HV_EXIT_CR)
         try_mov_cr(vp, exit);
@@ -395,19 +266,6 @@ static enum match match(const struct vcpu *v, const struct hv_exit *exit, uint8_
     return forms ? match_forms(forms, &exit->instruction, code_size, length) : match_decoded(exit, code_size, length);
 }
 
-void exit_length_fetch(struct hv_vp *vp, struct hv_instruction *out)
-{
-    uint64_t flags = vp_walk_begin(vp);
-    const uint8_t *code = known_or_learnt_code(vp);
-
-    out->count = 0;
-    if (code) {
-        out->count = (uint8_t)HV_MIN(DECODE_LENGTH_MAX, HV_PAGE_SIZE - ((uintptr_t)code & HV_PAGE_MASK));
-        memcpy(out->bytes, code, out->count);
-    }
-    vp_walk_end(vp, flags);
-}
-
 static bool is_of_an_instruction(const struct hv_exit *exit)
 {
     return forms_of(exit) || exit->reason == HV_EXIT_CR || exit->reason == HV_EXIT_IO;
@@ -417,7 +275,7 @@ static enum match find(struct hv_vp *vp, struct hv_exit *exit, uint8_t *length)
 {
     enum match result;
 
-    exit_length_fetch(vp, &exit->instruction);
+    code_fetch_in_page(vp, &exit->instruction);
     result = match(vp->vcpu, exit, length);
     if (result != MATCH_MORE)
         return result;
@@ -438,7 +296,7 @@ static bool try_again(struct hv_vp *vp)
     if (v->rip != l->failed_rip)
         l->failures = 0;
     l->failed_rip = v->rip;
-    l->page = NULL; /* so that the next success counts: it comes by exit_length_find */
+    vp->code.page = NULL; /* so that the next success counts: it comes by exit_length_find */
     v->flush_guest = true;
     return ++l->failures < FAILURES_MAX;
 }

@@ -371,6 +371,19 @@ int gpa_rights(struct hv_vp *vp, hv_gpa_t gpa)
     return rights;
 }
 
+/* A change of the tables that is under way since before we look is not published yet: it is seen with the next count.
+ */
+bool gpa_find_hole(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    uint64_t generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
+
+    if (gpa_rights(vp, gpa) >= 0)
+        return false;
+    vp->hole.page = GPA_HOLE(gpa);
+    vp->hole.generation = generation;
+    return true;
+}
+
 static bool set_bits(void *entry, unsigned size, uint64_t expected, uint64_t bits)
 {
     uint32_t expected4 = (uint32_t)expected;

@@ -53,6 +53,15 @@ enum hv_status gpa_write(struct hv_vp *vp, hv_gpa_t gpa, const void *data, size_
 void *gpa_reach(struct hv_vp *vp, hv_gpa_t gpa, unsigned rights, struct npt_leaf *leaf);
 /* Rights (NPT_*) of the page, 0 when mapped without any, -1 when unmapped. */
 int gpa_rights(struct hv_vp *vp, hv_gpa_t gpa);
+#define GPA_HOLE(gpa) ((gpa) | HV_PAGE_MASK)        /* the page's last byte: so that 0 is none */
+bool gpa_find_hole(struct hv_vp *vp, hv_gpa_t gpa); /* remembers it */
+/* Is the page unmapped? Of the last one that was, which is mostly a device's, this is known without a walk. */
+static inline bool gpa_is_hole(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    return (vp->hole.page == GPA_HOLE(gpa) &&
+            vp->hole.generation == __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE)) ||
+           gpa_find_hole(vp, gpa);
+}
 /*
  * Atomically sets bits in a 64- or 32-bit entry if it still is `expected`; false: it changed, or is not writable RAM.
  * size 4 or 8.

@@ -3,6 +3,7 @@
 #ifndef VIRT_PARTITION_H
 #define VIRT_PARTITION_H
 
+#include "code_types.h"
 #include "exit_length.h"
 #include "lapic.h"
 #include "overlay_types.h"
@@ -198,6 +199,11 @@ struct hv_vp {
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
+    struct code_way code; /* (o) */
+    struct {              /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
+        hv_gpa_t page;    /* as GPA_HOLE has it */
+        uint64_t generation;
+    } hole;
     struct exit_length length; /* (o) */
     struct lapic lapic;        /* (o) without has_apic only its base counts */
     struct synic synic;
