@@ -120,7 +120,7 @@ enum ring { RING_NONE, RING_DONE, RING_OTHER_STORE };
  * Inside a walk bracket. Where the page is not missing something stands in front of the doorbells' hole, or they are
  * being unregistered.
  */
-static enum ring ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, struct decode_mov *mov)
+static enum ring ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, struct hv_mov *mov)
 {
     const struct bell *bell = doorbell_at(vp, false, exit->memory.gpa);
     hv_gva_t gva;
@@ -129,13 +129,13 @@ static enum ring ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, struct deco
         return RING_NONE;
     if (!exit_mov_find(vp, exit, mov, &gva))
         return RING_OTHER_STORE;
-    return doorbell_ring_at(vp, bell, mov->size, decode_mov_stored(mov, vp->vcpu->gpr)) ? RING_DONE : RING_NONE;
+    return doorbell_ring_at(vp, bell, mov->size, hv_mov_stored(mov, vp->vcpu->gpr)) ? RING_DONE : RING_NONE;
 }
 
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    struct decode_mov mov;
+    struct hv_mov mov;
     enum ring ring = ring_by_mov(vp, exit, &mov);
 
     vp_walk_end(vp, flags);

@@ -19,7 +19,7 @@ static const unsigned right_of[] = {
  */
 static void describe(struct hv_vp *vp, struct hv_exit *exit)
 {
-    struct decode_mov mov;
+    struct hv_mov mov;
     hv_gva_t gva;
 
     if (!exit->memory.gva_valid && exit_mov_find(vp, exit, &mov, &gva)) {

@@ -5,6 +5,7 @@
  * handle only holds the callbacks.
  */
 #include "call.h"
+#include "emulator_mov.h"
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
 #include <hv/emulate.h>
@@ -341,7 +342,7 @@ static bool begin(struct session *s, const struct whp_slot *in, VOID *context, c
 {
     s->callbacks = in->object;
     s->context = context;
-    memcpy(&s->vp, vp, sizeof(s->vp));
+    __builtin_memcpy(&s->vp, vp, sizeof(s->vp));
     s->status.AsUINT32 = 0;
     s->count = 0;
     s->status.InterruptCausedIntercept = s->vp.ExecutionState.InterruptionPending;
@@ -404,6 +405,18 @@ static void try_mmio(struct session *s, const WHV_MEMORY_ACCESS_CONTEXT *memory)
         s->status.InternalEmulationFailure = 1; /* code in a device: there is nothing to emulate */
     else
         emulate(s, memory->InstructionByteCount, memory->InstructionBytes, &hint);
+}
+
+/* Apart, with what it takes of the stack: most accesses are plain moves. */
+static __attribute__((noinline)) WHV_EMULATOR_STATUS emulate_mmio(const struct whp_slot *in, VOID *context,
+                                                                  const WHV_VP_EXIT_CONTEXT *vp,
+                                                                  const WHV_MEMORY_ACCESS_CONTEXT *memory)
+{
+    struct session s;
+
+    if (begin(&s, in, context, vp))
+        try_mmio(&s, memory);
+    return s.status;
 }
 
 /* ------------------------------------------------------------------------------- API */
@@ -489,22 +502,24 @@ HRESULT WHVAPI WHvEmulatorTryMmioEmulation(WHV_EMULATOR_HANDLE Emulator, VOID *C
                                            const WHV_MEMORY_ACCESS_CONTEXT *MmioInstructionContext,
                                            WHV_EMULATOR_STATUS *EmulatorReturnStatus)
 {
+    WHV_EMULATOR_STATUS status = {.AsUINT32 = 0};
     WHV_MEMORY_ACCESS_CONTEXT memory;
+    WHV_VP_EXIT_CONTEXT vp;
     struct whp_slot *in;
-    struct session s;
 
     if (!VpContext || !MmioInstructionContext || !EmulatorReturnStatus)
         return E_INVALIDARG;
-    memcpy(&memory, MmioInstructionContext, sizeof(memory));
+    __builtin_memcpy(&memory, MmioInstructionContext, sizeof(memory));
     if (memory.AccessInfo.AccessType > WHvMemoryAccessExecute ||
         memory.InstructionByteCount > sizeof(memory.InstructionBytes))
         return E_INVALIDARG;
     in = whp_handle_acquire(&emulators, Emulator, WHP_USE_RUN);
     if (!in)
         return E_INVALIDARG;
-    if (begin(&s, in, Context, VpContext))
-        try_mmio(&s, &memory);
+    __builtin_memcpy(&vp, VpContext, sizeof(vp));
+    if (!emulator_mov(in->object, Context, &vp, &memory, &status))
+        status = emulate_mmio(in, Context, &vp, &memory);
     whp_slot_release(in, WHP_USE_RUN);
-    PUT(EmulatorReturnStatus, s.status);
+    PUT(EmulatorReturnStatus, status);
     return S_OK;
 }

@@ -3,9 +3,11 @@
  * Plain moves. There are 16 bytes to read from, and no form that is known here is longer than 15: so one comparison at
  * the end, of the length, says whether all of its bytes were given.
  */
-#include "decode_mov.h"
+#include "decode.h"
 #include <hv/base/bits.h>
+#include <hv/mov.h>
 
+_Static_assert(HV_MOV_RIP == INSN_RIP && HV_MOV_NONE == INSN_NO_REGISTER, "numbers");
 _Static_assert(HV_INSTRUCTION_BYTES_MAX > DECODE_LENGTH_MAX, "bytes to read from");
 
 /* What a byte may be where the opcode is expected; 0: nothing that is known here. */
@@ -108,18 +110,18 @@ static inline int64_t number32(const uint8_t *at)
 #define RBP 5
 
 /* SDM 2 tables 2-2 and 2-3; see memory32 in decode.c. Returns what is behind it. */
-static const uint8_t *take_memory(struct decode_mov *m, const uint8_t *at, unsigned modrm, unsigned rex)
+static const uint8_t *take_memory(struct hv_mov *m, const uint8_t *at, unsigned modrm, unsigned rex)
 {
     unsigned mod = modrm >> 6, base = modrm & 7;
     bool has_sib = base == RSP;
 
-    m->index = INSN_NO_REGISTER;
+    m->index = HV_MOV_NONE;
     if (has_sib) {
         uint8_t sib = *at++, index = (uint8_t)((sib >> 3 & 7) | (rex & INSN_REX_X ? 8 : 0));
 
         base = sib & 7;
         m->shift = sib >> 6;
-        m->index = index == RSP ? INSN_NO_REGISTER : index;
+        m->index = index == RSP ? HV_MOV_NONE : index;
     }
     m->base = (uint8_t)(base | (rex & INSN_REX_B ? 8 : 0));
     if (mod == 1) {
@@ -127,7 +129,7 @@ static const uint8_t *take_memory(struct decode_mov *m, const uint8_t *at, unsig
         return at + 1;
     }
     if (mod == 0 && base == RBP)
-        m->base = m->code_size == 8 && !has_sib ? INSN_RIP : INSN_NO_REGISTER;
+        m->base = m->code_size == 8 && !has_sib ? HV_MOV_RIP : HV_MOV_NONE;
     else if (mod == 0) {
         m->displacement = 0;
         return at;
@@ -136,16 +138,16 @@ static const uint8_t *take_memory(struct decode_mov *m, const uint8_t *at, unsig
     return at + 4;
 }
 
-static const uint8_t *take_offset(struct decode_mov *m, const uint8_t *at)
+static const uint8_t *take_offset(struct hv_mov *m, const uint8_t *at)
 {
     m->reg = 0;
-    m->base = m->index = INSN_NO_REGISTER;
+    m->base = m->index = HV_MOV_NONE;
     m->displacement = m->code_size == 8 ? ((const struct unaligned64 *)at)->value : (uint32_t)number32(at);
     return at + m->code_size;
 }
 
 /* At most 4 bytes, sign-extended. */
-static const uint8_t *take_immediate(struct decode_mov *m, const uint8_t *at)
+static const uint8_t *take_immediate(struct hv_mov *m, const uint8_t *at)
 {
     unsigned size = HV_MIN(m->size, 4);
     int64_t value = size == 4 ? number32(at) : size == 2 ? number16(at) : (int8_t)*at;
@@ -155,7 +157,7 @@ static const uint8_t *take_immediate(struct decode_mov *m, const uint8_t *at)
 }
 
 /* Without REX byte registers 4 to 7 are AH, CH, DH and BH. */
-static void set_register(struct decode_mov *m, unsigned rex)
+static void set_register(struct hv_mov *m, unsigned rex)
 {
     bool is_high = m->reg_size == 1 && m->reg >= 4 && !rex;
 
@@ -164,7 +166,7 @@ static void set_register(struct decode_mov *m, unsigned rex)
 }
 
 /* MOVZX and MOVSX, after 0F. False: something else. */
-static bool take_extension(struct decode_mov *m, struct head *h)
+static bool take_extension(struct hv_mov *m, struct head *h)
 {
     uint8_t opcode = *h->at++;
 
@@ -177,7 +179,7 @@ static bool take_extension(struct decode_mov *m, struct head *h)
 }
 
 /* Addresses made with RBP or RSP are the stack's, if nothing else is said. */
-static void set_segment(struct decode_mov *m, unsigned segment)
+static void set_segment(struct hv_mov *m, unsigned segment)
 {
     bool is_stack = m->base == RSP || m->base == RBP;
 
@@ -185,7 +187,7 @@ static void set_segment(struct decode_mov *m, unsigned segment)
 }
 
 /* False: no operand in memory, or a constant's opcode with another ModRM.reg than 0. */
-static bool take_operands(struct decode_mov *m, struct head *h)
+static bool take_operands(struct hv_mov *m, struct head *h)
 {
     unsigned modrm = *h->at;
 
@@ -204,7 +206,7 @@ static bool take_operands(struct decode_mov *m, struct head *h)
     return true;
 }
 
-bool decode_mov(struct decode_mov *out, const struct hv_instruction *bytes, unsigned code_size)
+bool hv_mov_decode(struct hv_mov *out, const struct hv_instruction *bytes, unsigned code_size)
 {
     struct head h = {bytes->bytes + 1, kinds[bytes->bytes[0]], 0, 4, NO_SEGMENT};
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The decoder of plain moves (virt/decode_mov.c): it says what the full one says, of all forms that it is for. */
+/* The decoder of plain moves (virt/mov.c): it says what the full one says, of all forms that it is for. */
 #include "unit.h"
-#include "virt/decode_mov.h"
+#include "virt/decode.h"
 #include <hv/base/bits.h>
+#include <hv/mov.h>
 #include <string.h>
 
 static uint64_t random_state = 88172645463325252u;
@@ -37,7 +38,7 @@ static uint8_t register_of(const struct insn *insn)
     return operand == OPERAND_ACC ? 0 : is_high_byte(insn) ? insn->reg - 4 : insn->reg;
 }
 
-static void assert_same(const struct decode_mov *mov, const struct insn *insn)
+static void assert_same(const struct hv_mov *mov, const struct insn *insn)
 {
     assert_true(insn->op == INSN_MOV || insn->op == INSN_MOVZX || insn->op == INSN_MOVSX);
     assert_true(insn->is_memory);
@@ -86,10 +87,10 @@ static bool is_plain(const struct insn *insn)
 /* Returns whether it was taken. */
 static bool compare(const struct hv_instruction *code, unsigned code_size)
 {
-    struct decode_mov mov;
+    struct hv_mov mov;
     struct insn insn;
 
-    if (!decode_mov(&mov, code, code_size))
+    if (!hv_mov_decode(&mov, code, code_size))
         return false;
     assert_int_equal(decode_insn(&insn, code->bytes, HV_MIN(code->count, DECODE_LENGTH_MAX), code_size), DECODE_OK);
     assert_true(is_plain(&insn));
@@ -163,15 +164,15 @@ static void every_plain_form_is_taken(void **state)
 static void segments_count_in_32_bit_code(void **state)
 {
     static const uint8_t prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
-    struct decode_mov mov;
+    struct hv_mov mov;
 
     (void)state;
     for (uint8_t i = 0; i < ARRAY_COUNT(prefixes); i++) {
         const struct hv_instruction code = {.count = 3, .bytes = {prefixes[i], 0x8b, 0x07}};
 
-        assert_true(decode_mov(&mov, &code, 4));
+        assert_true(hv_mov_decode(&mov, &code, 4));
         assert_int_equal(mov.segment, i);
-        assert_int_equal(decode_mov(&mov, &code, 8), i >= 4);
+        assert_int_equal(hv_mov_decode(&mov, &code, 8), i >= 4);
     }
 }
 
@@ -198,16 +199,16 @@ static void moves_are_done(void **state)
         {{5, {0x66, 0xc7, 0x07, 0xfe, 0xff}}, 0x1000, 0xfffe, 0},
         {{9, {0xa3, 0x10, 0, 0, 0, 0, 0, 0, 0x80}}, 0x8000000000000010, 0x55667788, 0},
     };
-    struct decode_mov mov;
+    struct hv_mov mov;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(moves); i++) {
-        assert_true(decode_mov(&mov, &moves[i].code, 8));
-        assert_int_equal(decode_mov_offset(&mov, gpr, 0x7000), moves[i].offset);
+        assert_true(hv_mov_decode(&mov, &moves[i].code, 8));
+        assert_int_equal(hv_mov_offset(&mov, gpr, 0x7000), moves[i].offset);
         if (mov.is_store)
-            assert_int_equal(decode_mov_stored(&mov, gpr), moves[i].stored);
+            assert_int_equal(hv_mov_stored(&mov, gpr), moves[i].stored);
         else
-            assert_int_equal(decode_mov_loaded(&mov, gpr[0], 0xfedcba9876543281), moves[i].loaded);
+            assert_int_equal(hv_mov_loaded(&mov, gpr[0], 0xfedcba9876543281), moves[i].loaded);
     }
 }
 
