@@ -105,8 +105,9 @@ help:
     'make test-multiboot     a multiboot kernel of our own in a guest; ENGINE=E' \
     'make test-refused       machines that cannot run virtual processors' \
 	    'make test-system        the demo, the boots' \
-	    'make bench             costs, counted; ENGINE=qemu|bochs|kvm FILTER=text: tests/bench/README.md' \
-	    'make bench-profile     what a figure of it is spent on; FILTER=name ENGINE=qemu|bochs LINES=1' \
+	    'make bench              costs, counted; ENGINE=qemu|bochs|kvm FILTER=text: tests/bench/README.md' \
+	    'make bench-linux        what Linux as a guest takes to its first process' \
+	    'make bench-profile      what a figure of it is spent on; FILTER=name ENGINE=qemu|bochs LINES=1' \
 	    'make test-abi           the headers against the reference' \
 	    'make check              layers, headers, sources, symbols' \
 	    'make run-selftest       the host kernel alone' \

@@ -41,6 +41,7 @@ multiboot-bochs 200  test-multiboot ENGINE=bochs
 multiboot-qemu  200  test-multiboot ENGINE=qemu
 bench-bochs     240  test-bench ENGINE=bochs
 bench-qemu      240  test-bench ENGINE=qemu
+bench-linux     240  test-bench-linux ENGINE=qemu
 apic-bochs      300  test-apic
 demo            150  test-demo
 coverage         30  test-coverage
