@@ -7,6 +7,7 @@ import csv
 import itertools
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -164,12 +165,14 @@ def vmcs_accesses(options):
     if options.engine != "bochs":
         return
     scratch = tempfile.mkdtemp(prefix="barewhp-bench.")
+    looked_at = argparse.Namespace(**{**vars(options), "filter": re.sub("^vm(read|write)-?", "", options.filter)})
     try:
         image = executed.Image(options.kernel)
-        for (name, loop), steps in executed.debug_bochs(options, image, scratch, 6, 40, 25000):
+        for (name, loop), steps in executed.debug_bochs(looked_at, image, scratch, 6, 40, 25000):
             begin, end, rounds = executed.whole_rounds([address for address, _ in steps], loop)
             for what in ("vmread", "vmwrite") if rounds and loop < 1 << 63 else ():  # only of the guest's loops
-                yield f"{what}-{name}", sum(mnemonic == what for _, mnemonic in steps[begin:end]) / rounds
+                if options.filter in f"{what}-{name}":
+                    yield f"{what}-{name}", sum(mnemonic == what for _, mnemonic in steps[begin:end]) / rounds
     finally:
         shutil.rmtree(scratch)
 
