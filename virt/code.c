@@ -8,11 +8,30 @@
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
 
+#define WAY_GROUPS (GVA_CODE_GROUPS | VCPU_CR3 | VCPU_CR4)
+
+static uint64_t mode_of(const struct vcpu *v)
+{
+    return (v->cr0 & VCPU_CODE_CR0) | (v->cr4 & VCPU_CODE_CR4) | (v->efer & VCPU_CODE_EFER);
+}
+
+/* ----------------------------------------------------------------------------------- remembering */
+
+/* The backend is told where the code is, or that it is not known any more. Returns where it is. */
+static const uint8_t *tell_backend(const struct hv_vp *vp, uint64_t offset)
+{
+    const struct vcpu_code *place = &vp->code.place;
+
+    if (backend()->learn_code)
+        backend()->learn_code(vp->vcpu, place, offset);
+    return place->page ? place->page + offset : NULL;
+}
+
 /*
  * Entries of 4 bytes are remembered with their neighbour: when that one changes we walk once more, that is all. False:
  * the host can not reach the entry any more, or it has changed.
  */
-static bool remember_entry(struct hv_vp *vp, struct code_way_entry *entry, hv_gpa_t gpa, uint64_t value, unsigned size)
+static bool remember_entry(struct hv_vp *vp, struct vcpu_code_entry *entry, hv_gpa_t gpa, uint64_t value, unsigned size)
 {
     unsigned shift = 8 * (unsigned)(gpa & 7);
     struct npt_leaf leaf;
@@ -30,10 +49,10 @@ static bool is_pae(const struct vcpu *v)
 }
 
 /* A register, or in memory. False: it has changed and leads to another table now. */
-static bool remember_pdpte(struct hv_vp *vp, struct code_way *way, struct code_way_entry *entry, hv_gpa_t table)
+static bool remember_pdpte(struct hv_vp *vp, struct code_way *way, struct vcpu_code_entry *entry, hv_gpa_t table)
 {
     struct vcpu *v = vp->vcpu;
-    uint64_t index = way->linear >> 30;
+    uint64_t index = way->place.linear >> 30;
     struct npt_leaf leaf;
 
     if (backend()->has_pdptes) {
@@ -50,39 +69,78 @@ static bool remember_pdpte(struct hv_vp *vp, struct code_way *way, struct code_w
 
 static bool remember_path(struct hv_vp *vp, struct code_way *way, const struct gva_path *path)
 {
-    struct code_way_entry *entry = way->entry;
+    struct vcpu_code *place = &way->place;
 
-    for (unsigned i = 0; i < CODE_WAY_ENTRIES; i++)
-        way->entry[i].at = &way->entry[i].value;
+    place->count = 0;
     way->groups = 0;
-    if (is_pae(vp->vcpu) && !remember_pdpte(vp, way, entry++, path->entry[0].gpa & ~HV_PAGE_MASK))
+    if (is_pae(vp->vcpu) && !remember_pdpte(vp, way, &place->entry[place->count++], path->entry[0].gpa & ~HV_PAGE_MASK))
         return false;
-    for (unsigned i = 0; i < path->count; i++, entry++)
-        if (!remember_entry(vp, entry, path->entry[i].gpa, path->entry[i].value, path->entry_size))
+    for (unsigned i = 0; i < path->count; i++)
+        if (!remember_entry(vp, &place->entry[place->count++], path->entry[i].gpa, path->entry[i].value,
+                            path->entry_size))
             return false;
     return true;
 }
 
-/* Inside a walk bracket: walks to CS:RIP, remembers how, and returns the host's address of what is there. */
+/* Walks to CS:RIP, remembers how, and returns the host's address of what is there. */
 static const uint8_t *learn_way(struct hv_vp *vp, struct code_way *way)
 {
-    struct vcpu_code code = code_place(vp->vcpu, 0);
+    struct vcpu *v = vp->vcpu;
     struct gva_path path;
     struct npt_leaf leaf;
+    hv_gva_t linear;
     hv_gpa_t gpa;
 
-    way->page = NULL;
-    way->generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
-    way->linear = code.linear & ~HV_PAGE_MASK;
-    way->cr3 = code.cr3;
-    way->mode = code.mode;
+    vcpu_need(v, WAY_GROUPS);
+    linear = gva_of_code(v);
+    way->place.page = NULL;
+    way->place.generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
+    way->place.linear = linear & ~HV_PAGE_MASK;
+    way->cr3 = v->cr3;
+    way->mode = mode_of(v);
     if ((vp->pdptes_stale && backend()->has_pdptes) ||
-        gva_trace(vp, way->linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
+        gva_trace(vp, way->place.linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
         return NULL;
     if (!remember_path(vp, way, &path))
         return NULL;
-    way->page = gpa_reach(vp, gpa, NPT_READ, &leaf);
-    return way->page ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
+    way->place.page = gpa_reach(vp, gpa, NPT_READ, &leaf);
+    return tell_backend(vp, linear & HV_PAGE_MASK);
+}
+
+void code_forget(struct hv_vp *vp)
+{
+    vp->code.place.page = NULL;
+    tell_backend(vp, 0);
+}
+
+/* ---------------------------------------------------------------------------------- the known way */
+
+/* Nothing of the rights is looked at: the CPU has executed what is there. */
+static inline bool is_same_way(const struct hv_vp *vp, hv_gva_t linear)
+{
+    const struct code_way *way = &vp->code;
+    const struct vcpu *v = vp->vcpu;
+
+    if (way->place.linear != (linear & ~HV_PAGE_MASK) || way->cr3 != v->cr3 || way->mode != mode_of(v) ||
+        way->place.generation != __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE))
+        return false;
+    for (unsigned i = 0; i < way->place.count; i++)
+        if (*way->place.entry[i].at != way->place.entry[i].value)
+            return false;
+    return true;
+}
+
+const uint8_t *code_known(struct hv_vp *vp)
+{
+    const struct code_way *way = &vp->code;
+    const uint8_t *code = backend()->code ? backend()->code(vp->vcpu) : NULL;
+    hv_gva_t linear;
+
+    if (code || !way->place.page)
+        return code;
+    vcpu_need(vp->vcpu, WAY_GROUPS | way->groups);
+    linear = gva_of_code(vp->vcpu);
+    return is_same_way(vp, linear) ? tell_backend(vp, linear & HV_PAGE_MASK) : NULL;
 }
 
 const uint8_t *code_reach(struct hv_vp *vp)

@@ -27,48 +27,8 @@ static inline void code_need(struct hv_vp *vp, struct hv_instruction *out)
         code_fetch(vp, out);
 }
 
-/* --------------------------------------------------------------------------------- the known way */
-
-#define CODE_WAY_GROUPS (GVA_CODE_GROUPS | VCPU_CR3 | VCPU_CR4)
-
-/* Nothing of the rights: the CPU has executed what is there. */
-static inline struct vcpu_code code_place(struct vcpu *v, uint32_t more_groups)
-{
-    vcpu_need(v, CODE_WAY_GROUPS | more_groups);
-    return (struct vcpu_code){
-        .linear = gva_of_code(v),
-        .cr3 = v->cr3,
-        .mode = (v->cr0 & VCPU_CODE_CR0) | (v->cr4 & VCPU_CODE_CR4) | (v->efer & VCPU_CODE_EFER),
-    };
-}
-
-static inline bool code_is_same_way(const struct hv_vp *vp, const struct code_way *way, const struct vcpu_code *code)
-{
-    if (way->linear != (code->linear & ~HV_PAGE_MASK) || way->cr3 != code->cr3 || way->mode != code->mode ||
-        way->generation != __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE))
-        return false;
-    for (unsigned i = 0; i < CODE_WAY_ENTRIES; i++) /* unrolled by the compiler: faster than a count */
-        if (*way->entry[i].at != way->entry[i].value)
-            return false;
-    return true;
-}
-
-/*
- * Inside a walk bracket: the host's address of the byte at CS:RIP, as long as the way there is the known one. Inlined
- * for exit_length_try, which runs at every plain exit; all others call code_reach.
- */
-static inline __attribute__((always_inline)) const uint8_t *code_known(struct hv_vp *vp)
-{
-    const struct code_way *way = &vp->code;
-    struct vcpu_code code;
-
-    if (!way->page)
-        return NULL;
-    if (backend()->code)
-        backend()->code(vp->vcpu, &code);
-    else
-        code = code_place(vp->vcpu, way->groups);
-    return code_is_same_way(vp, way, &code) ? way->page + (code.linear & HV_PAGE_MASK) : NULL;
-}
+/* Inside a walk bracket: as code_reach, as long as the way there is the known one; else NULL. */
+const uint8_t *code_known(struct hv_vp *vp);
+void code_forget(struct hv_vp *vp);
 
 #endif

@@ -599,6 +599,7 @@ static void fill_slot(const struct hv_properties *props, bool is_walked, uint32_
 {
     cpuid_default(props, leaf, subleaf, slot);
     slot->is_walked = slot->has_results = is_walked;
+    slot->is_special = true;
     if (is_walked)
         return;
     cpuid_override(props, 0, leaf, subleaf, slot);
@@ -606,7 +607,7 @@ static void fill_slot(const struct hv_properties *props, bool is_walked, uint32_
         return;
     for (enum cpuid_reg r = CPUID_EAX; r < CPUID_REGS; r++)
         slot->regs[r] = (slot->regs[r] & slot->keep[r]) | slot->fixed[r];
-    slot->has_results = false;
+    slot->has_results = slot->is_special = false;
 }
 
 static void fill_leaf(const struct hv_properties *props, uint32_t place, struct plan plan, struct cpuid_table *table)
@@ -647,8 +648,8 @@ static void find_places(const struct hv_properties *props, struct places *places
         add_place(places, e[i].function);
     for (uint32_t i = 0; i < props->cpuid_results2.count; i++)
         add_place(places, e2[i].function);
-    if (props->synthetic_features & HV_SYNTH_HV1)
-        places->bits[cpuid_place(CPUID_LEAF_HYPERVISOR) / 64] = ~0ull;
+    for (size_t i = 0; props->synthetic_features & HV_SYNTH_HV1 && i < ARRAY_COUNT(places->bits); i++)
+        places->bits[i] |= 0x1111111111111111ull << cpuid_place(CPUID_LEAF_HYPERVISOR); /* each fourth place */
 }
 
 /* The next place after `place`, CPUID_LEAVES when there is none; begins with -1. */

@@ -67,6 +67,7 @@ struct cpuid_slot {
     uint8_t dynamic;  /* enum cpuid_dynamic */
     bool has_results; /* keep and fixed are to be applied, or the lists to be looked through */
     bool is_walked;   /* the result lists say more than keep and fixed can hold: look there each time */
+    bool is_special;  /* regs are not all of the answer */
 };
 
 /* The slots of one leaf in the order of its subleaves; the last one answers all higher subleaves as well. */
@@ -75,20 +76,22 @@ struct cpuid_leaf {
     uint16_t last; /* counted from the first */
 };
 
-/* Leaves 0 to 3F of each quarter of the numbers have a place; no other leaf has an answer, but from the result lists.
+/*
+ * Leaves 0 to 3F of each quarter of the numbers have a place, those with the same lower bits next to each other; no
+ * other leaf has an answer, but from the result lists.
  */
 #define CPUID_LEAVES 256u
-static inline bool cpuid_has_place(uint32_t leaf)
-{
-    return !(leaf & 0x3fffffc0u);
-}
 static inline uint32_t cpuid_place(uint32_t leaf)
 {
-    return leaf >> 30 << 6 | (leaf & 0x3f);
+    return leaf << 2 | leaf >> 30;
+}
+static inline bool cpuid_has_place(uint32_t leaf)
+{
+    return cpuid_place(leaf) < CPUID_LEAVES;
 }
 static inline uint32_t cpuid_leaf_at(uint32_t place)
 {
-    return place >> 6 << 30 | (place & 0x3f);
+    return place >> 2 | place << 30;
 }
 
 struct cpuid_table {

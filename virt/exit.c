@@ -14,48 +14,14 @@
 
 /* --------------------------------------------------------------------------------------- tools */
 
-/* EIP is 32 bits wide outside of 64-bit mode. */
-static uint64_t next_rip(struct vcpu *v, uint8_t length)
-{
-    uint64_t next = v->rip + length;
-
-    if ((v->rip ^ next) >> 32) { /* only then does the mode matter */
-        vcpu_need(v, VCPU_EFER | VCPU_CS);
-        if (!(v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L))
-            next = (uint32_t)next;
-    }
-    return next;
-}
-
-#define PENDING_DEBUG_SINGLE_STEP BIT64(14) /* as in vcpu.pending_debug */
-
 void exit_retire_instruction(struct hv_vp *vp)
 {
-    struct vcpu *v = vp->vcpu;
-
-    vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
-    if (v->rflags & RFLAGS_RF) { /* holds for one instruction (SDM 3B 18.3.1.1) */
-        v->rflags &= ~RFLAGS_RF;
-        vcpu_changed(v, VCPU_RFLAGS);
-    }
-    if (!v->interrupt_shadow && !(v->rflags & RFLAGS_TF))
-        return;
-    v->interrupt_shadow = v->shadow_by_mov_ss = false;
-    if (v->rflags & RFLAGS_TF)
-        v->pending_debug |= PENDING_DEBUG_SINGLE_STEP;
-    vcpu_changed(v, VCPU_INTR);
+    vcpu_retire_instruction(vp->vcpu);
 }
 
 void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
 {
-    struct vcpu *v = vp->vcpu;
-
-    if (backend()->advance(v, exit->instruction_length))
-        return;
-    vcpu_need(v, VCPU_RIP);
-    v->rip = next_rip(v, exit->instruction_length);
-    vcpu_changed(v, VCPU_RIP);
-    exit_retire_instruction(vp);
+    backend()->advance(vp->vcpu, exit->instruction_length);
 }
 
 /* A fault: the saved image of RFLAGS has RF set (SDM 3B 18.3.1.1). */

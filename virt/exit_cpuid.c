@@ -196,7 +196,7 @@ enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
     uint64_t *gpr = vp->vcpu->gpr;
     const struct cpuid_slot *slot = find_slot(props->cpuid, (uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RCX]);
 
-    if (!slot || slot->dynamic != CPUID_DYN_NONE || slot->has_results || props->extended_exits & HV_EXTENDED_CPUID)
+    if (!slot || slot->is_special || props->extended_exits & HV_EXTENDED_CPUID)
         return exit_cpuid_any(vp, exit);
     put(gpr, slot->regs);
     exit_skip_instruction(vp, exit);

@@ -296,7 +296,7 @@ static bool try_again(struct hv_vp *vp)
     if (v->rip != l->failed_rip)
         l->failures = 0;
     l->failed_rip = v->rip;
-    vp->code.page = NULL; /* so that the next success counts: it comes by exit_length_find */
+    code_forget(vp); /* so that the next success counts: it comes by exit_length_find */
     v->flush_guest = true;
     return ++l->failures < FAILURES_MAX;
 }

@@ -18,7 +18,8 @@ struct hv_vp;
 
 /*
  * For an exit whose instruction_length is HV_LENGTH_UNKNOWN, right after it and still inside its walk bracket: finds it
- * in the usual case, and leaves it unknown in all others. Costs about 110 instructions.
+ * in the usual case, and leaves it unknown in all others. Most are found by the backend already, in the page that it
+ * was shown last.
  */
 void exit_length_try(struct hv_vp *vp, struct hv_exit *exit);
 

@@ -46,6 +46,7 @@ static inline int setup_unusual(void **state)
     return setup_cpus(state, FAKE_SVM_FEATURES, true);
 }
 
+#define BARE_TEST(fn)    cmocka_unit_test_setup_teardown(fn, setup, teardown)
 #define FULL_TEST(fn)    cmocka_unit_test_setup_teardown(fn, setup_full, teardown)
 #define UNUSUAL_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup_unusual, teardown)
 /* twice: on the CPU without features and on the other one */

@@ -35,30 +35,150 @@ static void entry_with_every_shadow(void **state)
     }
 }
 
-/* After an exit the VMCB says the same of the guest's code as the registers do. */
-static void where_the_code_is(void **state)
+/* ------------------------------------------------------------------------ lengths of instructions */
+
+static uint8_t code_page[HV_PAGE_SIZE] __attribute__((aligned(HV_PAGE_SIZE)));
+static uint64_t tables[VCPU_CODE_ENTRIES];
+
+static uint8_t length_told(uint64_t code)
+{
+    return exit_of((struct fake_svm_step){.code = code}).instruction_length;
+}
+
+static void put_code(unsigned offset, const char *bytes, size_t size)
+{
+    memset(code_page, 0x90, sizeof(code_page));
+    memcpy(code_page + offset, bytes, size);
+}
+
+/* The guest is at that offset of a page that so many entries lead to; the backend is told so. */
+static void learn(enum mode mode, unsigned entries, unsigned offset)
+{
+    struct vcpu_code code = {.page = code_page, .generation = generation, .count = entries};
+
+    set_mode(mode);
+    v->seg[SEG_CS].base = 0x1800;
+    v->rip = mode == LONG ? 0x7fff12345000 + offset : 0x12345800 + offset;
+    assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
+    for (unsigned i = 0; i < entries; i++) {
+        tables[i] = 0x1007 * (i + 1);
+        code.entry[i] = (struct vcpu_code_entry){&tables[i], tables[i]};
+    }
+    pin();
+    backend()->learn_code(v, &code, offset);
+    assert_ptr_equal(backend()->code(v), code_page + offset);
+    unpin();
+}
+
+static void lengths_are_told_where_the_code_is_known(void **state)
 {
     (void)state;
-    for (enum mode mode = REAL; mode < MODES; mode++) {
-        struct vcpu_code code;
+    for (enum mode mode = REAL; mode < MODES; mode++)
+        for (unsigned entries = 0; entries <= VCPU_CODE_ENTRIES; entries++) {
+            put_code(0x345, "\x0f\xa2\x0f\x30", 4);
+            learn(mode, entries, 0x345);
+            assert_int_equal(length_told(CODE(CPUID)), 2);
+            assert_int_equal(exit_of((struct fake_svm_step){.code = CODE(MSR), .info1 = 1}).instruction_length,
+                             HV_LENGTH_UNKNOWN);
+            pin();
+            backend()->advance(v, 2);
+            unpin();
+            assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
+            assert_int_equal(exit_of((struct fake_svm_step){.code = CODE(MSR), .info1 = 1}).instruction_length, 2);
+        }
+}
 
-        set_mode(mode);
-        v->seg[SEG_CS].base = 0xfff00000;
-        v->rip = mode == LONG ? 0x7fff12345678 : 0x123456;
-        v->cr4 |= CR4_PSE;
-        v->efer |= EFER_NXE;
-        run_cpuid();
-        pin();
-        v->valid &= VCPU_STICKY; /* as right after the exit */
-        backend()->code(v, &code);
-        assert_int_equal(v->valid & ~(VCPU_STICKY | VCPU_RIP), 0);
-        vcpu_need(v, VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER);
-        assert_int_equal(code.linear, mode == LONG ? 0x7fff12345678 : 0x23456);
-        assert_int_equal(code.cr3, v->cr3);
-        assert_int_equal(code.mode, (v->cr0 & CR0_PG) | (v->cr4 & (CR4_PSE | CR4_PAE | CR4_LA57)) |
-                                        (v->efer & (EFER_LMA | EFER_NXE)));
-        unpin();
+static void other_instructions_are_not_taken_for_it(void **state)
+{
+    static const struct {
+        const char *bytes;
+        uint64_t code;
+        uint8_t length;
+    } rows[] = {
+        {"\x0f\xa2", CODE(CPUID), 2},
+        {"\x66\x0f\xa2", CODE(CPUID), HV_LENGTH_UNKNOWN},
+        {"\x0f\x32", CODE(MSR), 2},
+        {"\x0f\x30", CODE(MSR), HV_LENGTH_UNKNOWN},
+        {"\xf4", CODE(HLT), 1},
+        {"\x40\xf4", CODE(HLT), HV_LENGTH_UNKNOWN},
+        {"\x0f\x01\xd9", CODE(VMMCALL), 3},
+        {"\x0f\x01\xc1", CODE(VMMCALL), HV_LENGTH_UNKNOWN},
+        {"\x0f\x01\xd1", CODE(XSETBV), 3},
+        {"\x0f\x01\xd0", CODE(XSETBV), HV_LENGTH_UNKNOWN},
+        {"\x0f\x09", CODE(WBINVD), HV_LENGTH_UNKNOWN},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        put_code(0xffc, rows[i].bytes, strlen(rows[i].bytes));
+        learn(PROTECTED, 2, 0xffc);
+        assert_int_equal(length_told(rows[i].code), rows[i].length);
     }
+}
+
+/* One thing after the other that decides about the translation. */
+static void a_change_on_the_way_to_the_code_is_seen(void **state)
+{
+    (void)state;
+    for (enum mode mode = REAL; mode < MODES; mode++)
+        for (unsigned change = 0; change < 9; change++) {
+            put_code(0x345, "\x0f\xa2", 2);
+            learn(mode, 5, 0x345);
+            assert_int_equal(length_told(CODE(CPUID)), 2);
+            pin();
+            vcpu_need(v, VCPU_ALL & ~VCPU_APIC);
+            switch (change) {
+            case 0 ... 4:
+                tables[change] ^= BIT64(12);
+                break;
+            case 5:
+                generation++;
+                break;
+            case 6:
+                v->cr3 ^= 0x1000;
+                vcpu_changed(v, VCPU_CR3);
+                break;
+            case 7:
+                v->seg[SEG_CS].base += 0x10;
+                vcpu_changed(v, VCPU_CS);
+                break;
+            case 8: /* and back, which does not make it known again */
+                v->cr4 ^= CR4_PSE;
+                vcpu_changed(v, VCPU_CR4);
+                unpin();
+                assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
+                pin();
+                vcpu_need(v, VCPU_CR4);
+                v->cr4 ^= CR4_PSE;
+                vcpu_changed(v, VCPU_CR4);
+            }
+            unpin();
+            assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
+        }
+}
+
+static void code_elsewhere_is_not_known(void **state)
+{
+    static const struct vcpu_code none;
+
+    (void)state;
+    put_code(0x345, "\x0f\xa2", 2);
+    learn(LONG, 4, 0x345);
+    v->rip += HV_PAGE_SIZE;
+    vcpu_changed(v, VCPU_RIP);
+    assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
+    put_code(0xffd, "\x0f\xa2", 2); /* too near the end */
+    learn(LONG, 4, 0);
+    v->rip += 0xffd;
+    vcpu_changed(v, VCPU_RIP);
+    assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
+    put_code(0x345, "\x0f\xa2", 2);
+    learn(LONG, 4, 0x345);
+    pin();
+    backend()->learn_code(v, &none, 0);
+    assert_null(backend()->code(v));
+    unpin();
+    assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
 }
 
 /* ------------------------------------------------------------------ registers through the VMCB */
@@ -963,7 +1083,15 @@ static void context_of_an_exit(void **state)
                                                   HV_EXEC_INTERRUPTION_PENDING);
 }
 
-/* The usual end of an exit. What more there is to the end of an instruction is virt/'s. */
+static void step_over(uint8_t length)
+{
+    pin();
+    backend()->advance(v, length);
+    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_INTR);
+    unpin();
+}
+
+/* The usual end of an exit, after which the CPU has to read nothing again. */
 static void stepping_over_an_instruction(void **state)
 {
     (void)state;
@@ -971,26 +1099,41 @@ static void stepping_over_an_instruction(void **state)
     v->rip = 0x1000;
     run_cpuid();
     pin();
-    assert_true(backend()->advance(v, 2));
+    vcpu_need(v, VCPU_RIP); /* what is cached follows */
     unpin();
+    step_over(2);
+    assert_int_equal(v->rip, 0x1002);
     run_cpuid();
     assert_int_equal(seen()->rip, 0x1002);
     assert_int_equal(seen()->clean, svm_has(CPUID_SVM_EDX_VMCB_CLEAN) ? CLEAN_ALL : 0);
-    pin();
-    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS);
+}
+
+/* And what else may end with it. */
+static void stepping_over_more_than_an_instruction(void **state)
+{
+    (void)state;
+    set_mode(PROTECTED);
     v->rip = 0xfffffffe;
-    vcpu_changed(v, VCPU_RIP);
-    assert_false(backend()->advance(v, 2)); /* wraps */
-    assert_int_equal(v->rip, 0xfffffffe);
-    v->rip = 0x2000;
-    v->rflags |= RFLAGS_TF;
-    vcpu_changed(v, VCPU_RIP | VCPU_RFLAGS);
-    assert_false(backend()->advance(v, 2));
-    unpin();
+    run_cpuid();
+    step_over(2);
+    assert_int_equal(v->rip, 0); /* EIP has 32 bits */
     exit_of((struct fake_svm_step){.code = CODE(CPUID), .length = 2, .shadow = true});
-    pin();
-    assert_false(backend()->advance(v, 2));
-    unpin();
+    step_over(2);
+    assert_int_equal(v->rip, 2);
+    assert_false(v->interrupt_shadow);
+    v->rflags |= RFLAGS_TF | RFLAGS_RF;
+    vcpu_changed(v, VCPU_RFLAGS);
+    step_over(2);
+    assert_int_equal(v->rflags & (RFLAGS_TF | RFLAGS_RF), RFLAGS_TF);
+    assert_true(v->pending_debug & VCPU_DEBUG_TRAPS);
+    set_mode(LONG);
+    v->pending_debug = 0;
+    v->rip = 0xfffffffe;
+    run_cpuid();
+    step_over(3);
+    assert_int_equal(v->rip, 0x100000001);
+    run_cpuid();
+    assert_int_equal(seen()->rip, 0x100000001);
 }
 
 /* --------------------------------------------------------------------------------------- events */
@@ -1699,7 +1842,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SVM_TEST(entry_in_every_mode),
         SVM_TEST(entry_with_every_shadow),
-        SVM_TEST(where_the_code_is),
+        BARE_TEST(lengths_are_told_where_the_code_is_known),
+        BARE_TEST(other_instructions_are_not_taken_for_it),
+        BARE_TEST(a_change_on_the_way_to_the_code_is_seen),
+        BARE_TEST(code_elsewhere_is_not_known),
         SVM_TEST(registers_round_trip),
         FULL_TEST(attributes_of_segments),
         SVM_TEST(the_privilege_level),
@@ -1728,6 +1874,7 @@ int main(void)
         SVM_TEST(unexpected_exits),
         SVM_TEST(context_of_an_exit),
         SVM_TEST(stepping_over_an_instruction),
+        SVM_TEST(stepping_over_more_than_an_instruction),
         SVM_TEST(events_of_all_types),
         TCG_TEST(virtual_interrupts),
         TCG_TEST(interrupts_that_are_not_virtual),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SVM on this machine: what it offers, and turning it on and off on a CPU. */
-#include "svm.h"
+#include "svm_code.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -182,6 +182,7 @@ const struct hv_backend svm_backend = {
     .acquire = svm_acquire,
     .fetch = svm_fetch,
     .advance = svm_advance,
+    .learn_code = svm_code_learn,
     .code = svm_code,
     .context = svm_context,
     .load = svm_load,

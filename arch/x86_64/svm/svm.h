@@ -25,6 +25,18 @@ struct svm_backup {
     uint8_t save[SVM_SAVE_SIZE];
 };
 
+/* See svm_code.h. */
+struct svm_code {
+    const uint8_t *page; /* the host's address */
+    uint64_t rip;        /* of the page's first byte */
+    /* as in the VMCB; cs is all but the base, and mode VCPU_CODE_* */
+    uint64_t cs, cs_base, cr3, mode;
+    uint64_t generation; /* SVM_CODE_NONE: nothing is known */
+#define SVM_CODE_FEW 4u  /* entries that are looked at even if there are fewer */
+    unsigned count;
+    struct vcpu_code_entry entry[VCPU_CODE_ENTRIES];
+};
+
 struct svm_vcpu {
     struct vcpu v; /* first: the offsets of svm_entry.asm count from here */
     hv_hpa_t vmcb_pa;
@@ -52,6 +64,7 @@ struct svm_vcpu {
     struct svm_backup backup;
 
     struct svm_step step;
+    struct svm_code code;
     uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */
     uint32_t window;                              /* of V_INTR: the interrupt window, when it is asked for */
 
@@ -138,8 +151,7 @@ static inline bool npt_svm_is_stale(const struct svm_vcpu *svm)
 
 /* svm_regs.c */
 void svm_fetch(struct vcpu *v, uint32_t groups);
-bool svm_advance(struct vcpu *v, uint8_t length);
-void svm_code(struct vcpu *v, struct vcpu_code *out);
+void svm_advance(struct vcpu *v, uint8_t length);
 void svm_context(struct vcpu *v, struct hv_exit *exit);
 void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
 bool svm_wants_software_ints(const struct svm_vcpu *svm);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Exits in vendor-neutral words: one svm_exit_<code> each, found through a table. */
 #include "../vcpu_parts.h"
-#include "svm.h"
 #include "svm_audit.h"
+#include "svm_code.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -12,13 +12,35 @@
 
 typedef void svm_exit_fn(struct svm_vcpu *svm, struct hv_exit *exit);
 
-/* Without next-RIP save the CPU does not say; virt/ finds out. */
-static uint8_t instruction_length(const struct svm_vcpu *svm)
+static inline uint8_t length_by_next_rip(const struct vmcb *vmcb)
 {
-    const struct vmcb *vmcb = svm->vmcb;
-
-    return svm_has(CPUID_SVM_EDX_NRIPS) ? (uint8_t)(vmcb->next_rip - vmcb->rip) : HV_LENGTH_UNKNOWN;
+    return (uint8_t)(vmcb->next_rip - vmcb->rip);
 }
+
+/* Without next-RIP save the CPU does not say: virt/ finds out what the page of the last code does not tell. */
+static inline __attribute__((always_inline)) uint8_t frequent_length(const struct svm_vcpu *svm,
+                                                                     struct svm_instruction instruction)
+{
+    if (svm_has(CPUID_SVM_EDX_NRIPS))
+        return length_by_next_rip(svm->vmcb);
+    return svm_code_length(svm, instruction);
+}
+
+static __attribute__((noinline)) uint8_t instruction_length(const struct svm_vcpu *svm,
+                                                            struct svm_instruction instruction)
+{
+    return frequent_length(svm, instruction);
+}
+
+/* The same where there are operands, or it could be one of several. */
+static uint8_t length_of_any(const struct svm_vcpu *svm)
+{
+    return svm_has(CPUID_SVM_EDX_NRIPS) ? length_by_next_rip(svm->vmcb) : HV_LENGTH_UNKNOWN;
+}
+
+static const struct svm_instruction insn_cpuid = {2, 0xa20f}, insn_rdmsr = {2, 0x320f}, insn_wrmsr = {2, 0x300f},
+                                    insn_rdtsc = {2, 0x310f}, insn_hlt = {1, 0xf4}, insn_vmmcall = {3, 0xd9010f},
+                                    insn_xsetbv = {3, 0xd1010f}, insn_int3 = {1, 0xcc};
 
 /* With decode assists the CPU has fetched the instruction. */
 static void take_fetched_bytes(const struct svm_vcpu *svm, struct hv_instruction *out)
@@ -84,7 +106,9 @@ static void describe_exception(struct svm_vcpu *svm, struct hv_exit *exit, unsig
     exit->exception.has_error_code = VEC_ERROR_CODE_MASK >> vector & 1 && vmcb->cr0 & CR0_PE;
     exit->exception.error_code = exit->exception.has_error_code ? (uint32_t)vmcb->exit_info1 : 0;
     exit->exception.parameter = vector == VEC_PF ? vmcb->exit_info2 : vector == VEC_DB ? take_debug_bits(svm) : 0;
-    exit->instruction_length = is_software ? instruction_length(svm) : 0;
+    exit->instruction_length = !is_software       ? 0
+                               : vector == VEC_BP ? instruction_length(svm, insn_int3)
+                                                  : length_of_any(svm);
     exit->instruction.count = 0;
     if (vector == VEC_PF)
         take_fetched_bytes(svm, &exit->instruction);
@@ -113,7 +137,7 @@ static void svm_exit_icebp(struct svm_vcpu *svm, struct hv_exit *exit)
 static void svm_exit_software_int(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_SOFTWARE_INT;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = instruction_length(svm, insn_int3);
     exit->software.is_int_n = false;
     exit->software.vector = VEC_BP;
 }
@@ -160,14 +184,16 @@ static void svm_exit_vintr(struct svm_vcpu *svm, struct hv_exit *exit)
 static void svm_exit_cpuid(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_CPUID;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = frequent_length(svm, insn_cpuid);
 }
 
 static void svm_exit_msr(struct svm_vcpu *svm, struct hv_exit *exit)
 {
+    bool is_write = svm->vmcb->exit_info1 & MSR_INFO_WRITE;
+
     exit->reason = HV_EXIT_MSR;
-    exit->instruction_length = instruction_length(svm);
-    exit->msr.is_write = svm->vmcb->exit_info1 & MSR_INFO_WRITE;
+    exit->instruction_length = frequent_length(svm, is_write ? insn_wrmsr : insn_rdmsr);
+    exit->msr.is_write = is_write;
     exit->msr.index = (uint32_t)svm->v.gpr[GPR_RCX];
     exit->msr.rax = svm->v.gpr[GPR_RAX];
     exit->msr.rdx = svm->v.gpr[GPR_RDX];
@@ -175,39 +201,41 @@ static void svm_exit_msr(struct svm_vcpu *svm, struct hv_exit *exit)
 
 static void svm_exit_rdtsc(struct svm_vcpu *svm, struct hv_exit *exit)
 {
+    bool is_rdtscp = svm->vmcb->exit_code == EXIT_INTERCEPT_OF(INTERCEPT_RDTSCP);
+
     exit->reason = HV_EXIT_RDTSC;
-    exit->instruction_length = instruction_length(svm);
-    exit->rdtsc.is_rdtscp = svm->vmcb->exit_code == EXIT_INTERCEPT_OF(INTERCEPT_RDTSCP);
+    exit->instruction_length = is_rdtscp ? length_of_any(svm) : instruction_length(svm, insn_rdtsc);
+    exit->rdtsc.is_rdtscp = is_rdtscp;
 }
 
 static void svm_exit_hlt(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_HALT;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = instruction_length(svm, insn_hlt);
 }
 
 static void svm_exit_vmmcall(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_HYPERCALL;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = frequent_length(svm, insn_vmmcall);
 }
 
 static void svm_exit_xsetbv(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_XSETBV;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = instruction_length(svm, insn_xsetbv);
 }
 
 static void svm_exit_no_op(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_NO_OP;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = length_of_any(svm);
 }
 
 static void svm_exit_pause(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_PAUSE;
-    exit->instruction_length = instruction_length(svm);
+    exit->instruction_length = length_of_any(svm);
 }
 
 static void svm_exit_undefined(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -234,7 +262,7 @@ static void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned num
     exit->cr.number = (uint8_t)number;
     exit->cr.is_read = is_read;
     exit->cr.is_known = svm_has(CPUID_SVM_EDX_DECODE) && info & CR_INFO_MOV;
-    exit->instruction_length = exit->cr.is_known ? instruction_length(svm) : HV_LENGTH_UNKNOWN;
+    exit->instruction_length = exit->cr.is_known ? length_of_any(svm) : HV_LENGTH_UNKNOWN;
     if (!exit->cr.is_known)
         return;
     exit->cr.gpr = (uint8_t)FIELD_GET(CR_INFO_GPR, info);

@@ -2,7 +2,7 @@
 /* Register state between struct vcpu and the VMCB, by groups. */
 #include "../tsc.h"
 #include "../vcpu_parts.h"
-#include "svm.h"
+#include "svm_code.h"
 #include <arch/bits/apic.h>
 #include <arch/bits/cpuid.h>
 #include <arch/bits/cr.h>
@@ -397,6 +397,8 @@ static __attribute__((noinline)) void sync_others(struct svm_vcpu *svm)
     }
     if (dirty & VCPU_CR4)
         sync_cr4(svm);
+    if (dirty & (VCPU_CR0 | VCPU_CR4 | VCPU_EFER))
+        svm_code_check_mode(svm);
     if (dirty & VCPU_TSC)
         sync_tsc(svm);
     if (dirty & VCPU_INTR)
@@ -424,43 +426,22 @@ void svm_sync(struct svm_vcpu *svm)
 
 /* ------------------------------------------------------------------------- on the exit path */
 
-/* As vcpu_need for one register, for code that runs at every exit. */
-static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, uint64_t in_vmcb)
-{
-    if (!(v->valid & group)) {
-        *value = in_vmcb;
-        v->valid |= group;
-    }
-    return *value;
-}
-
 /*
- * Not simple: a shadow that ends, a single-step trap, RF that ends, EIP that wraps; or registers that the core has
- * changed already and the VMCB does not have yet.
+ * Not so simple: a shadow that ends, a single-step trap, RF that ends, EIP that may wrap; or registers that the core
+ * has changed already and the VMCB does not have yet.
  */
-bool svm_advance(struct vcpu *v, uint8_t length)
+void svm_advance(struct vcpu *v, uint8_t length)
 {
     struct vmcb *vmcb = to_svm(v)->vmcb;
-    uint64_t rip = vmcb->rip, next = rip + length;
+    uint32_t next;
 
     if (v->dirty & (VCPU_RIP | VCPU_RFLAGS | VCPU_INTR) || vmcb->interrupt_state & INTERRUPT_SHADOW ||
-        vmcb->rflags & (RFLAGS_TF | RFLAGS_RF) || (rip ^ next) >> 32)
-        return false;
-    vmcb->rip = v->rip = next;
-    v->valid |= VCPU_RIP;
-    return true;
-}
-
-/* What is hidden of control registers and EFER does not count here. */
-void svm_code(struct vcpu *v, struct vcpu_code *out)
-{
-    const struct vmcb *vmcb = to_svm(v)->vmcb;
-    uint64_t efer = vmcb->efer, rip = cached(v, VCPU_RIP, &v->rip, vmcb->rip);
-    bool is_64bit = efer & EFER_LMA && vmcb->cs.attributes & VMCB_SEG_L;
-
-    out->linear = is_64bit ? rip : (uint32_t)(vmcb->cs.base + rip);
-    out->cr3 = vmcb->cr3;
-    out->mode = (vmcb->cr0 & VCPU_CODE_CR0) | (vmcb->cr4 & VCPU_CODE_CR4) | (efer & VCPU_CODE_EFER);
+        vmcb->rflags & (RFLAGS_TF | RFLAGS_RF) || __builtin_add_overflow((uint32_t)vmcb->rip, length, &next)) {
+        vcpu_step_over(v, length);
+        return;
+    }
+    vmcb->rip += length;
+    v->valid &= ~VCPU_RIP;
 }
 
 /* What can not be taken from the VMCB when the core has changed it. */
@@ -517,6 +498,7 @@ enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value)
     memcpy((char *)vmcb + field, &value, sizeof(value));
     vmcb_touch(vmcb, CLEAN_ALL);
     to_svm(v)->is_unproven = true;
+    svm_code_check_mode(to_svm(v));
     v->valid &= VCPU_STICKY;
     return HV_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMCB and the permission maps beside it: which intercepts to use, their creation, and which CPU has run it. */
 #include "../tsc.h"
-#include "svm.h"
+#include "svm_code.h"
 #include <arch/bits/cpuid.h>
 #include <arch/bits/msr.h>
 #include <arch/cpu.h>
@@ -226,6 +226,7 @@ struct vcpu *svm_vcpu_create(struct npt *npt)
     svm->active_cpu = HV_CPU_NONE;
     svm->v.npt = npt;
     vmcb_init(svm, npt);
+    svm_code_forget(svm);
     if (!svm_apic_init(svm)) {
         svm_vcpu_destroy(&svm->v);
         return NULL;

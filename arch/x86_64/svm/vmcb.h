@@ -9,8 +9,13 @@
 
 /* As in descriptors' caches; attributes are packed into 12 bits: 7:0 type to P, 11:8 AVL, L, D/B and G. */
 struct vmcb_segment {
-    uint16_t selector, attributes;
-    uint32_t limit;
+    union {
+        struct {
+            uint16_t selector, attributes;
+            uint32_t limit;
+        };
+        uint64_t word; /* all but the base */
+    };
     uint64_t base;
 };
 

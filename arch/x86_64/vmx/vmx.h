@@ -81,7 +81,7 @@ void ept_flush_if_stale(struct vmx_vcpu *vmx); /* before an entry, interrupts of
 
 /* vmx_regs.c */
 void vmx_fetch(struct vcpu *v, uint32_t groups);
-bool vmx_advance(struct vcpu *v, uint8_t length);
+void vmx_advance(struct vcpu *v, uint8_t length);
 void vmx_context(struct vcpu *v, struct hv_exit *exit);
 void vmx_sync(struct vmx_vcpu *vmx); /* dirty groups -> VMCS */
 enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);

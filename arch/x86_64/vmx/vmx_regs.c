@@ -316,20 +316,22 @@ static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, u
 }
 
 /*
- * Not simple: a shadow that ends, a single-step trap, RF that ends, EIP that wraps. RIP goes to the VMCS at once, so
- * that nothing is left to be synced.
+ * Not so simple: a shadow that ends, a single-step trap, RF that ends, EIP that may wrap; or registers that the core
+ * has changed already and the VMCS does not have yet.
  */
-bool vmx_advance(struct vcpu *v, uint8_t length)
+void vmx_advance(struct vcpu *v, uint8_t length)
 {
-    uint64_t rip = cached(v, VCPU_RIP, &v->rip, VMCS_GUEST_RIP), next = rip + length;
-    uint64_t shadow = v->valid & VCPU_INTR
-                          ? v->interrupt_shadow
-                          : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+    uint64_t rip = vmx_read(VMCS_GUEST_RIP);
+    uint32_t next;
 
-    if (shadow | (cached(v, VCPU_RFLAGS, &v->rflags, VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) | (rip ^ next) >> 32)
-        return false;
-    vmx_write(VMCS_GUEST_RIP, v->rip = next);
-    return true;
+    if (v->dirty & (VCPU_RIP | VCPU_RFLAGS | VCPU_INTR) ||
+        vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS) ||
+        vmx_read(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF) || __builtin_add_overflow((uint32_t)rip, length, &next)) {
+        vcpu_step_over(v, length);
+        return;
+    }
+    vmx_write(VMCS_GUEST_RIP, rip + length);
+    v->valid &= ~VCPU_RIP;
 }
 
 /* What can not be taken from the VMCS when the core has changed it. */

@@ -27,12 +27,23 @@ struct backend_cpu {
     enum hv_status status;             /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
-/* Where the guest's code is, and what decides how its address is translated. */
+#define VCPU_CODE_ENTRIES 5 /* of the guest's tables, at most; a PDPTE register is one */
+
+/*
+ * A page of the guest's code, and the entries of its tables on the way there. While they are what they were, and so is
+ * what else decides about a translation, the code is there.
+ */
 struct vcpu_code {
+    const uint8_t *page; /* the host's address; NULL: none */
     hv_gva_t linear;
-    uint64_t cr3;
-    uint64_t mode; /* VCPU_CODE_* of CR0, CR4 and EFER */
+    uint64_t generation; /* of the second-level tables: with another one the pointers here are not good */
+    unsigned count;
+    struct vcpu_code_entry {
+        const volatile uint64_t *at; /* the aligned word that holds the entry */
+        uint64_t value;
+    } entry[VCPU_CODE_ENTRIES];
 };
+/* The bits that decide how its address is translated, or-ed together. */
 #define VCPU_CODE_CR0  BIT64(31)                         /* PG */
 #define VCPU_CODE_CR4  (BIT64(4) | BIT64(5) | BIT64(12)) /* PSE, PAE, LA57 */
 #define VCPU_CODE_EFER (BIT64(10) | BIT64(11))           /* LMA, NXE */
@@ -67,15 +78,18 @@ struct hv_backend {
     void (*fetch)(struct vcpu *v, uint32_t groups); /* hardware -> vcpu, only after acquire, while still pinned */
 
     /*
-     * The common case of stepping over an instruction: RIP moves on and nothing else does. False: it is not that
-     * simple, and nothing was changed.
+     * Over an instruction that the core has done for the guest: RIP moves on, and what ends with an instruction does.
+     * See vcpu_step_over.
      */
-    bool (*advance)(struct vcpu *v, uint8_t length);
+    void (*advance)(struct vcpu *v, uint8_t length);
     /*
-     * Right after an exit, before anything was changed: fetches no groups (but RIP). NULL where the CPU tells the
-     * lengths of instructions or has_pdptes: then virt/ takes it from the registers.
+     * NULL where the CPU tells the lengths of instructions. In a walk bracket.
+     * learn_code: where the code at CS:RIP is, which is at that offset in its page, or that it is to be forgotten; from
+     * then on the backend knows the page again, right after an exit, and tells the lengths of what it finds there.
+     * code: the host's address of the byte at CS:RIP, NULL when it is not known.
      */
-    void (*code)(struct vcpu *v, struct vcpu_code *out);
+    void (*learn_code)(struct vcpu *v, const struct vcpu_code *code, uint64_t offset);
+    const uint8_t *(*code)(struct vcpu *v);
     /* fills exit->vp, and of HV_EXIT_IO the segments; after acquire, while still pinned */
     void (*context)(struct vcpu *v, struct hv_exit *exit);
 
@@ -162,6 +176,11 @@ static inline void vcpu_changed(struct vcpu *v, uint32_t groups)
 
 struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation);
 void vcpu_destroy(struct vcpu *v);
+
+/* vcpu_step.c: all of advance, by way of the cache; and what is left of it when RIP has moved already. */
+void vcpu_step_over(struct vcpu *v, uint8_t length);
+void vcpu_retire_instruction(struct vcpu *v);
+
 void vcpu_init(struct vcpu *v);  /* the INIT signal: SDM 3A table 10-1; not loaded */
 void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state"; tsc_offset stays */
 
