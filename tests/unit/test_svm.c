@@ -45,6 +45,16 @@ static uint8_t length_told(uint64_t code)
     return exit_of((struct fake_svm_step){.code = code}).instruction_length;
 }
 
+static void forget(void)
+{
+    const struct vcpu_code none = {.page = NULL};
+
+    pin();
+    backend()->learn_code(v, &none, 0);
+    assert_null(backend()->code(v));
+    unpin();
+}
+
 static void put_code(unsigned offset, const char *bytes, size_t size)
 {
     memset(code_page, 0x90, sizeof(code_page));
@@ -56,6 +66,7 @@ static void learn(enum mode mode, unsigned entries, unsigned offset)
 {
     struct vcpu_code code = {.page = code_page, .generation = generation, .count = entries};
 
+    forget();
     set_mode(mode);
     v->seg[SEG_CS].base = 0x1800;
     v->rip = mode == LONG ? 0x7fff12345000 + offset : 0x12345800 + offset;
@@ -159,8 +170,6 @@ static void a_change_on_the_way_to_the_code_is_seen(void **state)
 
 static void code_elsewhere_is_not_known(void **state)
 {
-    static const struct vcpu_code none;
-
     (void)state;
     put_code(0x345, "\x0f\xa2", 2);
     learn(LONG, 4, 0x345);
@@ -174,10 +183,7 @@ static void code_elsewhere_is_not_known(void **state)
     assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
     put_code(0x345, "\x0f\xa2", 2);
     learn(LONG, 4, 0x345);
-    pin();
-    backend()->learn_code(v, &none, 0);
-    assert_null(backend()->code(v));
-    unpin();
+    forget();
     assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
 }
 

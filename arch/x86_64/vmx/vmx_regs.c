@@ -305,16 +305,6 @@ void vmx_sync(struct vmx_vcpu *vmx)
 
 /* ------------------------------------------------------------------------- on the exit path */
 
-/* As vcpu_need for one register, for code that runs at every exit. */
-static inline uint64_t cached(struct vcpu *v, uint32_t group, uint64_t *value, uint32_t field)
-{
-    if (!(v->valid & group)) {
-        *value = vmx_read(field);
-        v->valid |= group;
-    }
-    return *value;
-}
-
 /*
  * Not so simple: a shadow that ends, a single-step trap, RF that ends, EIP that may wrap; or registers that the core
  * has changed already and the VMCS does not have yet.
