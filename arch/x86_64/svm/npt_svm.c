@@ -48,7 +48,7 @@ const struct npt_format *npt_svm_format(void)
     return &npt;
 }
 
-void npt_svm_flush(struct svm_vcpu *svm)
+__attribute__((noinline)) void npt_svm_flush(struct svm_vcpu *svm)
 {
     struct vcpu *v = &svm->v;
     uint64_t generation = __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST);

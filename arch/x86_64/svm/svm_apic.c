@@ -175,7 +175,7 @@ static bool needs_page_held(const struct svm_vcpu *svm)
  * Inside the bracket around the use of the tables, whose pages stay. Translations know whether AVIC takes their
  * accesses, and do not know that the page has gone: they are dropped.
  */
-void svm_apic_before_entry(struct svm_vcpu *svm)
+__attribute__((noinline)) void svm_apic_before_entry(struct svm_vcpu *svm)
 {
     const struct vmcb *vmcb = svm->vmcb;
     hv_gpa_t at = (vmcb->v_intr & AVIC_BITS) == V_AVIC ? vmcb->avic_bar : 0;

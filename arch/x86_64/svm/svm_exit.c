@@ -421,16 +421,20 @@ static svm_exit_fn *find(uint64_t code)
     return code < ARRAY_COUNT(late_exits) ? late_exits[code] : NULL;
 }
 
-void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit)
+static __attribute__((noinline)) void describe_unknown(const struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    svm_exit_fn *describe = find(svm->vmcb->exit_code);
-
-    if (describe) {
-        describe(svm, exit);
-        return;
-    }
     hv_log(HV_LOG_ERROR, "SVM: exit code 0x%llx, which no intercept of ours asks for",
            (unsigned long long)svm->vmcb->exit_code);
     exit->reason = HV_EXIT_INTERNAL_ERROR;
     exit->instruction_length = 0;
+}
+
+void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    svm_exit_fn *describe = find(svm->vmcb->exit_code);
+
+    if (describe)
+        describe(svm, exit);
+    else
+        describe_unknown(svm, exit);
 }

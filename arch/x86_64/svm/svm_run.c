@@ -194,7 +194,7 @@ static void take_virtual_back(struct svm_vcpu *svm)
  * The event whose delivery the exit interrupted, to be delivered again by the next entry. Software interrupts that the
  * guest itself was executing are not among them: RIP is at the instruction, and it will be executed again.
  */
-static void take_interrupted_event(struct svm_vcpu *svm, uint64_t info)
+static __attribute__((noinline)) void take_interrupted_event(struct svm_vcpu *svm, uint64_t info)
 {
     uint64_t type = FIELD_GET(EVENT_TYPE, info), vector = FIELD_GET(EVENT_VECTOR, info);
     struct vcpu *v = &svm->v;
@@ -233,19 +233,15 @@ static void undo_injection(struct svm_vcpu *svm)
 /* -------------------------------------------------------------------------------- one entry */
 
 /* CR8 is V_TPR, to which the APIC page's TPR goes and from which it comes back. */
-static inline uint32_t v_intr_word(const struct svm_vcpu *svm)
+static inline uint32_t v_intr_word(const struct svm_vcpu *svm, uint32_t window)
 {
-    uint32_t window = svm->is_stepping ? 0 : svm->window;
-
-    if (svm->is_virtual)
-        window = V_IRQ | V_IGN_TPR | V_INTR_PRIO;
     return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | vcpu_cr8_of_tpr(&svm->v);
 }
 
-static inline void write_volatile_state(struct svm_vcpu *svm)
+static inline void write_volatile_state(struct svm_vcpu *svm, uint32_t window)
 {
     struct vmcb *vmcb = svm->vmcb;
-    uint32_t v_intr = v_intr_word(svm);
+    uint32_t v_intr = v_intr_word(svm, window);
 
     vmcb->rax = svm->v.gpr[GPR_RAX];
     svm->entry_dr6 = vmcb->dr6;
@@ -253,7 +249,7 @@ static inline void write_volatile_state(struct svm_vcpu *svm)
         vmcb->cr2 = svm->v.cr2;
         vmcb_touch(vmcb, CLEAN_CR2);
     }
-    if (vmcb->v_intr != v_intr || svm->is_virtual) {
+    if (vmcb->v_intr != v_intr) {
         vmcb->v_intr = v_intr;
         vmcb_touch(vmcb, CLEAN_V_INTR);
     }
@@ -284,7 +280,12 @@ static void prepare(struct svm_vcpu *svm)
     set_virtual(svm, false);
     if (v->event & HV_PENDING_INT_VALID)
         inject(svm, v->event);
-    write_volatile_state(svm);
+    if (svm->is_virtual) {
+        write_volatile_state(svm, V_IRQ | V_IGN_TPR | V_INTR_PRIO);
+        vmcb_touch(svm->vmcb, CLEAN_V_INTR); /* for the vector */
+    } else {
+        write_volatile_state(svm, svm->is_stepping ? 0 : svm->window);
+    }
     if (svm->is_stepping)
         svm->entry_dr6 = svm->step.dr6;
 }
@@ -444,7 +445,7 @@ void svm_enter(struct vcpu *v, struct hv_exit *exit)
     }
     if (v->dirty)
         svm_sync(svm);
-    write_volatile_state(svm);
+    write_volatile_state(svm, svm->window);
     flush_if_stale(svm);
     svm_entry(svm);
     if (!take_exit(svm, exit))

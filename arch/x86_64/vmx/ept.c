@@ -63,19 +63,12 @@ static void update_pointer(struct vmx_vcpu *vmx)
         vmx_write(VMCS_EPTP, vmx->eptp = eptp);
 }
 
-/*
- * Translations are tagged with EPTP and VPID and live in a CPU's TLB: the vcpu drops them when the tables have
- * changed since it last did, and when it comes to a CPU where it may have left some behind. The generation is read
- * after vp.shared.walking was set (virt/walk.h), so a change is either seen here or its author waits for us.
- */
-void ept_flush_if_stale(struct vmx_vcpu *vmx)
+__attribute__((noinline)) void ept_flush(struct vmx_vcpu *vmx)
 {
     struct vcpu *v = &vmx->v;
     uint64_t generation = __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST);
     uint32_t cpu = vmx->active_cpu;
 
-    if (generation == v->npt_seen && cpu == v->last_cpu && !v->flush_guest)
-        return;
     if (generation != v->npt_seen)
         update_pointer(vmx);
     if (generation != v->npt_seen || cpu != v->last_cpu)

@@ -77,7 +77,20 @@ bool vmx_apic_exit_on_msr(struct vmx_vcpu *vmx, uint32_t index, bool reads, bool
 /* ept.c */
 const struct npt_format *ept_format(void);
 uint64_t ept_pointer(const struct npt *npt);
-void ept_flush_if_stale(struct vmx_vcpu *vmx); /* before an entry, interrupts off */
+void ept_flush(struct vmx_vcpu *vmx); /* before an entry, interrupts off */
+
+/*
+ * Translations are tagged with EPTP and VPID and live in a CPU's TLB: the vcpu drops them when the tables have
+ * changed since it last did, and when it comes to a CPU where it may have left some behind. The generation is read
+ * after vp.shared.walking was set (virt/walk.h), so a change is either seen here or its author waits for us.
+ */
+static inline bool ept_is_stale(const struct vmx_vcpu *vmx)
+{
+    const struct vcpu *v = &vmx->v;
+
+    return __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST) != v->npt_seen || vmx->active_cpu != v->last_cpu ||
+           v->flush_guest;
+}
 
 /* vmx_regs.c */
 void vmx_fetch(struct vcpu *v, uint32_t groups);

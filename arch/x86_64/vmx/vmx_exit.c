@@ -506,16 +506,21 @@ static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
     [EXIT_REASON_ENCLS] = vmx_exit_undefined,
 };
 
+static __attribute__((noinline)) void describe_unknown(uint32_t reason, struct hv_exit *exit)
+{
+    hv_log(HV_LOG_ERROR, "VMX: exit reason %u, which no control of ours asks for",
+           (unsigned)FIELD_GET(EXIT_REASON_BASIC, reason));
+    exit->reason = HV_EXIT_INTERNAL_ERROR;
+    exit->instruction_length = 0;
+}
+
 void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
 {
     uint64_t basic = FIELD_GET(EXIT_REASON_BASIC, reason);
     vmx_exit_fn *describe = basic < EXIT_REASON_COUNT ? vmx_exits[basic] : NULL;
 
-    if (describe) {
+    if (describe)
         describe(vmx, exit);
-        return;
-    }
-    hv_log(HV_LOG_ERROR, "VMX: exit reason %u, which no control of ours asks for", (unsigned)basic);
-    exit->reason = HV_EXIT_INTERNAL_ERROR;
-    exit->instruction_length = 0;
+    else
+        describe_unknown(reason, exit);
 }

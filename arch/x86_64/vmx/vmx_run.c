@@ -161,18 +161,28 @@ static void arm_timer(struct vmx_vcpu *vmx)
 
 /* -------------------------------------------------------------------------------- one entry */
 
+/* What most entries go without. Not inlined: they would save registers for it. */
+static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
+{
+    struct vcpu *v = &vmx->v;
+
+    if (v->dirty)
+        vmx_sync(vmx);
+    if (v->event & HV_PENDING_INT_VALID)
+        inject(v, v->event);
+    if (v->deadline_tsc || !vmx->timer_is_heartbeat)
+        arm_timer(vmx);
+}
+
 void vmx_enter(struct vcpu *v, struct hv_exit *exit)
 {
     struct vmx_vcpu *vmx = to_vmx(v);
     uint32_t reason;
 
-    if (v->dirty)
-        vmx_sync(vmx);
-    ept_flush_if_stale(vmx);
-    if (v->event & HV_PENDING_INT_VALID)
-        inject(v, v->event);
-    if (v->deadline_tsc || !vmx->timer_is_heartbeat)
-        arm_timer(vmx);
+    if (v->dirty | v->event | v->deadline_tsc || !vmx->timer_is_heartbeat)
+        prepare(vmx);
+    if (ept_is_stale(vmx))
+        ept_flush(vmx);
     if (vmx_entry(vmx) != VMX_ENTRY_EXITED) {
         vmx_exit_entry_failed(vmx, true, exit);
         return;
