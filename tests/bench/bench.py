@@ -262,8 +262,20 @@ def measure_again(options, ceilings, first):
     return problems + list(differences(first, second, ceilings))
 
 
+def why_not(options):
+    """Why there is no such engine here, or nothing."""
+    if options.engine != "kvm":
+        return None
+    kvm = subprocess.run(("boot/kvm.sh",), capture_output=True, text=True, check=False)
+    return kvm.stdout.strip() if kvm.returncode else None
+
+
 def main():
     options, begin, ceilings = parse(), time.time(), read_ceilings()
+    reason = why_not(options)
+    if reason:
+        print(f"ok 1 - bench kvm # SKIP {reason}\n1..1" if options.tap else f"no KVM here: {reason}")
+        return 0 if options.tap else 1
     report = Report(options, ceilings)
     if not options.tap:
         report.header()
