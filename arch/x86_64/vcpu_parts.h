@@ -76,23 +76,6 @@ static inline uint16_t vcpu_execution_state(uint64_t cpl, uint64_t cr0, uint64_t
     return (uint16_t)state;
 }
 
-/* By way of the cache, from which the client's view may be taken always. */
-static inline void vcpu_context(struct vcpu *v, struct hv_exit *exit)
-{
-    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8);
-    exit->vp.rip = v->rip;
-    exit->vp.rflags = v->rflags;
-    exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)v->cr8;
-    exit->vp.execution_state = vcpu_execution_state(FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes), v->cr0, v->efer,
-                                                    v->dr7, v->event, v->interrupt_shadow);
-    if (exit->reason != HV_EXIT_IO)
-        return;
-    vcpu_need(v, VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES));
-    exit->io.ds = v->seg[SEG_DS];
-    exit->io.es = v->seg[SEG_ES];
-}
-
 /* ---------------------------------------------------------------------------- refused entries */
 
 static inline void vcpu_log_refusal(const struct hv_audit_finding *finding)

@@ -449,9 +449,21 @@ void svm_advance(struct vcpu *v, uint8_t length)
     (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \
      VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))
 
+/* By way of the cache, from which the client's view may be taken always. */
 static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
 {
-    vcpu_context(v, exit);
+    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8);
+    exit->vp.rip = v->rip;
+    exit->vp.rflags = v->rflags;
+    exit->vp.cs = v->seg[SEG_CS];
+    exit->vp.cr8 = (uint8_t)v->cr8;
+    exit->vp.execution_state = vcpu_execution_state(FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes), v->cr0, v->efer,
+                                                    v->dr7, v->event, v->interrupt_shadow);
+    if (exit->reason != HV_EXIT_IO)
+        return;
+    vcpu_need(v, VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES));
+    exit->io.ds = v->seg[SEG_DS];
+    exit->io.es = v->seg[SEG_ES];
 }
 
 void svm_context(struct vcpu *v, struct hv_exit *exit)

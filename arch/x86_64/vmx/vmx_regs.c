@@ -324,25 +324,52 @@ void vmx_advance(struct vcpu *v, uint8_t length)
     v->valid &= ~VCPU_RIP;
 }
 
-/* What can not be taken from the VMCS when the core has changed it. */
 #define CONTEXT_GROUPS                                                                                     \
     (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \
      VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))
 
-static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
+/* What is known is not read again; and of SS, CR0, EFER and DR7 one bit or two are wanted, not the whole group. */
+static uint64_t known_or(const struct vcpu *v, uint32_t group, uint64_t value, uint32_t field)
 {
-    vcpu_context(v, exit);
+    return v->valid & group ? value : vmx_read(field);
 }
 
-/* Of SS, CR0, EFER and DR7 one bit or two are wanted: a single field of each is read, not the whole group. */
+static void known_or_read_segment(const struct vcpu *v, unsigned s, struct hv_segment *to)
+{
+    if (v->valid & VCPU_SEG(s))
+        *to = v->seg[s];
+    else
+        read_segment(to, s);
+}
+
+static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
+{
+    const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
+    bool shadow = v->valid & VCPU_INTR ? v->interrupt_shadow : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & shadows;
+
+    exit->vp.rip = known_or(v, VCPU_RIP, v->rip, VMCS_GUEST_RIP);
+    exit->vp.rflags = known_or(v, VCPU_RFLAGS, v->rflags, VMCS_GUEST_RFLAGS);
+    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v));
+    exit->vp.execution_state = vcpu_execution_state(
+        FIELD_GET(SEG_DPL, known_or(v, VCPU_SS, v->seg[SEG_SS].attributes, VMCS_SEG_ACCESS(SEG_SS))),
+        known_or(v, VCPU_CR0, v->cr0, VMCS_GUEST_CR0), known_or(v, VCPU_EFER, v->efer, VMCS_GUEST_EFER),
+        known_or(v, VCPU_DR7, v->dr7, VMCS_GUEST_DR7), v->event, shadow);
+    known_or_read_segment(v, SEG_CS, &exit->vp.cs);
+    if (exit->reason == HV_EXIT_IO) {
+        known_or_read_segment(v, SEG_DS, &exit->io.ds);
+        known_or_read_segment(v, SEG_ES, &exit->io.es);
+    }
+}
+
+/* Most exits to the client, and those of I/O above all, go there with nothing read before. */
 void vmx_context(struct vcpu *v, struct hv_exit *exit)
 {
-    if (v->dirty & CONTEXT_GROUPS || !(CONTEXT_GROUPS & ~v->valid)) {
+    if (v->valid & CONTEXT_GROUPS) {
         context_of_cache(v, exit);
         return;
     }
-    exit->vp.rip = v->valid & VCPU_RIP ? v->rip : vmx_read(VMCS_GUEST_RIP);
-    exit->vp.rflags = v->valid & VCPU_RFLAGS ? v->rflags : vmx_read(VMCS_GUEST_RFLAGS);
+    exit->vp.rip = vmx_read(VMCS_GUEST_RIP);
+    exit->vp.rflags = vmx_read(VMCS_GUEST_RFLAGS);
     exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
     exit->vp.execution_state =
         vcpu_execution_state(FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS))), vmx_read(VMCS_GUEST_CR0),
