@@ -77,6 +77,40 @@ static void written(struct hv_vp *vp, uint32_t offset, uint64_t value, const str
         irq_trap(vp, HV_EXIT_APIC_WRITE_TRAP, (uint16_t)offset, (uint32_t)value);
 }
 
+/* ------------------------------------------------------------------ what guests write most */
+
+/* False, of both: it is more than that, and nothing was done. */
+static inline bool end_plain(struct hv_vp *vp)
+{
+    if (vp->assist_offered || !lapic_end_plain(&vp->lapic, vp->eoi_wanted))
+        return false;
+    vp->counters.apic.eoi++;
+    vp->todo |= vp->lapic.irr_words ? VP_TODO_INTERRUPTS : 0;
+    return true;
+}
+
+static inline bool send_plain(struct hv_vp *vp, uint64_t icr)
+{
+    if (vp->assist_offered || !lapic_send_plain(&vp->lapic, icr))
+        return false;
+    vp->counters.apic.self_ipis++;
+    vp->todo |= VP_TODO_INTERRUPTS;
+    return true;
+}
+
+#define ICR_TO_SELF FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_SELF)
+
+bool exit_apic_write_plain(struct hv_vp *vp, uint32_t index, uint64_t value)
+{
+    if (!vp->has_apic || !lapic_is_x2apic(&vp->lapic))
+        return false;
+    if (index == MSR_IA32_X2APIC_EOI)
+        return !value && end_plain(vp);
+    return index == MSR_IA32_X2APIC_SELF_IPI && value <= UINT8_MAX && send_plain(vp, ICR_TO_SELF | value);
+}
+
+/* ------------------------------------------------------------------------------ all registers */
+
 static bool write_register(struct hv_vp *vp, uint32_t offset, uint64_t value)
 {
     struct lapic_effect effect = {0};

@@ -8,6 +8,8 @@
 /* MSRs: false is #GP. */
 bool exit_apic_read_msr(struct hv_vp *vp, uint32_t index, uint64_t *value); /* 0x800 to 0x8FF */
 bool exit_apic_write_msr(struct hv_vp *vp, uint32_t index, uint64_t value);
+/* The same for what is written most, and has no consequence but for the next interrupt. False: try the other one. */
+bool exit_apic_write_plain(struct hv_vp *vp, uint32_t index, uint64_t value);
 bool exit_apic_read_register(struct hv_vp *vp, uint32_t offset, uint64_t *value); /* in the mode it is in */
 bool exit_apic_write_register(struct hv_vp *vp, uint32_t offset, uint64_t value);
 bool exit_apic_read_deadline(struct hv_vp *vp, uint64_t *value); /* IA32_TSC_DEADLINE */

@@ -535,9 +535,14 @@ static enum exit_outcome fault(struct hv_vp *vp)
     return EXIT_HANDLED;
 }
 
+static inline uint64_t value_of(const struct hv_exit *exit)
+{
+    return exit->msr.rdx << 32 | (uint32_t)exit->msr.rax;
+}
+
 static enum exit_outcome access_msr(struct hv_vp *vp, const struct msr *msr, const struct hv_exit *exit)
 {
-    uint64_t value = exit->msr.rdx << 32 | (uint32_t)exit->msr.rax;
+    uint64_t value = value_of(exit);
     bool is_done;
 
     if (exit->msr.is_write)
@@ -585,7 +590,7 @@ static uint8_t listed_action(const struct hv_properties *props, uint32_t index, 
 }
 
 /* First what the client says of this MSR, then what it is, then what is done with unknown ones. */
-enum exit_outcome exit_msr(struct hv_vp *vp, struct hv_exit *exit)
+static __attribute__((noinline)) enum exit_outcome exit_any_msr(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct hv_properties *props = &vp->partition->properties;
     uint8_t action = listed_action(props, exit->msr.index, exit->msr.is_write);
@@ -599,4 +604,19 @@ enum exit_outcome exit_msr(struct hv_vp *vp, struct hv_exit *exit)
     if (!msr)
         return unhandled(vp, exit);
     return client_wants(props, msr, exit->msr.is_write) ? EXIT_TO_CLIENT : access_msr(vp, msr, exit);
+}
+
+/* Of the local APIC's MSRs the client can only list some. */
+static inline bool is_write_to_apic(const struct hv_vp *vp, const struct hv_exit *exit)
+{
+    return exit->msr.is_write && exit->msr.index >> 8 == MSR_IA32_X2APIC_BASE >> 8 &&
+           !vp->partition->properties.msr_actions.count;
+}
+
+enum exit_outcome exit_msr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (!is_write_to_apic(vp, exit) || !exit_apic_write_plain(vp, exit->msr.index, value_of(exit)))
+        return exit_any_msr(vp, exit);
+    exit_skip_instruction(vp, exit);
+    return EXIT_HANDLED;
 }

@@ -273,9 +273,14 @@ static void choose_interrupt(struct hv_vp *vp)
     assist_offer(vp);
 }
 
+static inline uint64_t any(const uint64_t vectors[4])
+{
+    return vectors[0] | vectors[1] | vectors[2] | vectors[3];
+}
+
 static bool has_auto_eoi(const struct hv_vp *vp)
 {
-    return vp->auto_eoi[0] | vp->auto_eoi[1] | vp->auto_eoi[2] | vp->auto_eoi[3];
+    return any(vp->auto_eoi);
 }
 
 /*
@@ -285,11 +290,12 @@ static bool has_auto_eoi(const struct hv_vp *vp)
 static void set_deliverer(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
+    bool could = backend()->apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY;
 
     assist_settle(vp);
     v->controls.core_delivers = has_auto_eoi(vp) || run_window_is_blocked(vp);
-    vp->lapic.delivers =
-        !v->controls.core_delivers && backend()->apic_features(v->controls.apic_mode) & VCPU_APIC_DELIVERY;
+    vp->lapic.delivers = could && !v->controls.core_delivers;
+    lapic_set_private(&vp->lapic, !could);
     vcpu_changed(v, VCPU_CONTROLS);
 }
 
@@ -382,8 +388,41 @@ bool irq_tell(struct hv_vp *vp, struct hv_exit *exit)
     return true;
 }
 
+/* Is there nothing but interrupts of the local APIC's, that the core delivers, and no window is being waited for? */
+static inline bool is_plain(const struct hv_vp *vp)
+{
+    const struct vcpu_controls *c = &vp->vcpu->controls;
+
+    return vp->todo == VP_TODO_INTERRUPTS && vp->has_apic && vp->lapic.is_private &&
+           !(vp->activity | vp->notifications | vp->nmi_pending | vp->overlays_stale | vp->assist_offered |
+             (vp->assist_msr & HV_PAGE_ENABLE) | (vp->pending_event[0] & HV_PENDING_EVENT_VALID)) &&
+           !(c->interrupt_window | c->nmi_window | c->core_delivers | c->tpr_threshold) &&
+           !(any(vp->ext_ints) | any(vp->auto_eoi));
+}
+
+bool irq_prepare_plain(struct hv_vp *vp)
+{
+    int next;
+
+    if (!is_plain(vp))
+        return false;
+    if (vp->lapic.irr_words) {
+        if (!irq_can_take_interrupt(vp->vcpu))
+            return false;
+        next = lapic_deliver_plain(&vp->lapic);
+        if (next < 0)
+            return false;
+        inject_external(vp, next);
+    }
+    vp->wanted.tpr_threshold = 0; /* which was above CR8, else it would be among the controls */
+    vp->todo = 0;
+    return true;
+}
+
 bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit)
 {
+    if (irq_prepare_plain(vp))
+        return true;
     if (vp->todo & VP_TODO_INTERRUPTS)
         assist_settle(vp); /* adds to what is to be looked at */
     if (irq_tell(vp, exit))

@@ -25,6 +25,12 @@ void irq_take_requests(struct hv_vp *vp);
  */
 bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit);
 
+/*
+ * Owner, pinned, interrupts on or off: irq_prepare where there is no more to do than to deliver an interrupt of the
+ * local APIC's, and nothing else keeps the VP from its next entry. False: it may be more, and nothing was done.
+ */
+bool irq_prepare_plain(struct hv_vp *vp);
+
 /* Owner, pinned: this CPU need not be interrupted for the VP's timer any more. */
 void irq_stop_timer(struct hv_vp *vp);
 

@@ -16,16 +16,8 @@
 /* x2APIC mode has ICR as one register: where the hardware reads and writes its upper half (SDM 3C 30.5). */
 #define ICR_X2_HIGH (APIC_ICR_LOW + 4)
 
-#define FIRST_VECTOR   16u   /* lower ones are the CPU's exceptions */
-#define PRIORITY_CLASS 0xf0u /* of a vector, TPR or PPR */
-
 static const uint16_t lvts[] = {APIC_LVT_TIMER, APIC_LVT_THERMAL, APIC_LVT_PMI,
                                 APIC_LVT_LINT0, APIC_LVT_LINT1,   APIC_LVT_ERROR};
-
-static bool is_software_enabled(const struct lapic *l)
-{
-    return lapic_get(l, APIC_SVR) & APIC_SVR_ENABLE;
-}
 
 /* SDM 3A 10.5.3: an error interrupts if none has since the last write of ESR. */
 static void record_error(struct lapic *l, uint32_t error, struct lapic_effect *effect)
@@ -39,83 +31,64 @@ static void record_error(struct lapic *l, uint32_t error, struct lapic_effect *e
     l->esr_pending |= error;
 }
 
-/* ------------------------------------------------------------ IRR, ISR, TMR: 256 bits by vector */
+/* ------------------------------------------------------------------------------- interrupts */
 
-static uint32_t word_of(uint32_t set, uint8_t vector)
+static uint8_t words_of(const struct lapic *l, uint32_t set)
 {
-    return set + vector / 32u * 16;
+    uint32_t words = 0;
+
+    for (uint32_t i = 0; i < 8; i++)
+        if (!l->is_private || lapic_get(l, set + i * 16))
+            words |= BIT32(i);
+    return (uint8_t)words;
 }
 
-static bool test_vector(const struct lapic *l, uint32_t set, uint8_t vector)
+void lapic_set_private(struct lapic *l, bool is_private)
 {
-    return lapic_get(l, word_of(set, vector)) & BIT32(vector % 32);
-}
-
-static void set_vector(struct lapic *l, uint32_t set, uint8_t vector)
-{
-    lapic_put(l, word_of(set, vector), lapic_get(l, word_of(set, vector)) | BIT32(vector % 32));
-}
-
-static void clear_vector(struct lapic *l, uint32_t set, uint8_t vector)
-{
-    lapic_put(l, word_of(set, vector), lapic_get(l, word_of(set, vector)) & ~BIT32(vector % 32));
-}
-
-static int highest(const struct lapic *l, uint32_t set)
-{
-    for (int i = 7; i >= 0; i--) {
-        uint32_t word = lapic_get(l, set + (uint32_t)i * 16);
-
-        if (word)
-            return i * 32 + 31 - __builtin_clz(word);
-    }
-    return -1;
+    l->is_private = is_private;
+    l->irr_words = words_of(l, APIC_IRR);
+    l->isr_words = words_of(l, APIC_ISR);
 }
 
 int lapic_highest_irr(const struct lapic *l)
 {
-    return highest(l, APIC_IRR);
+    return lapic_highest(l, APIC_IRR, l->irr_words);
 }
 
 int lapic_highest_isr(const struct lapic *l)
 {
-    return highest(l, APIC_ISR);
+    return lapic_highest(l, APIC_ISR, l->isr_words);
 }
 
 bool lapic_is_level(const struct lapic *l, uint8_t vector)
 {
-    return test_vector(l, APIC_TMR, vector);
+    return lapic_test_vector(l, APIC_TMR, vector);
 }
 
-/* SDM 3A 10.8.3.1; with equal classes, as the hardware's virtualization does (SDM 3C 30.1.3) */
 static uint32_t read_ppr(const struct lapic *l, uint64_t now_ns)
 {
-    uint32_t tpr = lapic_get(l, APIC_TPR);
-    int vector = lapic_highest_isr(l);
-    uint32_t in_service = vector < 0 ? 0 : (uint32_t)vector & PRIORITY_CLASS;
-
     (void)now_ns;
-    return (tpr & PRIORITY_CLASS) >= in_service ? tpr : in_service;
+    return lapic_ppr(l);
 }
 
 void lapic_update_ppr(struct lapic *l)
 {
-    lapic_put(l, APIC_PPR, read_ppr(l, 0));
+    lapic_put(l, APIC_PPR, lapic_ppr(l));
 }
 
 bool lapic_request(struct lapic *l, uint8_t vector, bool is_level, struct lapic_effect *effect)
 {
-    if (!lapic_is_enabled(l) || !is_software_enabled(l))
+    if (!lapic_is_enabled(l) || !lapic_is_software_enabled(l))
         return false;
-    if (vector < FIRST_VECTOR) {
+    if (vector < LAPIC_FIRST_VECTOR) {
         record_error(l, APIC_ESR_RECV_ILLEGAL, effect);
         return false;
     }
     if (is_level)
-        set_vector(l, APIC_TMR, vector);
+        lapic_set_vector(l, APIC_TMR, vector);
     else
-        clear_vector(l, APIC_TMR, vector);
-    set_vector(l, APIC_IRR, vector);
+        lapic_clear_vector(l, APIC_TMR, vector);
+    lapic_set_vector(l, APIC_IRR, vector);
     effect->bits |= LAPIC_EFFECT_PRIORITY;
     return true;
 }
@@ -130,16 +103,16 @@ int lapic_next(struct lapic *l)
     int vector = lapic_highest_irr(l);
 
     lapic_update_ppr(l);
-    if (vector < 0 || !is_software_enabled(l))
+    if (vector < 0 || !lapic_is_software_enabled(l))
         return -1;
-    return ((uint32_t)vector & PRIORITY_CLASS) > (lapic_get(l, APIC_PPR) & PRIORITY_CLASS) ? vector : -1;
+    return ((uint32_t)vector & LAPIC_PRIORITY_CLASS) > (lapic_get(l, APIC_PPR) & LAPIC_PRIORITY_CLASS) ? vector : -1;
 }
 
 void lapic_deliver(struct lapic *l, uint8_t vector, bool is_end)
 {
-    clear_vector(l, APIC_IRR, vector);
+    lapic_clear_vector(l, APIC_IRR, vector);
     if (!is_end)
-        set_vector(l, APIC_ISR, vector);
+        lapic_set_vector(l, APIC_ISR, vector);
     lapic_update_ppr(l);
 }
 
@@ -189,7 +162,7 @@ int lapic_eoi(struct lapic *l, struct lapic_effect *effect)
 
     if (vector < 0)
         return -1;
-    clear_vector(l, APIC_ISR, (uint8_t)vector);
+    lapic_clear_vector(l, APIC_ISR, (uint8_t)vector);
     lapic_update_ppr(l);
     effect->bits |= LAPIC_EFFECT_PRIORITY;
     lapic_ended(l, (uint8_t)vector, effect);
@@ -205,7 +178,8 @@ void lapic_ended(struct lapic *l, uint8_t vector, struct lapic_effect *effect)
     for (unsigned n = 0; n < 2; n++) {
         uint32_t lvt = lapic_get(l, inputs[n]);
 
-        if (l->remote_irr & BIT32(n) && FIELD_GET(APIC_LVT_VECTOR, lvt) == vector && !test_vector(l, APIC_IRR, vector))
+        if (l->remote_irr & BIT32(n) && FIELD_GET(APIC_LVT_VECTOR, lvt) == vector &&
+            !lapic_test_vector(l, APIC_IRR, vector))
             set_remote_irr(l, n, false);
     }
 }
@@ -245,7 +219,7 @@ static void svr_written(struct lapic *l, uint32_t offset, uint64_t now_ns, struc
 {
     (void)offset;
     effect->bits |= LAPIC_EFFECT_PRIORITY;
-    if (is_software_enabled(l))
+    if (lapic_is_software_enabled(l))
         return;
     for (size_t i = 0; i < ARRAY_COUNT(lvts); i++)
         lapic_put(l, lvts[i], lapic_get(l, lvts[i]) | (uint32_t)APIC_LVT_MASKED);
@@ -262,7 +236,7 @@ static void esr_written(struct lapic *l, uint32_t offset, uint64_t now_ns, struc
 
 static void lvt_written(struct lapic *l, uint32_t offset, uint64_t now_ns, struct lapic_effect *effect)
 {
-    if (!is_software_enabled(l))
+    if (!lapic_is_software_enabled(l))
         lapic_put(l, offset, lapic_get(l, offset) | (uint32_t)APIC_LVT_MASKED);
     keep_remote_irr(l);
     if (offset == APIC_LVT_TIMER)
@@ -283,7 +257,7 @@ static bool is_sent(const struct lapic *l, uint32_t icr)
 
 static void send(struct lapic *l, uint32_t icr, uint32_t destination, struct lapic_effect *effect)
 {
-    if (FIELD_GET(APIC_ICR_MODE, icr) <= APIC_MODE_LOWEST && FIELD_GET(APIC_ICR_VECTOR, icr) < FIRST_VECTOR) {
+    if (FIELD_GET(APIC_ICR_MODE, icr) <= APIC_MODE_LOWEST && FIELD_GET(APIC_ICR_VECTOR, icr) < LAPIC_FIRST_VECTOR) {
         record_error(l, APIC_ESR_SEND_ILLEGAL, effect);
         return;
     }
@@ -479,6 +453,7 @@ static void reset_registers(struct lapic *l)
     lapic_put(l, APIC_SVR, APIC_SVR_VECTOR);
     for (size_t i = 0; i < ARRAY_COUNT(lvts); i++)
         lapic_put(l, lvts[i], APIC_LVT_MASKED);
+    lapic_set_private(l, l->is_private);
     l->esr_pending = 0;
     l->remote_irr = 0;
     lapic_timer_reset(l);

@@ -22,6 +22,9 @@ struct lapic {
     bool x2apic_allowed;     /* by the partition's LocalApicEmulationMode */
     bool remote_read;        /* guests may read other APICs' registers, in xAPIC mode */
     bool delivers;        /* the hardware moves IRR to ISR and does EOIs by itself: the owner leaves these two to it */
+    bool is_private;      /* only the owner changes IRR and ISR */
+    uint8_t irr_words;    /* bit n is clear: IRR's word n is 0. Not private: all are set */
+    uint8_t isr_words;    /* the same of ISR */
     uint8_t remote_irr;   /* bit n: a level-triggered interrupt of LINTn's has been accepted and has not ended */
     uint32_t esr_pending; /* errors since the last write of ESR; while there are some, further ones do not interrupt */
     /* The timer by its registers as last taken in: the hardware may have put newer values into the page already. */
@@ -125,6 +128,18 @@ int lapic_highest_isr(const struct lapic *l);
 
 /* The trigger mode that it was last requested with, by TMR. */
 bool lapic_is_level(const struct lapic *l, uint8_t vector);
+
+/* From now on the hardware may put vectors into IRR and ISR by itself, or it never does. Or their words have changed.
+ */
+void lapic_set_private(struct lapic *l, bool is_private);
+
+/*
+ * The usual cases, with nothing to do beyond the registers (lapic_plain.c). False, -1: it is none, and nothing was
+ * done. wanted: vectors whose EOIs are not plain, bit n of word n / 64.
+ */
+bool lapic_end_plain(struct lapic *l, const uint64_t wanted[4]); /* EOI */
+bool lapic_send_plain(struct lapic *l, uint64_t icr);            /* to itself */
+int lapic_deliver_plain(struct lapic *l); /* what lapic_next says; its vector. Of private registers, not disabled */
 
 /* Its delivery: IRR to ISR, or, for one that ends with that, out of IRR. */
 void lapic_deliver(struct lapic *l, uint8_t vector, bool is_end);

@@ -175,6 +175,7 @@ static void complete_load(struct lapic *l, const struct saved *saved, uint64_t n
         lapic_put(l, APIC_DFR, lapic_get(l, APIC_DFR) | BITS32(27, 0));
         load_remote_read(l, saved_get(saved, APIC_ICR_LOW));
     }
+    lapic_set_private(l, l->is_private);
     lapic_load_inputs(l, saved_get(saved, APIC_LVT_LINT0), saved_get(saved, APIC_LVT_LINT1));
     l->esr_pending = 0;
     lapic_update_ppr(l);

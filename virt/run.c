@@ -376,7 +376,7 @@ static inline enum entry_end run_entries(struct hv_vp *vp, struct hv_exit *exit)
             return ENTRY_EXITED;
         if (exit_handler_of(exit->reason)(vp, exit) != EXIT_HANDLED)
             return ENTRY_TO_CLIENT;
-        if (is_due(vp))
+        if (is_due(vp) && !irq_prepare_plain(vp))
             return ENTRY_HANDLED;
     }
     return ENTRY_REQUESTED;

@@ -360,14 +360,45 @@ static int model_next(void)
     return irr >= 0 && irr / 16 > limit ? irr : -1;
 }
 
+static void model_deliver(int next)
+{
+    if (apic.is_private && rnd(2))
+        assert_int_equal(lapic_deliver_plain(&apic), next);
+    else if (next >= 0)
+        lapic_deliver(&apic, (uint8_t)next, false);
+    if (next < 0)
+        return;
+    model.irr[next] = false;
+    model.isr[next] = true;
+}
+
+#define TO_SELF (FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_SELF) | APIC_ICR_ASSERT)
+
+static void model_accept(uint8_t vector)
+{
+    bool is_level = rnd(2);
+
+    model.irr[vector] = true;
+    model.level[vector] = is_level;
+    if (is_level || !lapic_send_plain(&apic, TO_SELF | vector))
+        accept_vector(vector, is_level);
+}
+
+static const uint64_t no_vectors[4];
+
 static void model_eoi(void)
 {
     int vector = model_highest(model.isr), ended;
 
     memset(&effect, 0, sizeof(effect));
-    ended = lapic_eoi(&apic, &effect);
-    assert_int_equal(ended, vector);
-    assert_int_equal((effect.bits & LAPIC_EFFECT_EOI) != 0, vector >= 0 && model.level[vector]);
+    if (lapic_end_plain(&apic, no_vectors)) {
+        assert_true(apic.is_private && (vector < 0 || !model.level[vector]));
+    } else {
+        assert_true(!apic.is_private || model.level[vector]);
+        ended = lapic_eoi(&apic, &effect);
+        assert_int_equal(ended, vector);
+        assert_int_equal((effect.bits & LAPIC_EFFECT_EOI) != 0, vector >= 0 && model.level[vector]);
+    }
     if (vector >= 0)
         model.isr[vector] = false;
 }
@@ -389,33 +420,76 @@ static void model_step(void)
     case 3:
     case 4:
     case 5:
-        if (next >= 0) {
-            lapic_deliver(&apic, (uint8_t)next, false);
-            model.irr[next] = false;
-            model.isr[next] = true;
-        }
+        model_deliver(next);
         break;
     default:
-        model.irr[vector] = true;
-        model.level[vector] = rnd(2);
-        accept_vector(vector, model.level[vector]);
+        model_accept(vector);
+    }
+}
+
+/* Of registers that nobody else writes the words are known that are not 0. */
+static void assert_words(uint32_t set, unsigned words)
+{
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(words >> i & 1, !apic.is_private || page[(set + 16 * i) / 4]);
+}
+
+static void compare_with_model(bool is_private)
+{
+    const char *seed = getenv("SEED");
+
+    memset(&model, 0, sizeof(model));
+    model.random = seed && *seed ? strtoull(seed, NULL, 0) : 1;
+    printf("# SEED=%llu\n", (unsigned long long)model.random);
+    fresh(XAPIC);
+    lapic_set_private(&apic, is_private);
+    for (unsigned step = 0; step < 100000; step++) {
+        model_step();
+        assert_words(APIC_IRR, apic.irr_words);
+        assert_words(APIC_ISR, apic.isr_words);
+        assert_int_equal(page[APIC_PPR / 4], get(APIC_PPR));
+        assert_int_equal(lapic_next(&apic), model_next());
+        assert_int_equal(lapic_highest_irr(&apic), model_highest(model.irr));
+        assert_int_equal(lapic_highest_isr(&apic), model_highest(model.isr));
     }
 }
 
 static void test_random_against_model(void **state)
 {
-    const char *seed = getenv("SEED");
+    (void)state;
+    compare_with_model(false);
+    compare_with_model(true);
+}
+
+/* Each of these has consequences beyond IRR and ISR, or is none of the usual ones. */
+static void test_what_is_not_plain(void **state)
+{
+    const uint64_t wanted[4] = {[0x41 / 64] = BIT64(0x41 % 64)};
+    const uint64_t others[] = {
+        0x41,                              /* to whom ICR names */
+        TO_SELF | 0xf,                     /* no vector */
+        TO_SELF | APIC_ICR_LEVEL | 0x41,   /* level-triggered */
+        TO_SELF | APIC_MODE_NMI << 8,      /* another mode */
+        TO_SELF | APIC_ICR_LOGICAL | 0x41, /* ignored, but kept in the register */
+        TO_SELF | APIC_ICR_PENDING | 0x41, /* read-only */
+    };
 
     (void)state;
-    model.random = seed && *seed ? strtoull(seed, NULL, 0) : 1;
-    printf("# SEED=%llu\n", (unsigned long long)model.random);
     fresh(XAPIC);
-    for (unsigned step = 0; step < 100000; step++) {
-        model_step();
-        assert_int_equal(lapic_next(&apic), model_next());
-        assert_int_equal(lapic_highest_irr(&apic), model_highest(model.irr));
-        assert_int_equal(lapic_highest_isr(&apic), model_highest(model.isr));
-    }
+    lapic_set_private(&apic, true);
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++)
+        assert_false(lapic_send_plain(&apic, others[i]));
+    assert_int_equal(lapic_highest_irr(&apic), -1);
+    assert_true(lapic_send_plain(&apic, TO_SELF | 0x41));
+    assert_int_equal(lapic_deliver_plain(&apic), 0x41);
+    assert_false(lapic_end_plain(&apic, wanted));
+    assert_int_equal(lapic_highest_isr(&apic), 0x41);
+    assert_true(lapic_end_plain(&apic, no_vectors));
+    put(APIC_SVR, 0xff);
+    assert_false(lapic_send_plain(&apic, TO_SELF | 0x41));
+    page[APIC_IRR / 4 + 2 * 4] = 2;
+    lapic_set_private(&apic, true);
+    assert_int_equal(lapic_deliver_plain(&apic), -1);
 }
 
 /* -------------------------------------------------------------------------------- errors */
@@ -968,6 +1042,7 @@ int main(void)
         UNIT_TEST(test_suppressed_eoi),
         UNIT_TEST(test_written_eoi_and_tpr),
         UNIT_TEST(test_random_against_model),
+        UNIT_TEST(test_what_is_not_plain),
         UNIT_TEST(test_esr),
         UNIT_TEST(test_illegal_error_vector),
         UNIT_TEST(test_icr),

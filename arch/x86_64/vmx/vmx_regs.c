@@ -227,12 +227,10 @@ static void sync_controls(struct vmx_vcpu *vmx)
 
 /* ------------------------------------------------------------------------ the two directions */
 
-void vmx_fetch(struct vcpu *v, uint32_t groups)
+static __attribute__((noinline)) void fetch_others(struct vcpu *v, uint32_t groups)
 {
-    uint32_t segs;
+    uint32_t segs = (groups & VCPU_SEGS) >> 16;
 
-    groups &= ~v->valid;
-    segs = (groups & VCPU_SEGS) >> 16;
     fetch_fields(v, groups);
     if (groups & VCPU_TABLES) {
         v->idtr.limit = (uint16_t)vmx_read(VMCS_GUEST_IDTR_LIMIT);
@@ -246,14 +244,22 @@ void vmx_fetch(struct vcpu *v, uint32_t groups)
         fetch_cr4(v);
     if (groups & VCPU_EFER)
         v->efer = vmx_read(VMCS_GUEST_EFER);
-    if (groups & VCPU_INTR)
-        fetch_intr(v);
     if (groups & VCPU_CR8)
         v->cr8 = vcpu_cr8_of_tpr(v);
     if (groups & VCPU_APIC)
         vmx_apic_fetch(v);
     if (groups & VCPU_DR6)
         fetch_dr6(v);
+}
+
+/* What says whether an interrupt can go in is asked for before each of them. */
+void vmx_fetch(struct vcpu *v, uint32_t groups)
+{
+    groups &= ~v->valid;
+    if (groups & VCPU_INTR)
+        fetch_intr(v);
+    if (groups & ~VCPU_INTR)
+        fetch_others(v, groups & ~VCPU_INTR);
     v->valid |= groups;
 }
 
