@@ -4,6 +4,7 @@
 #include "assist.h"
 #include "exit.h"
 #include "exit_emulate.h"
+#include "exit_mov.h"
 #include "gpa.h"
 #include "gva.h"
 #include "irq.h"
@@ -102,6 +103,8 @@ static inline bool send_plain(struct hv_vp *vp, uint64_t icr)
 
 bool exit_apic_write_plain(struct hv_vp *vp, uint32_t index, uint64_t value)
 {
+    if (index == MSR_IA32_TSC_DEADLINE)
+        return irq_arm_plain(vp, value);
     if (!vp->has_apic || !lapic_is_x2apic(&vp->lapic))
         return false;
     if (index == MSR_IA32_X2APIC_EOI)
@@ -206,6 +209,16 @@ static void read_page(struct hv_vp *vp, uint32_t offset, uint32_t size, void *da
     memcpy(data, &value, size);
 }
 
+static void write_word(struct hv_vp *vp, uint32_t offset, uint32_t value)
+{
+    if (offset == APIC_EOI && end_plain(vp))
+        return;
+    if (offset == APIC_ICR_LOW && send_plain(vp, value))
+        lapic_put(&vp->lapic, offset, value); /* of which nothing is read-only or reserved then */
+    else
+        (void)write_register(vp, offset, value);
+}
+
 static void write_page(struct hv_vp *vp, uint32_t offset, uint32_t size, const void *data)
 {
     uint32_t value;
@@ -213,7 +226,7 @@ static void write_page(struct hv_vp *vp, uint32_t offset, uint32_t size, const v
     if (offset % 16 || size < 4)
         return;
     memcpy(&value, data, sizeof(value));
-    (void)write_register(vp, offset, value);
+    write_word(vp, offset, value);
 }
 
 /* One thing at a time for the client to hear of: the REP that has done it goes on after that. */
@@ -241,6 +254,26 @@ static bool emulate_translate(void *context, hv_gva_t page, uint32_t flags, enum
 }
 
 static const struct hv_emulate_ops emulate_ops = {.memory = emulate_memory, .translate = emulate_translate};
+
+bool exit_apic_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint32_t offset = exit->memory.gpa & HV_PAGE_MASK;
+    struct hv_mov mov;
+    uint64_t value = 0;
+    hv_gva_t gva;
+
+    if (!exit_apic_is_here(vp, exit->memory.gpa) || !exit_mov_find(vp, exit, &mov, &gva))
+        return false;
+    vp->counters.apic.mmio++;
+    if (!mov.is_store) {
+        read_page(vp, offset, mov.size, &value);
+    } else {
+        value = hv_mov_stored(&mov, vp->vcpu->gpr);
+        write_page(vp, offset, mov.size, &value);
+    }
+    exit_mov_done(vp, exit, &mov, value);
+    return true;
+}
 
 /* Accesses of a page walk, and instructions that nobody uses on these registers, are the client's to think about. */
 enum exit_outcome exit_apic_memory(struct hv_vp *vp, struct hv_exit *exit)

@@ -609,7 +609,8 @@ static __attribute__((noinline)) enum exit_outcome exit_any_msr(struct hv_vp *vp
 /* Of the local APIC's MSRs the client can only list some. */
 static inline bool is_write_to_apic(const struct hv_vp *vp, const struct hv_exit *exit)
 {
-    return exit->msr.is_write && exit->msr.index >> 8 == MSR_IA32_X2APIC_BASE >> 8 &&
+    return exit->msr.is_write &&
+           (exit->msr.index >> 8 == MSR_IA32_X2APIC_BASE >> 8 || exit->msr.index == MSR_IA32_TSC_DEADLINE) &&
            !vp->partition->properties.msr_actions.count;
 }
 

@@ -37,6 +37,13 @@ void irq_stop_timer(struct hv_vp *vp);
 /* Owner, pinned: the timer may have fired. */
 void irq_poll_timer(struct hv_vp *vp);
 
+/*
+ * Owner, pinned, interrupts on or off: IA32_TSC_DEADLINE has been written; the timer's deadline has passed. False: it
+ * is not that simple, and nothing was done.
+ */
+bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline);
+bool irq_fire_plain(struct hv_vp *vp);
+
 /* Owner, pinned: would a VP that is halted, or idles, go on, with what has arrived so far? */
 bool irq_wakes(struct hv_vp *vp);
 

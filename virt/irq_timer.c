@@ -134,6 +134,49 @@ void irq_set_timer(struct hv_vp *vp)
         set_host_timer(ticks);
 }
 
+/* ---------------------------------------------------------------------------- the usual case */
+
+/* A deadline of the TSC's, and no other timer. */
+static inline bool is_plain(const struct hv_vp *vp)
+{
+    return vp->has_apic && vp->lapic.is_private && lapic_is_deadline(&vp->lapic) &&
+           !(vp->stimers.active | vp->run_deadline | vp->assist_offered | (vp->todo & VP_TODO_TIMER));
+}
+
+static bool fire_plain(struct hv_vp *vp)
+{
+    if (!lapic_fire_plain(&vp->lapic))
+        return false;
+    vp->vcpu->deadline_tsc = 0;
+    vp->todo |= VP_TODO_INTERRUPTS;
+    return true;
+}
+
+/* Where the host interrupts the guest, it may still do so for a deadline that was replaced; nothing comes of that. */
+bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
+{
+    struct lapic *l = &vp->lapic;
+    uint64_t now;
+
+    if (!is_plain(vp))
+        return false;
+    now = vcpu_guest_tsc(vp->vcpu);
+    if (l->timer_tsc && l->timer_tsc <= now) /* has passed, and comes first */
+        return false;
+    if (deadline && deadline <= now)
+        return fire_plain(vp);
+    if (backend()->run_deadline() != HV_OK)
+        return false;
+    l->timer_tsc = deadline;
+    set_deadline(vp, deadline ? deadline - now : UINT64_MAX);
+    return true;
+}
+
+bool irq_fire_plain(struct hv_vp *vp)
+{
+    return is_plain(vp) && vp->lapic.timer_tsc && vp->lapic.timer_tsc <= vcpu_guest_tsc(vp->vcpu) && fire_plain(vp);
+}
+
 void irq_stop_timer(struct hv_vp *vp)
 {
     if (!vp->has_apic || backend()->run_deadline() == HV_OK)

@@ -139,6 +139,7 @@ void lapic_set_private(struct lapic *l, bool is_private);
  */
 bool lapic_end_plain(struct lapic *l, const uint64_t wanted[4]); /* EOI */
 bool lapic_send_plain(struct lapic *l, uint64_t icr);            /* to itself */
+bool lapic_fire_plain(struct lapic *l);                          /* the timer, by its deadline, which is no more */
 int lapic_deliver_plain(struct lapic *l); /* what lapic_next says; its vector. Of private registers, not disabled */
 
 /* Its delivery: IRR to ISR, or, for one that ends with that, out of IRR. */
@@ -172,6 +173,9 @@ uint64_t lapic_timer_due_ns(const struct lapic *l);
  * stopped), and puts its vector into IRR unless masked. True: something was put there.
  */
 bool lapic_timer_poll(struct lapic *l, uint64_t now_ns, uint64_t guest_tsc, struct lapic_effect *effect);
+
+/* Is it in TSC-deadline mode? Then timer_due_ns does not count. */
+bool lapic_is_deadline(const struct lapic *l);
 
 /* ---------------------------------------------------------------------------- destinations */
 

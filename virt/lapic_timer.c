@@ -170,6 +170,11 @@ void lapic_timer_resume(struct lapic *l, uint32_t count, uint64_t now_ns)
         l->timer_due_ns = due_after(now_ns, (uint64_t)count << l->timer_shift);
 }
 
+bool lapic_is_deadline(const struct lapic *l)
+{
+    return mode(l) == APIC_TIMER_DEADLINE;
+}
+
 uint64_t lapic_read_tsc_deadline(const struct lapic *l)
 {
     return l->timer_tsc;

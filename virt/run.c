@@ -2,6 +2,7 @@
 /* Running a virtual processor: the loop, and what has to be prepared for it. */
 #include "run.h"
 #include "exit.h"
+#include "exit_apic.h"
 #include "exit_length.h"
 #include "gva.h"
 #include "hypercall.h"
@@ -351,6 +352,14 @@ static inline bool is_plain(const struct hv_exit *exit)
     return PLAIN_EXITS >> exit->reason & 1 && exit->instruction_length != HV_LENGTH_UNKNOWN;
 }
 
+/* Of other exits some are as short: at the local APIC's registers, and by its timer. */
+static inline bool handle_plain_case(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (exit->reason == HV_EXIT_MEMORY)
+        return exit_apic_memory_plain(vp, exit);
+    return exit->reason == HV_EXIT_TIMER && irq_fire_plain(vp);
+}
+
 /* Is there anything to do before the next entry? */
 static inline bool is_due(const struct hv_vp *vp)
 {
@@ -372,9 +381,10 @@ static inline enum entry_end run_entries(struct hv_vp *vp, struct hv_exit *exit)
 {
     while (enter(vp, exit)) {
         vp->counters.exits[exit->reason]++;
-        if (!is_plain(exit))
-            return ENTRY_EXITED;
-        if (exit_handler_of(exit->reason)(vp, exit) != EXIT_HANDLED)
+        if (!is_plain(exit)) {
+            if (!handle_plain_case(vp, exit))
+                return ENTRY_EXITED;
+        } else if (exit_handler_of(exit->reason)(vp, exit) != EXIT_HANDLED)
             return ENTRY_TO_CLIENT;
         if (is_due(vp) && !irq_prepare_plain(vp))
             return ENTRY_HANDLED;

@@ -22,6 +22,12 @@ bool exit_apic_write_msr(struct hv_vp *vp, uint32_t index, uint64_t value)
     return vp->has_apic;
 }
 
+bool exit_apic_write_plain(struct hv_vp *vp, uint32_t index, uint64_t value)
+{
+    (void)vp, (void)index, (void)value;
+    return false;
+}
+
 bool exit_apic_read_deadline(struct hv_vp *vp, uint64_t *value)
 {
     (void)value;
