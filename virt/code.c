@@ -18,10 +18,8 @@ static uint64_t mode_of(const struct vcpu *v)
 /* ----------------------------------------------------------------------------------- remembering */
 
 /* The backend is told where the code is, or that it is not known any more. Returns where it is. */
-static const uint8_t *tell_backend(const struct hv_vp *vp, uint64_t offset)
+static const uint8_t *tell_backend(const struct hv_vp *vp, const struct vcpu_code *place, uint64_t offset)
 {
-    const struct vcpu_code *place = &vp->code.place;
-
     if (backend()->learn_code)
         backend()->learn_code(vp->vcpu, place, offset);
     return place->page ? place->page + offset : NULL;
@@ -82,10 +80,16 @@ static bool remember_path(struct hv_vp *vp, struct code_way *way, const struct g
     return true;
 }
 
+static inline struct code_way *way_of(struct hv_vp *vp, hv_gva_t linear)
+{
+    return &vp->code[linear / HV_PAGE_SIZE % CODE_WAYS];
+}
+
 /* Walks to CS:RIP, remembers how, and returns the host's address of what is there. */
-static const uint8_t *learn_way(struct hv_vp *vp, struct code_way *way)
+static const uint8_t *learn_way(struct hv_vp *vp)
 {
     struct vcpu *v = vp->vcpu;
+    struct code_way *way;
     struct gva_path path;
     struct npt_leaf leaf;
     hv_gva_t linear;
@@ -93,6 +97,7 @@ static const uint8_t *learn_way(struct hv_vp *vp, struct code_way *way)
 
     vcpu_need(v, WAY_GROUPS);
     linear = gva_of_code(v);
+    way = way_of(vp, linear);
     way->place.page = NULL;
     way->place.generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
     way->place.linear = linear & ~HV_PAGE_MASK;
@@ -104,21 +109,21 @@ static const uint8_t *learn_way(struct hv_vp *vp, struct code_way *way)
     if (!remember_path(vp, way, &path))
         return NULL;
     way->place.page = gpa_reach(vp, gpa, NPT_READ, &leaf);
-    return tell_backend(vp, linear & HV_PAGE_MASK);
+    return tell_backend(vp, &way->place, linear & HV_PAGE_MASK);
 }
 
 void code_forget(struct hv_vp *vp)
 {
-    vp->code.place.page = NULL;
-    tell_backend(vp, 0);
+    for (unsigned i = 0; i < CODE_WAYS; i++)
+        vp->code[i].place.page = NULL;
+    tell_backend(vp, &vp->code[0].place, 0);
 }
 
 /* ---------------------------------------------------------------------------------- the known way */
 
 /* Nothing of the rights is looked at: the CPU has executed what is there. */
-static inline bool is_same_way(const struct hv_vp *vp, hv_gva_t linear)
+static inline bool is_same_way(const struct hv_vp *vp, const struct code_way *way, hv_gva_t linear)
 {
-    const struct code_way *way = &vp->code;
     const struct vcpu *v = vp->vcpu;
 
     if (way->place.linear != (linear & ~HV_PAGE_MASK) || way->cr3 != v->cr3 || way->mode != mode_of(v) ||
@@ -132,22 +137,26 @@ static inline bool is_same_way(const struct hv_vp *vp, hv_gva_t linear)
 
 const uint8_t *code_known(struct hv_vp *vp)
 {
-    const struct code_way *way = &vp->code;
     const uint8_t *code = backend()->code ? backend()->code(vp->vcpu) : NULL;
+    const struct code_way *way;
     hv_gva_t linear;
 
-    if (code || !way->place.page)
+    if (code)
         return code;
-    vcpu_need(vp->vcpu, WAY_GROUPS | way->groups);
+    vcpu_need(vp->vcpu, WAY_GROUPS);
     linear = gva_of_code(vp->vcpu);
-    return is_same_way(vp, linear) ? tell_backend(vp, linear & HV_PAGE_MASK) : NULL;
+    way = way_of(vp, linear);
+    if (!way->place.page)
+        return NULL;
+    vcpu_need(vp->vcpu, way->groups);
+    return is_same_way(vp, way, linear) ? tell_backend(vp, &way->place, linear & HV_PAGE_MASK) : NULL;
 }
 
 const uint8_t *code_reach(struct hv_vp *vp)
 {
     const uint8_t *code = code_known(vp);
 
-    return code ? code : learn_way(vp, &vp->code);
+    return code ? code : learn_way(vp);
 }
 
 /* ---------------------------------------------------------------------------------- the bytes */

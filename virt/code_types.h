@@ -5,6 +5,9 @@
 
 #include <arch/backend.h>
 
+/* Pages of code whose instructions exit in turn: a loop, and what handles interrupts. By the page's number. */
+#define CODE_WAYS 4u
+
 struct code_way {
     struct vcpu_code place; /* no page: no way is known */
     uint64_t cr3;

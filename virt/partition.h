@@ -199,9 +199,9 @@ struct hv_vp {
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
-    struct code_way code; /* (o) */
-    struct {              /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
-        hv_gpa_t page;    /* as GPA_HOLE has it */
+    struct code_way code[CODE_WAYS]; /* (o) */
+    struct {           /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
+        hv_gpa_t page; /* as GPA_HOLE has it */
         uint64_t generation;
     } hole;
     struct exit_length length; /* (o) */
