@@ -2,7 +2,6 @@
 /* The way to the code: walked, remembered, and gone again. */
 #include "code.h"
 #include "gpa.h"
-#include "walk.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
@@ -166,20 +165,18 @@ static void copy_in_page(struct hv_instruction *out, const uint8_t *code)
 {
     out->count = (uint8_t)HV_MIN(HV_INSTRUCTION_BYTES_MAX, HV_PAGE_SIZE - ((uintptr_t)code & HV_PAGE_MASK));
     if (out->count == HV_INSTRUCTION_BYTES_MAX)
-        memcpy(out->bytes, code, HV_INSTRUCTION_BYTES_MAX); /* of a size that the compiler knows */
+        __builtin_memcpy(out->bytes, code, HV_INSTRUCTION_BYTES_MAX);
     else
         memcpy(out->bytes, code, out->count);
 }
 
 void code_fetch_in_page(struct hv_vp *vp, struct hv_instruction *out)
 {
-    uint64_t flags = vp_walk_begin(vp);
     const uint8_t *code = code_reach(vp);
 
     out->count = 0;
     if (code)
         copy_in_page(out, code);
-    vp_walk_end(vp, flags);
 }
 
 void code_fetch(struct hv_vp *vp, struct hv_instruction *out)

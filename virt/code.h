@@ -12,10 +12,9 @@
 #include "gva.h"
 #include "partition.h"
 
-/* Inside a walk bracket: the host's address of the byte at CS:RIP. NULL: can not be reached. */
+/* All by the owner, inside a walk bracket. */
+/* The host's address of the byte at CS:RIP. NULL: can not be reached. */
 const uint8_t *code_reach(struct hv_vp *vp);
-
-/* The rest: owner, pinned. */
 /* What of the instruction at CS:RIP is in the page of its first byte; nothing when it can not be read. */
 void code_fetch_in_page(struct hv_vp *vp, struct hv_instruction *out);
 /* Bytes at CS:RIP as gva_fetch_instruction reads them. */

@@ -92,13 +92,11 @@ static enum exit_outcome emulate(struct hv_vp *vp, const struct hv_exit *exit, u
     return EXIT_HANDLED; /* the rest of a REP that has rung exits again */
 }
 
+/* Of what exit_mov_find does not know it has fetched the bytes. */
 static enum exit_outcome ring_by_emulation(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct hv_instruction *bytes = &exit->instruction;
     struct insn insn;
-
-    code_need(vp, &exit->instruction);
-    vcpu_need(vp->vcpu, GVA_CODE_GROUPS);
     if (decode_insn(&insn, bytes->bytes, HV_MIN(bytes->count, DECODE_LENGTH_MAX), gva_code_size(vp->vcpu)) !=
             DECODE_OK ||
         !is_store(&insn))

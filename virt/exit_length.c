@@ -273,9 +273,11 @@ static bool is_of_an_instruction(const struct hv_exit *exit)
 
 static enum match find(struct hv_vp *vp, struct hv_exit *exit, uint8_t *length)
 {
+    uint64_t flags = vp_walk_begin(vp);
     enum match result;
 
     code_fetch_in_page(vp, &exit->instruction);
+    vp_walk_end(vp, flags);
     result = match(vp->vcpu, exit, length);
     if (result != MATCH_MORE)
         return result;

@@ -6,6 +6,7 @@
 #include "exit_doorbell.h"
 #include "exit_mov.h"
 #include "gpa.h"
+#include "walk.h"
 
 static const unsigned right_of[] = {
     [HV_ACCESS_READ] = NPT_READ,
@@ -19,6 +20,7 @@ static const unsigned right_of[] = {
  */
 static void describe(struct hv_vp *vp, struct hv_exit *exit)
 {
+    uint64_t flags = vp_walk_begin(vp);
     struct hv_mov mov;
     hv_gva_t gva;
 
@@ -30,6 +32,7 @@ static void describe(struct hv_vp *vp, struct hv_exit *exit)
         gva_need_instruction(vp, &exit->instruction); /* it may not have been executed yet */
     else
         code_need(vp, &exit->instruction);
+    vp_walk_end(vp, flags);
 }
 
 /*

@@ -10,16 +10,44 @@ static bool is_own_access(const struct vcpu *v, const struct hv_exit *exit)
 }
 
 /* 64-bit code has bases of FS and GS only; in other code linear addresses have 32 bits. */
-static hv_gva_t linear_address(struct vcpu *v, const struct hv_mov *mov)
+static inline hv_gva_t linear_address(struct vcpu *v, const struct hv_mov *mov)
 {
     bool is_64bit = mov->code_size == 8, has_base = !is_64bit || mov->segment >= SEG_FS;
     hv_gva_t linear;
 
-    vcpu_need(v, VCPU_RIP | VCPU_RSP | (has_base ? VCPU_SEG(mov->segment) : 0));
+    if (mov->base == GPR_RSP || mov->reg == GPR_RSP)
+        vcpu_need(v, VCPU_RSP);
     linear = hv_mov_offset(mov, v->gpr, v->rip);
-    if (has_base)
+    if (has_base) {
+        vcpu_need(v, VCPU_SEG(mov->segment));
         linear += v->seg[mov->segment].base;
+    }
     return is_64bit ? linear : (uint32_t)linear;
+}
+
+static __attribute__((noinline)) bool decode_anew(struct exit_mov *last, const struct hv_instruction *bytes,
+                                                  unsigned code_size)
+{
+    last->code_size = 0;
+    if (!hv_mov_decode(&last->mov, bytes, code_size))
+        return false;
+    if (bytes->count == HV_INSTRUCTION_BYTES_MAX) {
+        last->code_size = code_size;
+        __builtin_memcpy(last->bytes, bytes->bytes, sizeof(last->bytes));
+    }
+    return true;
+}
+
+/* Loops and drivers reach a device by the same few instructions: the last one is not decoded again. */
+static inline bool decode(struct exit_mov *last, const struct hv_instruction *bytes, unsigned code_size)
+{
+    uint64_t words[2];
+
+    __builtin_memcpy(words, bytes->bytes, sizeof(words));
+    if (words[0] == last->bytes[0] && words[1] == last->bytes[1] && code_size == last->code_size &&
+        bytes->count == HV_INSTRUCTION_BYTES_MAX)
+        return true;
+    return decode_anew(last, bytes, code_size);
 }
 
 bool exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, struct hv_mov *mov, hv_gva_t *gva)
@@ -31,8 +59,10 @@ bool exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, struct hv_mov *mov, h
         return false;
     code_need(vp, &exit->instruction);
     vcpu_need(v, GVA_CODE_GROUPS);
-    if (!hv_mov_decode(mov, &exit->instruction, gva_code_size(v)) ||
-        mov->is_store != (exit->memory.access == HV_ACCESS_WRITE))
+    if (!decode(&vp->mov, &exit->instruction, gva_code_size(v)))
+        return false;
+    *mov = vp->mov.mov;
+    if (mov->is_store != (exit->memory.access == HV_ACCESS_WRITE))
         return false;
     *gva = linear_address(v, mov);
     return (*gva & HV_PAGE_MASK) == offset && offset + mov->size <= HV_PAGE_SIZE;

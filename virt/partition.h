@@ -5,6 +5,7 @@
 
 #include "code_types.h"
 #include "exit_length.h"
+#include "exit_mov_types.h"
 #include "lapic.h"
 #include "overlay_types.h"
 #include "property.h"
@@ -204,6 +205,7 @@ struct hv_vp {
         hv_gpa_t page; /* as GPA_HOLE has it */
         uint64_t generation;
     } hole;
+    struct exit_mov mov;       /* (o) */
     struct exit_length length; /* (o) */
     struct lapic lapic;        /* (o) without has_apic only its base counts */
     struct synic synic;

@@ -16,12 +16,6 @@
 _Static_assert(WHvX64RegisterR15 == 15, "general registers by their number in instructions");
 _Static_assert(sizeof(((WHV_MEMORY_ACCESS_CONTEXT *)0)->InstructionBytes) == HV_INSTRUCTION_BYTES_MAX, "bytes");
 
-struct register_list {
-    UINT32 count;
-    WHV_REGISTER_NAME names[REGISTERS_MAX];
-    WHV_REGISTER_VALUE values[REGISTERS_MAX];
-};
-
 /* Amid the delivery of an event, or with more at its end: a single step's trap, the end of an interrupt shadow. */
 static inline bool is_special(const WHV_VP_EXIT_CONTEXT *vp)
 {
@@ -45,29 +39,40 @@ static bool decode(struct hv_mov *mov, const WHV_MEMORY_ACCESS_CONTEXT *memory)
 
 /* ------------------------------------------------------------------------------------ registers */
 
-static inline void want(struct register_list *list, uint8_t reg)
+/* Those that the address is made of, and the one that is stored, or written in part. */
+static UINT32 list_registers(const struct hv_mov *mov, WHV_REGISTER_NAME *names)
 {
-    if (reg < HV_MOV_RIP)
-        list->names[list->count++] = (WHV_REGISTER_NAME)reg;
+    UINT32 count = 0;
+
+    if (mov->base < HV_MOV_RIP)
+        names[count++] = (WHV_REGISTER_NAME)mov->base;
+    if (mov->index < HV_MOV_RIP)
+        names[count++] = (WHV_REGISTER_NAME)mov->index;
+    if (mov->is_store ? !mov->is_immediate : mov->reg_size < 4)
+        names[count++] = (WHV_REGISTER_NAME)mov->reg;
+    return count;
 }
 
 /* By their numbers; others are left as they are. */
 static bool get_registers(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, const struct hv_mov *mov,
                           uint64_t *gpr)
 {
-    struct register_list list = {.count = 0};
+    WHV_REGISTER_NAME names[REGISTERS_MAX];
+    WHV_REGISTER_VALUE values[REGISTERS_MAX];
+    UINT32 count = list_registers(mov, names);
 
-    want(&list, mov->base);
-    want(&list, mov->index);
-    if (mov->is_store ? !mov->is_immediate : mov->reg_size < 4)
-        want(&list, mov->reg);
-    if (list.count &&
-        FAILED(callbacks->WHvEmulatorGetVirtualProcessorRegisters(context, list.names, list.count, list.values)))
+    if (count && FAILED(callbacks->WHvEmulatorGetVirtualProcessorRegisters(context, names, count, values)))
         return false;
-    for (UINT32 i = 0; i < list.count; i++)
-        gpr[list.names[i]] = list.values[i].Reg64;
+    while (count--)
+        gpr[names[count] % 16] = values[count].Reg64;
     return true;
 }
+
+struct register_list {
+    UINT32 count;
+    WHV_REGISTER_NAME names[REGISTERS_MAX];
+    WHV_REGISTER_VALUE values[REGISTERS_MAX];
+};
 
 static inline void put(struct register_list *list, WHV_REGISTER_NAME name, uint64_t value)
 {

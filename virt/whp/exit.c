@@ -28,6 +28,10 @@ static UINT8 instruction(UINT8 *to, const struct hv_instruction *from)
 {
     UINT8 count = HV_MIN(from->count, HV_INSTRUCTION_BYTES_MAX);
 
+    if (count == HV_INSTRUCTION_BYTES_MAX) { /* mostly so: two words */
+        __builtin_memcpy(to, from->bytes, HV_INSTRUCTION_BYTES_MAX);
+        return count;
+    }
     for (unsigned i = 0; i < count; i++)
         to[i] = from->bytes[i];
     return count;

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The part of exit_mov.h that VPs are made of: apart, since partition.h needs it. */
+#ifndef VIRT_EXIT_MOV_TYPES_H
+#define VIRT_EXIT_MOV_TYPES_H
+
+#include <hv/mov.h>
+
+/* The last move that was decoded. All zero: none. */
+struct exit_mov {
+    uint64_t bytes[HV_INSTRUCTION_BYTES_MAX / sizeof(uint64_t)]; /* from its first one on, with what follows */
+    unsigned code_size;                                          /* 0: none */
+    struct hv_mov mov;
+};
+
+#endif
