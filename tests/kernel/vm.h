@@ -64,7 +64,7 @@ static inline bool vm_mode_in(enum vm_mode mode, uint32_t set)
  * it as it is.
  */
 bool vm_is_svm(void);
-bool vm_knows_gva(void);        /* exits of nested page faults tell the linear address */
+bool vm_knows_gva(void);        /* all exits of nested page faults tell the linear address */
 bool vm_has_other_msrs(void);   /* CPUID's vendor has the MSRs from C001_0000 on, and not FEATURE_CONTROL's like */
 const char *vm_hypercall(void); /* the guest that does one */
 
