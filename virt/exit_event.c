@@ -3,6 +3,7 @@
  * Exits about events: exceptions that the client wants to see, windows, and the end of a guest that can not deliver
  * any more.
  */
+#include "code.h"
 #include "exit.h"
 #include "exit_length.h"
 #include "gva.h"
@@ -23,7 +24,10 @@
 enum exit_outcome exit_exception(struct hv_vp *vp, struct hv_exit *exit)
 {
     vp->counters.page_fault_exits += exit->exception.vector == VEC_PF;
-    gva_need_instruction(vp, &exit->instruction);
+    if (exit->exception.is_software) /* the CPU has executed it */
+        code_need(vp, &exit->instruction);
+    else
+        gva_need_instruction(vp, &exit->instruction);
     return EXIT_TO_CLIENT;
 }
 

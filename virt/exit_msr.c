@@ -185,6 +185,8 @@ static bool write_tsc_aux(struct hv_vp *vp, const struct msr *msr, uint32_t inde
 
 static void move_tsc(struct hv_vp *vp, uint64_t by)
 {
+    if (!by)
+        return;
     vp->tsc_adjust += by;
     time_move_guest_tsc(vp, by);
 }
@@ -502,7 +504,7 @@ static bool is_there(const struct hv_vp *vp, const struct msr *msr)
     }
 }
 
-static const struct msr *find_msr(const struct hv_vp *vp, uint32_t index)
+static __attribute__((noinline)) const struct msr *search_msr(const struct hv_vp *vp, uint32_t index)
 {
     size_t low = 0, high = ARRAY_COUNT(msrs); /* the first row that begins above index is in [low, high] */
 
@@ -517,16 +519,41 @@ static const struct msr *find_msr(const struct hv_vp *vp, uint32_t index)
     return low && index <= msrs[low - 1].last && is_there(vp, &msrs[low - 1]) ? &msrs[low - 1] : NULL;
 }
 
+/* Guests use few MSRs, and often. Whether one is there does not change while there are VPs. */
+static inline const struct msr *find_msr(struct hv_vp *vp, uint32_t index)
+{
+    uint8_t *hint = &vp->msr_hint[index % ARRAY_COUNT(vp->msr_hint)];
+    const struct msr *msr = &msrs[*hint];
+
+    _Static_assert(ARRAY_COUNT(msrs) <= UINT8_MAX, "a hint has 8 bits");
+
+    if (index - msr->first <= msr->last - msr->first)
+        return msr;
+    msr = search_msr(vp, index);
+    if (msr)
+        *hint = (uint8_t)(msr - msrs);
+    return msr;
+}
+
 /* ---------------------------------------------------------------------------------- the exit */
 
-static enum exit_outcome complete(struct hv_vp *vp, const struct hv_exit *exit, uint64_t value)
+static inline enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit)
 {
-    if (!exit->msr.is_write) {
-        vp->vcpu->gpr[GPR_RAX] = (uint32_t)value;
-        vp->vcpu->gpr[GPR_RDX] = value >> 32;
-    }
     exit_skip_instruction(vp, exit);
     return EXIT_HANDLED;
+}
+
+static inline enum exit_outcome finish_read(struct hv_vp *vp, const struct hv_exit *exit, uint64_t value)
+{
+    vp->vcpu->gpr[GPR_RAX] = (uint32_t)value;
+    vp->vcpu->gpr[GPR_RDX] = value >> 32;
+    return finish(vp, exit);
+}
+
+/* The client does not want it to be known, or nobody knows it. */
+static enum exit_outcome ignore(struct hv_vp *vp, const struct hv_exit *exit)
+{
+    return exit->msr.is_write ? finish(vp, exit) : finish_read(vp, exit, 0);
 }
 
 static enum exit_outcome fault(struct hv_vp *vp)
@@ -542,14 +569,13 @@ static inline uint64_t value_of(const struct hv_exit *exit)
 
 static enum exit_outcome access_msr(struct hv_vp *vp, const struct msr *msr, const struct hv_exit *exit)
 {
-    uint64_t value = value_of(exit);
-    bool is_done;
+    uint64_t value;
 
-    if (exit->msr.is_write)
-        is_done = msr->write && msr->write(vp, msr, exit->msr.index, value);
-    else
-        is_done = msr->read && msr->read(vp, msr, exit->msr.index, &value);
-    return is_done ? complete(vp, exit, value) : fault(vp);
+    if (exit->msr.is_write) {
+        value = value_of(exit);
+        return msr->write && msr->write(vp, msr, exit->msr.index, value) ? finish(vp, exit) : fault(vp);
+    }
+    return msr->read && msr->read(vp, msr, exit->msr.index, &value) ? finish_read(vp, exit, value) : fault(vp);
 }
 
 static bool client_wants(const struct hv_properties *props, const struct msr *msr, bool is_write)
@@ -574,15 +600,13 @@ static enum exit_outcome unhandled(struct hv_vp *vp, const struct hv_exit *exit)
 
     if (client_wants_unhandled(props) || props->unimplemented_msr_action == HV_MSR_ACTION_EXIT)
         return EXIT_TO_CLIENT;
-    return props->unimplemented_msr_action == HV_MSR_ACTION_IGNORE ? complete(vp, exit, 0) : fault(vp);
+    return props->unimplemented_msr_action == HV_MSR_ACTION_IGNORE ? ignore(vp, exit) : fault(vp);
 }
 
-static uint8_t listed_action(const struct hv_properties *props, uint32_t index, bool is_write)
+static __attribute__((noinline)) uint8_t listed_action(const struct hv_properties *props, uint32_t index, bool is_write)
 {
     const struct hv_msr_action *a;
 
-    if (!props->msr_actions.count)
-        return HV_MSR_ACTION_ARCHITECTURAL;
     a = property_list_find(&props->msr_actions, sizeof(*a), index);
     if (!a)
         return HV_MSR_ACTION_ARCHITECTURAL;
@@ -593,13 +617,16 @@ static uint8_t listed_action(const struct hv_properties *props, uint32_t index, 
 static __attribute__((noinline)) enum exit_outcome exit_any_msr(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct hv_properties *props = &vp->partition->properties;
-    uint8_t action = listed_action(props, exit->msr.index, exit->msr.is_write);
     const struct msr *msr;
 
-    if (action == HV_MSR_ACTION_EXIT)
-        return EXIT_TO_CLIENT;
-    if (action == HV_MSR_ACTION_IGNORE)
-        return complete(vp, exit, 0);
+    if (props->msr_actions.count) {
+        uint8_t action = listed_action(props, exit->msr.index, exit->msr.is_write);
+
+        if (action == HV_MSR_ACTION_EXIT)
+            return EXIT_TO_CLIENT;
+        if (action == HV_MSR_ACTION_IGNORE)
+            return ignore(vp, exit);
+    }
     msr = find_msr(vp, exit->msr.index);
     if (!msr)
         return unhandled(vp, exit);

@@ -77,16 +77,13 @@ static bool wants_calls(const struct hv_vp *vp)
  * TLFS 3.4, 3.12: protected mode at CPL 0, by a guest that has said who it is. Whether it calls by the page is not
  * looked at: all the page does is name the instruction.
  */
-static bool may_call(const struct hv_vp *vp)
+static bool may_call(const struct hv_vp *vp, uint32_t mode)
 {
     const uint64_t interface = HV_SYNTH_HV1 | HV_SYNTH_HYPERCALL_REGS;
-    struct vcpu *v = vp->vcpu;
 
-    if ((vp->partition->properties.synthetic_features & interface) != interface ||
-        !__atomic_load_n(&vp->partition->guest.guest_os_id, __ATOMIC_RELAXED))
-        return false;
-    vcpu_need(v, VCPU_CR0 | VCPU_RFLAGS | VCPU_SS);
-    return v->cr0 & CR0_PE && !(v->rflags & RFLAGS_VM) && !FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes);
+    return (vp->partition->properties.synthetic_features & interface) == interface &&
+           __atomic_load_n(&vp->partition->guest.guest_os_id, __ATOMIC_RELAXED) && mode & VCPU_MODE_PROTECTED &&
+           !(mode & VCPU_MODE_CPL);
 }
 
 static enum exit_outcome to_client(const struct hv_vp *vp, struct hv_exit *exit)
@@ -110,10 +107,9 @@ static uint64_t pair(const struct vcpu *v, enum vcpu_gpr high, enum vcpu_gpr low
     return v->gpr[high] << 32 | (uint32_t)v->gpr[low];
 }
 
-static void read_registers(struct vcpu *v, struct hypercall *call)
+static void read_registers(const struct vcpu *v, uint32_t mode, struct hypercall *call)
 {
-    vcpu_need(v, VCPU_EFER | VCPU_CS);
-    call->is_64bit = v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L;
+    call->is_64bit = mode & VCPU_MODE_64BIT;
     if (call->is_64bit) {
         call->control = v->gpr[GPR_RCX];
         call->input = v->gpr[GPR_RDX];
@@ -243,16 +239,17 @@ static enum exit_outcome call_kind(struct hv_vp *vp, struct hv_exit *exit, const
 
 enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
 {
+    uint32_t mode = backend()->mode(vp->vcpu);
     const struct hypercall_kind *kind;
     struct hypercall call;
 
-    if (!may_call(vp)) {
+    if (!may_call(vp, mode)) {
         if (wants_calls(vp))
             return to_client(vp, exit);
         exit_inject(vp, VEC_UD);
         return EXIT_HANDLED;
     }
-    read_registers(vp->vcpu, &call);
+    read_registers(vp->vcpu, mode, &call);
     kind = find_kind(FIELD_GET(HV_CALL_CODE, call.control));
     if (kind && is_granted(vp, kind))
         return call_kind(vp, exit, kind, &call);

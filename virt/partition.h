@@ -201,6 +201,7 @@ struct hv_vp {
         uint8_t tpr_threshold;
     } wanted;
     struct code_way code[CODE_WAYS]; /* (o) */
+    uint8_t msr_hint[16];            /* (o) rows of exit_msr.c's table, by the index's lower bits */
     struct {           /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
         hv_gpa_t page; /* as GPA_HOLE has it */
         uint64_t generation;

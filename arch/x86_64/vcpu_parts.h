@@ -37,6 +37,14 @@ static inline bool vcpu_is_64bit_code(struct vcpu *v)
     return v->efer & EFER_LMA && v->seg[SEG_CS].attributes & SEG_L;
 }
 
+/* VCPU_MODE_*. In 64-bit mode the rest follows. */
+static inline uint32_t vcpu_mode(uint64_t cpl, bool is_64bit, uint64_t cr0, uint64_t rflags)
+{
+    if (is_64bit)
+        return (uint32_t)cpl | VCPU_MODE_64BIT | VCPU_MODE_PROTECTED;
+    return cr0 & CR0_PE && !(rflags & RFLAGS_VM) ? (uint32_t)cpl | VCPU_MODE_PROTECTED : 0;
+}
+
 /* The value of a general register as MOV CR sees it: 64 bits in 64-bit mode, else 32. */
 static inline uint64_t vcpu_mov_cr_operand(struct vcpu *v, uint64_t gpr)
 {

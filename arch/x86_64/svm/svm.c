@@ -182,6 +182,7 @@ const struct hv_backend svm_backend = {
     .acquire = svm_acquire,
     .fetch = svm_fetch,
     .advance = svm_advance,
+    .mode = svm_mode,
     .learn_code = svm_code_learn,
     .code = svm_code,
     .context = svm_context,

@@ -444,6 +444,13 @@ void svm_advance(struct vcpu *v, uint8_t length)
     v->valid &= ~VCPU_RIP;
 }
 
+uint32_t svm_mode(struct vcpu *v)
+{
+    const struct vmcb *vmcb = to_svm(v)->vmcb;
+
+    return vcpu_mode(vmcb->cpl, vmcb->efer & EFER_LMA && vmcb->cs.attributes & VMCB_SEG_L, vmcb->cr0, vmcb->rflags);
+}
+
 /* What can not be taken from the VMCB when the core has changed it. */
 #define CONTEXT_GROUPS                                                                                     \
     (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \

@@ -223,6 +223,7 @@ const struct hv_backend vmx_backend = {
     .acquire = vmx_acquire,
     .fetch = vmx_fetch,
     .advance = vmx_advance,
+    .mode = vmx_mode,
     .context = vmx_context,
     .load = vmx_load,
     .put = vmx_put,

@@ -95,6 +95,7 @@ static inline bool ept_is_stale(const struct vmx_vcpu *vmx)
 /* vmx_regs.c */
 void vmx_fetch(struct vcpu *v, uint32_t groups);
 void vmx_advance(struct vcpu *v, uint8_t length);
+uint32_t vmx_mode(struct vcpu *v);
 void vmx_context(struct vcpu *v, struct hv_exit *exit);
 void vmx_sync(struct vmx_vcpu *vmx); /* dirty groups -> VMCS */
 enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);

@@ -330,6 +330,16 @@ void vmx_advance(struct vcpu *v, uint8_t length)
     v->valid &= ~VCPU_RIP;
 }
 
+uint32_t vmx_mode(struct vcpu *v)
+{
+    uint64_t cpl = FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS)));
+
+    (void)v;
+    if (vmx_read(VMCS_GUEST_EFER) & EFER_LMA && vmx_read(VMCS_SEG_ACCESS(SEG_CS)) & SEG_L)
+        return vcpu_mode(cpl, true, 0, 0);
+    return vcpu_mode(cpl, false, vmx_read(VMCS_GUEST_CR0), vmx_read(VMCS_GUEST_RFLAGS));
+}
+
 #define CONTEXT_GROUPS                                                                                     \
     (VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8 | \
      VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))

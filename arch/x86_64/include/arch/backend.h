@@ -23,8 +23,8 @@ struct backend_cpu {
         uint64_t generation; /* counts the times that all ASIDs were handed out */
         uint32_t next;
     } asid;
-    uint64_t tsc_difference;           /* how much its TSC is ahead of the machine's: see tsc.c */
-    enum hv_status status;             /* of the last cpu_on */
+    uint64_t tsc_difference; /* how much its TSC is ahead of the machine's: see tsc.c */
+    enum hv_status status;   /* of the last cpu_on */
 } __attribute__((aligned(64)));
 
 #define VCPU_CODE_ENTRIES 5 /* of the guest's tables, at most; a PDPTE register is one */
@@ -47,6 +47,10 @@ struct vcpu_code {
 #define VCPU_CODE_CR0  BIT64(31)                         /* PG */
 #define VCPU_CODE_CR4  (BIT64(4) | BIT64(5) | BIT64(12)) /* PSE, PAE, LA57 */
 #define VCPU_CODE_EFER (BIT64(10) | BIT64(11))           /* LMA, NXE */
+
+#define VCPU_MODE_CPL       0x3u
+#define VCPU_MODE_64BIT     (1u << 2)
+#define VCPU_MODE_PROTECTED (1u << 3) /* and not virtual-8086 mode */
 
 struct hv_backend {
     const char *name;
@@ -82,6 +86,8 @@ struct hv_backend {
      * See vcpu_step_over.
      */
     void (*advance)(struct vcpu *v, uint8_t length);
+    /* VCPU_MODE_* of the code that has exited. Right after an exit, before anything was changed; fetches no groups. */
+    uint32_t (*mode)(struct vcpu *v);
     /*
      * NULL where the CPU tells the lengths of instructions. In a walk bracket.
      * learn_code: where the code at CS:RIP is, which is at that offset in its page, or that it is to be forgotten; from
