@@ -125,7 +125,7 @@ static const uint8_t *take_memory(struct hv_mov *m, const uint8_t *at, unsigned 
     }
     m->base = (uint8_t)(base | (rex & INSN_REX_B ? 8 : 0));
     if (mod == 1) {
-        m->displacement = (int8_t)*at;
+        m->displacement = (*at ^ 0x80) - 0x80; /* with its sign */
         return at + 1;
     }
     if (mod == 0 && base == RBP)
