@@ -73,17 +73,22 @@ static bool wants_calls(const struct hv_vp *vp)
     return vp->partition->properties.extended_exits & HV_EXTENDED_HYPERCALL;
 }
 
-/*
- * TLFS 3.4, 3.12: protected mode at CPL 0, by a guest that has said who it is. Whether it calls by the page is not
- * looked at: all the page does is name the instruction.
- */
-static bool may_call(const struct hv_vp *vp, uint32_t mode)
+/* A guest that has said who it is. */
+static bool has_interface(const struct hv_vp *vp)
 {
     const uint64_t interface = HV_SYNTH_HV1 | HV_SYNTH_HYPERCALL_REGS;
 
     return (vp->partition->properties.synthetic_features & interface) == interface &&
-           __atomic_load_n(&vp->partition->guest.guest_os_id, __ATOMIC_RELAXED) && mode & VCPU_MODE_PROTECTED &&
-           !(mode & VCPU_MODE_CPL);
+           __atomic_load_n(&vp->partition->guest.guest_os_id, __ATOMIC_RELAXED);
+}
+
+/*
+ * TLFS 3.4, 3.12: protected mode at CPL 0. Whether it calls by the page is not looked at: all the page does is name the
+ * instruction.
+ */
+static bool may_call(uint32_t mode)
+{
+    return mode & VCPU_MODE_PROTECTED && !(mode & VCPU_MODE_CPL);
 }
 
 static enum exit_outcome to_client(const struct hv_vp *vp, struct hv_exit *exit)
@@ -239,11 +244,11 @@ static enum exit_outcome call_kind(struct hv_vp *vp, struct hv_exit *exit, const
 
 enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
 {
-    uint32_t mode = backend()->mode(vp->vcpu);
+    uint32_t mode = has_interface(vp) ? backend()->mode(vp->vcpu) : 0;
     const struct hypercall_kind *kind;
     struct hypercall call;
 
-    if (!may_call(vp, mode)) {
+    if (!may_call(mode)) {
         if (wants_calls(vp))
             return to_client(vp, exit);
         exit_inject(vp, VEC_UD);
