@@ -70,11 +70,11 @@ struct change {
 #define DATA32 0x0c93
 #define CODE64 0x0a9b
 #define FLAT(code, data)                                                               \
-    .cs = {0x10, code, ~0u, 0}, .ss = {0x18, data, ~0u, 0}, .ds = {0x18, data, ~0u, 0}, \
-    .es = {0x18, data, ~0u, 0}, .tr = {0x28, 0x8b, 0x67, 0}
+    .cs = {{{0x10, code, ~0u}}, 0}, .ss = {{{0x18, data, ~0u}}, 0}, .ds = {{{0x18, data, ~0u}}, 0}, \
+    .es = {{{0x18, data, ~0u}}, 0}, .tr = {{{0x28, 0x8b, 0x67}}, 0}
 #define SMALL(selector_, base_, code, data)                                                           \
-    .cs = {selector_, code, 0xffff, base_}, .ss = {selector_, data, 0xffff, base_},                   \
-    .ds = {selector_, data, 0xffff, base_}, .es = {selector_, data, 0xffff, base_}, .tr = {0, 0x8b, 0xffff, 0}
+    .cs = {{{selector_, code, 0xffff}}, base_}, .ss = {{{selector_, data, 0xffff}}, base_},                   \
+    .ds = {{{selector_, data, 0xffff}}, base_}, .es = {{{selector_, data, 0xffff}}, base_}, .tr = {{{0, 0x8b, 0xffff}}, 0}
 #define CONTROLS(flags)                                                                                           \
     .intercepts = {BIT32(INTERCEPT_INTR) | BIT32(INTERCEPT_NMI), BIT32(INTERCEPT_VMRUN % 32)}, .iopm_pa = 0x1000, \
     .msrpm_pa = 0x4000, .asid = 1, .nested_control = NESTED_PAGING, .nested_cr3 = 0x7000, .g_pat = PAT_RESET,     \
