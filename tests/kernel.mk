@@ -26,13 +26,14 @@ $(KERNEL): $(GUEST_OBJ)
 TEST_KERNEL_ENGINE  := $(or $(ENGINE),qemu)
 TEST_KERNEL_CPUS    := $(or $(CPUS),1 2)
 TEST_KERNEL_TIMEOUT ?= $(if $(IOMMU),380,240)
-# QEMU's device for exercises, whose DMA can have any address: one on the root bus, one behind a bridge of its own, which can reset it. With
+# QEMU's device for exercises, whose DMA can have any address: two on the root bus, which the host keeps, and one behind a bridge of its own,
+# which can reset it: that one is given to guests, and what a guest has had is not trusted with the host's memory again. With
 # amd-iommu that is a bridge to conventional PCI, which speaks for what is behind it: QEMU takes all else that is behind bridges for devices
 # of bus 0.
 TEST_KERNEL_EDU     := edu,dma_mask=0xffffffffffffffff
 # And a disk that reads as zeros, for its interrupts, and for its DMA, which has no end.
 TEST_KERNEL_DISK    := drive:if=none,id=zeros,driver=null-co,size=64M,read-zeroes=on nvme,serial=zeros,drive=zeros
-TEST_KERNEL_intel   := $(TEST_KERNEL_EDU) pcie-root-port,id=bridge,chassis=1 $(TEST_KERNEL_EDU),bus=bridge $(TEST_KERNEL_DISK)
+TEST_KERNEL_intel   := $(TEST_KERNEL_EDU) $(TEST_KERNEL_EDU) pcie-root-port,id=bridge,chassis=1 $(TEST_KERNEL_EDU),bus=bridge $(TEST_KERNEL_DISK)
 TEST_KERNEL_amd     := $(TEST_KERNEL_EDU) $(TEST_KERNEL_EDU) pci-bridge,id=bridge,chassis_nr=1 $(TEST_KERNEL_EDU),bus=bridge $(TEST_KERNEL_DISK)
 TEST_KERNEL_none    := $(TEST_KERNEL_DISK)
 TEST_KERNEL_DEVICES ?= $(TEST_KERNEL_$(IOMMU))
