@@ -24,7 +24,7 @@ iommu-amd       400  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
 kernel-qemu-2   300  test-kernel ENGINE=qemu CPUS=2
 kernel-bochs-1  300  test-kernel ENGINE=bochs CPUS=1
-kernel-uefi     300  test-kernel ENGINE=uefi CPUS=2
+kernel-uefi     300  test-kernel ENGINE=uefi CPUS=2 FILTER=exits
 unit            240  test-unit
 kernel-qemu-1   300  test-kernel ENGINE=qemu CPUS=1
 check           240  check
@@ -34,7 +34,7 @@ refused         200  test-refused
 abi             120  test-abi
 nvme-intel      240  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
 nvme-amd        240  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
-nvme-none       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=nvme
+nvme-none       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=unsafe
 nvme-intel-off  120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=unsafe
 nvme-amd-off    120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=unsafe
 multiboot-bochs 200  test-multiboot ENGINE=bochs
