@@ -33,12 +33,7 @@ static struct nvme disk;
 
 static bool is_told(const char *what)
 {
-    const struct hv_pci_address *a = &disk.address;
-    char line[200];
-
-    ksnprintf(line, sizeof(line), "PCI %04x:%02x:%02x.%u: %s", a->segment, a->bdf >> 8, a->bdf >> 3 & 31, a->bdf & 7u,
-              what);
-    return told_expect_line(line);
+    return told_expect(&disk.address, what);
 }
 
 /* ---------------------------------------------------------------------------------------- refused */

@@ -74,7 +74,7 @@ bool told_expect_line(const char *text)
 
 bool told_expect(const struct hv_pci_address *a, const char *what)
 {
-    char text[100];
+    char text[sizeof(lines[0])];
 
     ksnprintf(text, sizeof(text), "%04x:%02x:%02x.%u: %s", a->segment, a->bdf >> 8, a->bdf >> 3 & 0x1f, a->bdf & 7u,
               what);
