@@ -25,9 +25,9 @@ kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
 kernel-qemu-2   300  test-kernel ENGINE=qemu CPUS=2
 kernel-bochs-1  300  test-kernel ENGINE=bochs CPUS=1
 kernel-uefi     300  test-kernel ENGINE=uefi CPUS=2 FILTER=exits
-unit            240  test-unit
+unit            300  test-unit
 kernel-qemu-1   300  test-kernel ENGINE=qemu CPUS=1
-check           240  check
+check           360  check
 linux-uefi      300  test-linux ENGINE=uefi RUN=check
 oracle          240  test-oracle
 refused         200  test-refused
