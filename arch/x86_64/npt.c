@@ -871,15 +871,26 @@ static enum hv_status map_begin(struct change *c, unsigned rights)
     return c->bad_page ? HV_E_INVALID : HV_OK;
 }
 
+static struct change mapping(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg)
+{
+    return (struct change){.npt = npt,
+                           .start = gpa,
+                           .end = gpa + size,
+                           .visit = map_visit,
+                           .pave = map_pave,
+                           .source = source,
+                           .arg = arg};
+}
+
+static struct change unmapping(struct npt *npt, hv_gpa_t gpa, uint64_t size)
+{
+    return (struct change){
+        .npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit, .pave = unmap_pave, .prunes = true};
+}
+
 enum hv_status npt_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg, unsigned rights)
 {
-    struct change c = {.npt = npt,
-                       .start = gpa,
-                       .end = gpa + size,
-                       .visit = map_visit,
-                       .pave = map_pave,
-                       .source = source,
-                       .arg = arg};
+    struct change c = mapping(npt, gpa, size, source, arg);
     enum hv_status st = map_begin(&c, rights);
 
     if (st == HV_OK)
@@ -899,8 +910,7 @@ static enum hv_status unmap_begin(struct change *c)
 
 enum hv_status npt_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
 {
-    struct change c = {
-        .npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit, .pave = unmap_pave, .prunes = true};
+    struct change c = unmapping(npt, gpa, size);
     enum hv_status st = unmap_begin(&c);
 
     return st == HV_OK ? change_commit(&c) : st;
@@ -918,13 +928,7 @@ static enum hv_status reserve(struct change *c)
 enum hv_status npt_reserve_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt_source_fn *source, void *arg,
                                unsigned rights)
 {
-    struct change c = {.npt = npt,
-                       .start = gpa,
-                       .end = gpa + size,
-                       .visit = map_visit,
-                       .pave = map_pave,
-                       .source = source,
-                       .arg = arg};
+    struct change c = mapping(npt, gpa, size, source, arg);
     enum hv_status st = map_begin(&c, rights);
 
     return st == HV_OK ? reserve(&c) : st;
@@ -932,8 +936,7 @@ enum hv_status npt_reserve_map(struct npt *npt, hv_gpa_t gpa, uint64_t size, npt
 
 enum hv_status npt_reserve_unmap(struct npt *npt, hv_gpa_t gpa, uint64_t size)
 {
-    struct change c = {
-        .npt = npt, .start = gpa, .end = gpa + size, .visit = unmap_visit, .pave = unmap_pave, .prunes = true};
+    struct change c = unmapping(npt, gpa, size);
     enum hv_status st = unmap_begin(&c);
 
     return st == HV_OK ? reserve(&c) : st;

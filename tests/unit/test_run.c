@@ -1176,6 +1176,36 @@ static void reset_begins_anew(void **state)
     assert_int_equal(exit.vp.execution_state, 0);
 }
 
+/* Who has found the VP without a reference is told, whatever it wants; the next life is another one. */
+static void a_deleted_vp_can_not_be_claimed(void **state)
+{
+    const uint32_t name = HV_REG_RIP;
+    union hv_reg_value value = {.u64 = 0x1234};
+    struct hv_vp *found = hv_vp_find(partition, 0);
+    struct hv_exit exit;
+
+    (void)state;
+    assert_ptr_equal(found, vp);
+    assert_null(hv_vp_find(partition, 1)); /* never was */
+    assert_null(hv_vp_find(partition, HV_MAX_VPS));
+    hv_vp_unref(vp);
+    assert_int_equal(hv_vp_delete(partition, 0), HV_OK);
+    assert_int_equal(hv_vp_run(found, &exit), HV_E_VP_NOT_FOUND);
+    assert_int_equal(hv_vp_get_registers(found, &name, 1, &value), HV_E_VP_NOT_FOUND);
+    assert_int_equal(hv_vp_set_registers(found, &name, 1, &value), HV_E_VP_NOT_FOUND);
+    /* all that are there can still be claimed together, and given back: there are none */
+    hv_mutex_lock(&partition->mutex);
+    assert_true(partition_claim_all(partition));
+    partition_release_all(partition);
+    hv_mutex_unlock(&partition->mutex);
+    assert_int_equal(hv_vp_run(found, &exit), HV_E_VP_NOT_FOUND);
+    assert_int_equal(hv_vp_create(partition, 0), HV_OK);
+    assert_ptr_equal(hv_vp_find(partition, 0), found);
+    assert_int_equal(hv_vp_set_registers(found, &name, 1, &value), HV_OK);
+    vp = hv_vp_ref(partition, 0);
+    assert_ptr_equal(vp, found);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1224,6 +1254,7 @@ int main(void)
         RUN_TEST(another_instruction_is_tried_again),
         RUN_TEST(unreadable_code_is_the_clients),
         RUN_TEST(reset_begins_anew),
+        RUN_TEST(a_deleted_vp_can_not_be_claimed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
