@@ -10,7 +10,6 @@
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
 #include <hv/base/bits.h>
-#include <hv/base/memory.h>
 
 /* --------------------------------------------------------------------------------------- tools */
 
@@ -261,22 +260,4 @@ const char *hv_exit_reason_name(enum hv_exit_reason reason)
 void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit)
 {
     backend()->context(vp->vcpu, exit);
-}
-
-#define FXSAVE_XMM0 160u
-
-/*
- * The XMM registers are in the image only after vcpu_put. A component in its initial state (XSTATE_BV clear) was not
- * written.
- */
-void exit_complete(struct hv_vp *vp, struct hv_exit *exit)
-{
-    const char *image = vp->vcpu->xsave;
-    uint64_t xstate_bv;
-
-    memcpy(&xstate_bv, image + 512, sizeof(xstate_bv));
-    if (cpu_facts()->xcr0_allowed && !(xstate_bv & XCR0_SSE))
-        memset(exit->hypercall.xmm, 0, sizeof(exit->hypercall.xmm));
-    else
-        memcpy(exit->hypercall.xmm, image + FXSAVE_XMM0, sizeof(exit->hypercall.xmm));
 }

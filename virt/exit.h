@@ -25,7 +25,6 @@ void exit_inject(struct hv_vp *vp, uint8_t vector); /* exception without error c
 void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code);
 
 exit_handler *exit_handler_of(enum hv_exit_reason reason);
-void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit); /* pinned, before vcpu_put */
-void exit_complete(struct hv_vp *vp, struct hv_exit *exit);     /* of hypercalls, after vcpu_put: extended state */
+void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit); /* pinned */
 
 #endif

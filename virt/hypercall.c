@@ -102,6 +102,7 @@ static enum exit_outcome to_client(const struct hv_vp *vp, struct hv_exit *exit)
     exit->hypercall.r8 = v->gpr[GPR_R8];
     exit->hypercall.rsi = v->gpr[GPR_RSI];
     exit->hypercall.rdi = v->gpr[GPR_RDI];
+    vcpu_read_xmm(v, exit->hypercall.xmm[0]);
     return EXIT_TO_CLIENT;
 }
 

@@ -132,7 +132,8 @@ static void take_init(struct hv_vp *vp)
     vcpu_init(vp->vcpu);
     lapic_reset(&vp->lapic, true);
     forget_events(vp);
-    vp->pdptes_stale = vp->properties_seen = false;
+    vp->pdptes_stale = false;
+    vp->properties_stale = true;
     irq_mode_changed(vp);
     vp->activity = vp->lapic.base & APIC_BASE_BSP ? 0 : HV_ACTIVITY_STARTUP_SUSPEND;
 }

@@ -182,6 +182,14 @@ struct hv_vp {
     uint64_t activity;              /* (o) HV_ACTIVITY_* */
     uint64_t notifications;         /* (o) HV_NOTIFY_*: deliverability notifications asked for */
     uint64_t pending_event[2];      /* (o) HV_REG_PENDING_EVENT, not yet turned into vcpu->event */
+    union {                         /* (o) what has to be made up for before the next run */
+        struct {
+            bool overlays_stale;   /* see overlay_apply */
+            bool pdptes_stale;     /* CR3 or a mode changed: load the PDPTEs before the next entry */
+            bool properties_stale; /* controls are not up to date with the partition's properties */
+        };
+        uint32_t stale; /* any of them */
+    };
     uint32_t todo;                  /* (o) VP_TODO_* */
     bool has_apic;                  /* (c) the core emulates a local APIC for it */
     uint8_t nmi_pending;            /* (o) how many wait: see limit_of_nmis */
@@ -217,15 +225,12 @@ struct hv_vp {
     uint64_t assist_msr;    /* (o) */
     void *assist_page;      /* (c) NULL: not offered */
     bool assist_offered;    /* (o) see assist.h: the guest may end what is in service by the page */
-    bool overlays_stale;    /* (o) see overlay_apply */
     uint64_t run_deadline;  /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
     uint64_t tsc_adjust;    /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];
     } mtrr;                                 /* (o) */
     uint64_t misc_enable;                   /* (o) */
-    bool pdptes_stale;                      /* (o) CR3 or a mode changed: load the PDPTEs before the next entry */
-    bool properties_seen;                   /* (o) controls are up to date with the partition's properties */
     bool triple_fault_valid, finding_valid; /* (o) the last run ended so */
     struct hv_triple_fault triple_fault;    /* (o) */
     struct hv_vp_counters counters;         /* (o) but for migrations and run_100ns */

@@ -414,7 +414,7 @@ static enum hv_status apply(struct hv_partition *p, const struct property *prope
     store(p, property, new);
     for (uint32_t i = 0; i < p->properties.processor_count; i++)
         if (p->vps[i])
-            p->vps[i]->properties_seen = false;
+            p->vps[i]->properties_stale = true;
     partition_release_all(p);
     return HV_OK;
 }

@@ -30,21 +30,21 @@ static const struct reg low_regs[] = {
     [HV_REG_CR3]    = {KIND_CONTROL, IN_VCPU(cr3),    VCPU_CR3},
     [HV_REG_CR4]    = {KIND_CR4,     IN_VCPU(cr4),    VCPU_CR4},
     [HV_REG_CR8]    = {KIND_CR8,     IN_VCPU(cr8),    VCPU_CR8},
-    [HV_REG_DR0]    = {KIND_DR,      IN_VCPU(dr[0]),  0},
-    [HV_REG_DR1]    = {KIND_DR,      IN_VCPU(dr[1]),  0},
-    [HV_REG_DR2]    = {KIND_DR,      IN_VCPU(dr[2]),  0},
-    [HV_REG_DR3]    = {KIND_DR,      IN_VCPU(dr[3]),  0},
-    [HV_REG_DR6]    = {KIND_DR6,     IN_VCPU(dr6),    VCPU_DR6},
-    [HV_REG_DR7]    = {KIND_DR7,     IN_VCPU(dr7),    VCPU_DR7},
-    [HV_REG_XCR0]   = {KIND_XCR0,    IN_VCPU(xcr0),   REG_NEEDS_XSAVE},
+    [HV_REG_DR0]    = {KIND_DR,      IN_VCPU(dr[0]),  REG_SWITCHED},
+    [HV_REG_DR1]    = {KIND_DR,      IN_VCPU(dr[1]),  REG_SWITCHED},
+    [HV_REG_DR2]    = {KIND_DR,      IN_VCPU(dr[2]),  REG_SWITCHED},
+    [HV_REG_DR3]    = {KIND_DR,      IN_VCPU(dr[3]),  REG_SWITCHED},
+    [HV_REG_DR6]    = {KIND_DR6,     IN_VCPU(dr6),    VCPU_DR6 | REG_SWITCHED},
+    [HV_REG_DR7]    = {KIND_DR7,     IN_VCPU(dr7),    VCPU_DR7 | REG_SWITCHED},
+    [HV_REG_XCR0]   = {KIND_XCR0,    IN_VCPU(xcr0),   REG_NEEDS_XSAVE | REG_SWITCHED},
 };
 
 /* from HV_REG_XMM0 on */
 static const struct reg fp_regs[] = {
-    [0x00 ... 0x0f] = {KIND_XMM,         0, 0},
-    [0x10 ... 0x17] = {KIND_ST,          0, 0},
-    [0x18]          = {KIND_FP_CONTROL,  0, 0},
-    [0x19]          = {KIND_XMM_CONTROL, 0, 0},
+    [0x00 ... 0x0f] = {KIND_XMM,         0, REG_SWITCHED},
+    [0x10 ... 0x17] = {KIND_ST,          0, REG_SWITCHED},
+    [0x18]          = {KIND_FP_CONTROL,  0, REG_SWITCHED},
+    [0x19]          = {KIND_XMM_CONTROL, 0, REG_SWITCHED},
 };
 
 #define MSR(name)         [HV_REG_##name - HV_REG_TSC]
@@ -54,23 +54,23 @@ static const struct reg fp_regs[] = {
 static const struct reg msr_regs[] = {
     MSR(TSC)                                  = {KIND_TSC,           0,                       0},
     MSR(EFER)                                 = {KIND_EFER,          IN_VCPU(efer),           VCPU_EFER},
-    MSR(KERNEL_GS_BASE)                       = {KIND_CANONICAL,     IN_MSRS(KERNEL_GS_BASE), VCPU_MSRS},
+    MSR(KERNEL_GS_BASE)                       = {KIND_CANONICAL,     IN_MSRS(KERNEL_GS_BASE), VCPU_MSRS | REG_SWITCHED},
     MSR(APIC_BASE)                            = {KIND_APIC_BASE,     0,                       0},
     MSR(PAT)                                  = {KIND_PAT,           IN_VCPU(pat),            VCPU_PAT},
     MSR(SYSENTER_CS)                          = {KIND_LOW32,         IN_VCPU(sysenter_cs),    VCPU_SYSENTER},
     MSR(SYSENTER_EIP)                         = {KIND_CANONICAL,     IN_VCPU(sysenter_eip),   VCPU_SYSENTER},
     MSR(SYSENTER_ESP)                         = {KIND_CANONICAL,     IN_VCPU(sysenter_esp),   VCPU_SYSENTER},
-    MSR(STAR)                                 = {KIND_PLAIN,         IN_MSRS(STAR),           VCPU_MSRS},
-    MSR(LSTAR)                                = {KIND_CANONICAL,     IN_MSRS(LSTAR),          VCPU_MSRS},
-    MSR(CSTAR)                                = {KIND_CANONICAL,     IN_MSRS(CSTAR),          VCPU_MSRS},
-    MSR(SFMASK)                               = {KIND_LOW32,         IN_MSRS(SFMASK),         VCPU_MSRS},
+    MSR(STAR)                                 = {KIND_PLAIN,         IN_MSRS(STAR),           VCPU_MSRS | REG_SWITCHED},
+    MSR(LSTAR)                                = {KIND_CANONICAL,     IN_MSRS(LSTAR),          VCPU_MSRS | REG_SWITCHED},
+    MSR(CSTAR)                                = {KIND_CANONICAL,     IN_MSRS(CSTAR),          VCPU_MSRS | REG_SWITCHED},
+    MSR(SFMASK)                               = {KIND_LOW32,         IN_MSRS(SFMASK),         VCPU_MSRS | REG_SWITCHED},
     MSR(INITIAL_APIC_ID)                      = {KIND_APIC_ID,       0,                       0},
     MSR(MTRR_CAP)                             = {KIND_MTRR_CAP,      0,                       0},
     MSR(MTRR_DEF_TYPE)                        = {KIND_MTRR_DEF_TYPE, 0,                       0},
     MSRS(MTRR_PHYS_BASE0, MTRR_PHYS_BASEF)    = {KIND_MTRR_BASE,     0,                       0},
     MSRS(MTRR_PHYS_MASK0, MTRR_PHYS_MASKF)    = {KIND_MTRR_MASK,     0,                       0},
     MSRS(MTRR_FIX64K_00000, MTRR_FIX4K_F8000) = {KIND_MTRR_FIXED,    0,                       0},
-    MSR(TSC_AUX)                              = {KIND_LOW32,         IN_MSRS(TSC_AUX),        0},
+    MSR(TSC_AUX)                              = {KIND_LOW32,         IN_MSRS(TSC_AUX),        REG_SWITCHED},
     MSR(TSC_VIRTUAL_OFFSET)                   = {KIND_TSC_OFFSET,    0,                       0},
     MSR(XSS)                                  = {KIND_XSS,           IN_VCPU(xss),            REG_NEEDS_XSAVE},
     MSR(TSC_ADJUST)                           = {KIND_TSC_ADJUST,    0,                       0},
@@ -159,6 +159,8 @@ static void get_one(struct hv_vp *vp, uint32_t name, union hv_reg_value *value)
 {
     const struct reg *reg = find(name);
 
+    if (reg->groups & REG_SWITCHED)
+        vcpu_take_off(vp->vcpu);
     if (reg->kind == KIND_PLAIN)
         reg_put_word(value, *(const uint64_t *)((const char *)vp->vcpu + reg->offset));
     else
@@ -176,6 +178,8 @@ static bool set_one(struct hv_vp *vp, uint32_t name, const union hv_reg_value *v
 {
     const struct reg *reg = find(name);
 
+    if (reg->groups & REG_SWITCHED)
+        vcpu_take_off(vp->vcpu);
     if (reg->kind == KIND_PLAIN)
         *(uint64_t *)((char *)vp->vcpu + reg->offset) = value->u64;
     else if (!set_checked(vp, reg, name, *value))

@@ -12,6 +12,7 @@
 /* In a row's groups: the CPU has the register only with XSAVE. No register group. */
 #define REG_NEEDS_XSAVE BIT32(31)
 #define REG_NEEDS_APIC  BIT32(30) /* ... only with a local APIC */
+#define REG_SWITCHED    BIT32(29) /* a CPU may still have it: vcpu_take_off */
 
 enum reg_kind_index {
     KIND_NONE, /* no such register */

@@ -120,7 +120,7 @@ static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit)
 }
 
 /* Until the VP may run. False: the client has to hear of something first. */
-static __attribute__((noinline)) bool settle(struct hv_vp *vp, struct hv_exit *exit)
+static bool settle(struct hv_vp *vp, struct hv_exit *exit)
 {
     if (vp->overlays_stale)
         overlay_apply(vp);
@@ -164,7 +164,7 @@ static void apply_properties(struct hv_vp *vp)
     c->exception_bitmap = props->extended_exits & HV_EXTENDED_EXCEPTION ? (uint32_t)props->exception_exits : 0;
     c->rdtsc_exit = props->extended_exits & HV_EXTENDED_RDTSC;
     apply_msr_properties(vp->vcpu, props);
-    vp->properties_seen = true;
+    vp->properties_stale = false;
     vcpu_changed(vp->vcpu, VCPU_CONTROLS);
 }
 
@@ -227,8 +227,7 @@ void run_apply_windows(struct hv_vp *vp)
     /* entries refuse one above CR8; for whom CR8 has fallen below already, the next interrupt is chosen anew */
     new.tpr_threshold = (uint8_t)HV_MAX(blocked ? priority : 0, HV_MIN(vp->wanted.tpr_threshold, v->cr8));
     new.nmi_window = vp->notifications &HV_NOTIFY_NMI || vp->wanted.nmi_window;
-    if (new.interrupt_window != v->controls.interrupt_window || new.tpr_threshold != v->controls.tpr_threshold ||
-        new.nmi_window != v->controls.nmi_window) {
+    if (new.windows != v->controls.windows) {
         v->controls = new;
         vcpu_changed(v, VCPU_CONTROLS);
     }
@@ -265,18 +264,10 @@ static void take_pending_event(struct hv_vp *vp)
         take_pending_exception(vp);
 }
 
-/* What a client may have changed since the last run, but for what only VPs with a local APIC have. */
-static inline bool is_unprepared(const struct hv_vp *vp)
+/* Pinned. */
+static void prepare(struct hv_vp *vp)
 {
-    const struct vcpu_controls *c = &vp->vcpu->controls;
-
-    return !vp->properties_seen || vp->pdptes_stale || vp->notifications || c->interrupt_window || c->nmi_window ||
-           c->tpr_threshold;
-}
-
-static __attribute__((noinline)) void prepare(struct hv_vp *vp)
-{
-    if (!vp->properties_seen)
+    if (vp->properties_stale)
         apply_properties(vp);
     if (vp->pdptes_stale) {
         /* unreadable ones are left as they were: the guest's next access says where memory is missing */
@@ -288,6 +279,7 @@ static __attribute__((noinline)) void prepare(struct hv_vp *vp)
         vp->todo |= VP_TODO_SINTS;
 }
 
+/* Once per run, on the CPU that it is on. */
 static __attribute__((noinline)) void prepare_apic(struct hv_vp *vp)
 {
     if (vp->notifications || vp->vcpu->controls.core_delivers) /* the client has changed its mind */
@@ -297,18 +289,11 @@ static __attribute__((noinline)) void prepare_apic(struct hv_vp *vp)
         vp->todo |= VP_TODO_TIMER;
 }
 
-/* Once per run, pinned. */
-static inline void prepare_run(struct hv_vp *vp)
-{
-    if (is_unprepared(vp))
-        prepare(vp);
-    if (vp->has_apic)
-        prepare_apic(vp);
-}
-
 void run_prepare(struct hv_vp *vp)
 {
-    prepare_run(vp);
+    prepare(vp);
+    if (vp->has_apic)
+        prepare_apic(vp);
 }
 
 /* ------------------------------------------------------------------------------------ THE loop */
@@ -473,7 +458,8 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
 
     vp_pin(vp);
     vp->run_begin = cpu_tsc();
-    prepare_run(vp);
+    if (vp->has_apic)
+        prepare_apic(vp);
     /* before requests are looked at: see hypercall_flush.c. vp_walk_begin orders it */
     __atomic_store_n(&vp->shared.working, 1, __ATOMIC_RELAXED);
     flags = vp_walk_begin(vp);
@@ -482,18 +468,32 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     if (step == STEP_TO_CLIENT)
         exit_fill_context(vp, exit);
     __atomic_store_n(&vp->shared.working, 0, __ATOMIC_RELEASE);
-    vp->run_ticks += vcpu_put(vp->vcpu) - vp->run_begin;
+    vcpu_put(vp->vcpu);
+    vp->run_ticks += cpu_tsc() - vp->run_begin;
     vp->run_begin = 0;
     vp_walk_end(vp, flags);
-    irq_stop_timer(vp);
+    if (vp->has_apic)
+        irq_stop_timer(vp);
     vp_unpin(vp);
     return step;
 }
 
-/* May the VP run? Then settle has nothing to say. */
-static inline bool is_settled(const struct hv_vp *vp)
+/* What a client or another CPU may have changed since the last run; `windows` are as the last run left them. */
+static inline bool is_ready(const struct hv_vp *vp)
 {
-    return !(__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) | vp->activity | vp->overlays_stale);
+    return !(__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) | vp->stale | vp->activity | vp->notifications |
+             vp->vcpu->controls.windows);
+}
+
+/* False: the client has to hear of something first. */
+static __attribute__((noinline)) bool make_ready(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (!settle(vp, exit))
+        return false;
+    vp_pin(vp);
+    prepare(vp);
+    vp_unpin(vp);
+    return true;
 }
 
 static void run(struct hv_vp *vp, struct hv_exit *exit)
@@ -501,14 +501,12 @@ static void run(struct hv_vp *vp, struct hv_exit *exit)
     enum run_step step;
 
     do {
-        if (!is_settled(vp) && !settle(vp, exit))
+        if (!is_ready(vp) && !make_ready(vp, exit))
             return;
         step = run_pinned(vp, exit);
         if (step == STEP_YIELD)
             hv_host_yield();
     } while (step != STEP_TO_CLIENT);
-    if (exit->reason == HV_EXIT_HYPERCALL)
-        exit_complete(vp, exit);
 }
 
 enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)

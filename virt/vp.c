@@ -73,7 +73,8 @@ void vp_reset(struct hv_vp *vp)
     vp->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAIL;
     memset(vp->code, 0, sizeof(vp->code)); /* may point into the vcpu of an earlier life */
     vp->length = (struct exit_length){0};
-    vp->pdptes_stale = vp->properties_seen = false;
+    vp->pdptes_stale = false;
+    vp->properties_stale = true;
     vp->triple_fault_valid = vp->finding_valid = false;
     __atomic_store_n(&vp->shared.requests, 0, __ATOMIC_RELEASE);
     irq_reset(vp);

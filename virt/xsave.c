@@ -296,6 +296,7 @@ enum hv_status hv_vp_get_xsave(struct hv_vp *vp, void *buffer, uint32_t size, ui
         return HV_E_BUFFER_TOO_SMALL;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
+    vcpu_take_off(vp->vcpu);
     get_area(vp->vcpu, &a, buffer);
     vp_release(vp);
     return HV_OK;
@@ -358,6 +359,7 @@ enum hv_status hv_vp_set_xsave(struct hv_vp *vp, const void *buffer, uint32_t si
         return HV_E_INVALID;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
+    vcpu_take_off(vp->vcpu);
     valid = mxcsr_is_valid(image_of(vp->vcpu), mxcsr_of(&head, &a));
     if (valid)
         set_area(vp->vcpu, &head, &a, buffer);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Choosing the backend, once, and turning it on and off on all CPUs. */
+#include "resident.h"
 #include "tsc.h"
 #include <hv/base/lines.h>
 #include <hv/base/lock.h>
@@ -146,6 +147,7 @@ static enum hv_status alloc_cpus(void)
 
 static void turn_off(uint32_t first_cpus)
 {
+    resident_end();
     while (first_cpus--)
         hv_host_cpu_call(first_cpus, cpu_off_here, &cpus[first_cpus]);
     free_cpus();
@@ -166,6 +168,7 @@ static enum hv_status turn_on(void)
         }
     }
     tsc_measure(cpu_count);
+    resident_begin(cpus, cpu_count);
     return HV_OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A vcpu's life, its start state, and the brackets that lend it the CPU. */
+/* A vcpu's life, its start state, and the switch between its registers and the host's. */
 #include "fpu.h"
+#include "resident.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -27,6 +28,7 @@ struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generatio
 
 void vcpu_destroy(struct vcpu *v)
 {
+    vcpu_take_off(v);
     fpu_free(v);
     backend()->vcpu_destroy(v);
 }
@@ -81,6 +83,7 @@ static void start_over(struct vcpu *v)
 
 void vcpu_reset(struct vcpu *v)
 {
+    vcpu_take_off(v);
     start_over(v);
     v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = 0;
     v->pat = PAT_RESET;
@@ -95,6 +98,7 @@ void vcpu_init(struct vcpu *v)
 {
     uint64_t caching;
 
+    vcpu_take_off(v);
     vcpu_need(v, VCPU_ALL);
     caching = v->cr0 & (CR0_CD | CR0_NW);
     start_over(v);
@@ -230,35 +234,28 @@ static void dr_leave(struct vcpu *v)
                 v->dr6 = cpu_read_dr6();
             cpu_write_dr6(v->host_dr6);
         }
-        v->dr_loaded = false;
-        vcpu_changed(v, VCPU_CONTROLS);
+        v->dr_loaded = false; /* until the next switch: dr_wanted */
     }
     if (v->host_dr7 != DR7_RESET) /* what an exit leaves */
         cpu_write_dr7(v->host_dr7);
 }
 
-/* --------------------------------------------------------------------------------- brackets */
+/* ------------------------------------------------------------------------------ both ways */
 
-void vcpu_load(struct vcpu *v)
+void vcpu_switch_in(struct vcpu *v)
 {
     fpu_enter(v);
     msr_enter(v);
     dr_enter(v);
     backend()->load(v);
-    v->loaded = true;
 }
 
 /* A guest's TSC never runs backwards, wherever the VP is next: tsc_arrive goes by tsc_left. */
-uint64_t vcpu_put(struct vcpu *v)
+void vcpu_switch_out(struct vcpu *v)
 {
-    uint64_t tsc;
-
-    v->loaded = false;
     backend()->put(v);
     dr_leave(v);
     msr_leave(v);
     fpu_leave(v);
-    tsc = cpu_tsc();
-    v->tsc_left = tsc - v->cpu->tsc_difference;
-    return tsc;
+    v->tsc_left = cpu_tsc() - v->cpu->tsc_difference;
 }

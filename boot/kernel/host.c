@@ -4,6 +4,7 @@
 #include "sched.h"
 #include <hv/base/bits.h>
 #include <hv/host.h>
+#include <hv/hv.h>
 #include <kernel/acpi.h>
 #include <kernel/clock.h>
 #include <kernel/exit.h>
@@ -116,6 +117,16 @@ uint64_t hv_host_irq_save(void)
 void hv_host_irq_restore(uint64_t flags)
 {
     irq_restore(flags);
+}
+
+/*
+ * This kernel has no user mode, changes no control registers once it is up, and is compiled for the general registers
+ * alone: it is the threads that use others.
+ */
+bool hv_host_takes_back(void)
+{
+    sched_on_leave(hv_cpu_give_back);
+    return true;
 }
 
 void hv_host_kick(uint32_t cpu)

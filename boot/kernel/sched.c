@@ -18,6 +18,7 @@ static struct hv_list ready = {&ready, &ready};          /* lock */
 static struct hv_list sleepers = {&sleepers, &sleepers}; /* lock; the earliest deadline first */
 static uint64_t idle_cpus;                               /* lock; one bit a CPU */
 static uint64_t spared_cpus;                             /* lock; those that only threads pinned to them use */
+static void (*on_leave)(void);                           /* set once */
 
 uint64_t sched_lock(void)
 {
@@ -238,6 +239,8 @@ void sched_switch(void)
     count_migration(next, cpu->id);
     if (next == prev)
         return;
+    if (on_leave)
+        on_leave();
     if (prev != cpu->idle && prev->state != THREAD_DEAD)
         fpu_save(fpu_area(prev));
     switch_stack(&prev->rsp, next->rsp);
@@ -321,6 +324,11 @@ void sched_spare(uint32_t id)
         sched_switch();
     }
     sched_unlock(flags);
+}
+
+void sched_on_leave(void (*fn)(void))
+{
+    __atomic_store_n(&on_leave, fn, __ATOMIC_RELEASE);
 }
 
 void sched_init(void)

@@ -70,6 +70,12 @@ void sched_switch(void); /* leaves the calling thread, whose state says why; ret
 void sched_preempt(void);
 void sched_give_way(void); /* the same without the question: at the end of an interrupt, whose own flags say off */
 
+/*
+ * From now on fn is called, with interrupts off, on a CPU that is about to leave its thread for another one: before the
+ * thread's FPU registers are saved.
+ */
+void sched_on_leave(void (*fn)(void));
+
 /* This CPU takes an interrupt soon after that time (clock_ns), once; 0 calls it off. One alarm a CPU: the last. Pinned.
  */
 void sched_set_alarm(uint64_t at_ns);

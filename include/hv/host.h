@@ -15,8 +15,8 @@
  * host with interrupts off for longer than one VM entry and the handling of its exit.
  *
  * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of
- * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable. Interrupt handlers that
- * come in between must leave them alone, or save and restore them.
+ * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable, and after it with
+ * hv_host_takes_back. Interrupt handlers that come in between must leave them alone, or save and restore them.
  * What it needs of each CPU: a task register (some CPUs' virtualization cannot do without a TSS), and an IDT that takes
  * NMIs.
  */
@@ -121,6 +121,21 @@ void hv_host_preempt_enable(void);
  */
 uint64_t hv_host_irq_save(void);
 void hv_host_irq_restore(uint64_t flags);
+
+/*
+ * Does this host take back by itself what the library borrows of its CPUs? Then a guest's registers stay in the CPU
+ * when a run ends: the next run of that VP, if it comes before somebody else needs the CPU, switches nothing. Asked
+ * when virtualization goes on. Context: thread.
+ * true is a promise. The host calls hv_cpu_give_back (<hv/hv.h>), on that CPU and with interrupts off, before
+ *   - another thread runs there, an idle one included, or the thread returns to user mode;
+ *   - it uses, saves or changes x87, SSE or AVX registers, XCR0, CR0.TS, debug registers, the MSRs of SYSCALL, SWAPGS
+ *     and RDTSCP, IA32_DEBUGCTL, or changes CR0, CR3, CR4, TR, LDTR, the GDT, or the bases of FS and GS.
+ * Until then these are the guest's; ES, DS, FS, GS and LDTR may hold null selectors, with the bases of FS and GS as
+ * they were. The host's code that runs in between, above all its interrupt handlers, makes do with the general
+ * registers. With false, which is always safe, everything is the host's again at the end of each run. bool
+ * hv_host_takes_back(void) { return false; }
+ */
+bool hv_host_takes_back(void);
 
 /*
  * Makes the CPU leave its guest soon, by any interrupt. Does not wait. Context: any.

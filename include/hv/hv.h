@@ -181,6 +181,13 @@ struct hv_vp *hv_vp_find(struct hv_partition *p, uint32_t index);
  */
 enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit);
 
+/*
+ * For hosts of which hv_host_takes_back is true, on whose conditions it is called: the registers of the calling CPU are
+ * the host's again. Cheap when they are anyway, as before the first VP is made. Context: interrupts off, not inside a
+ * call of the library's, and not from an interrupt handler that has come between hv_host_preempt_disable and _enable.
+ */
+void hv_cpu_give_back(void);
+
 /* Makes the run under way, or else the next one, return HV_EXIT_CANCELED. Context: any. */
 void hv_vp_cancel(struct hv_vp *vp);
 

@@ -20,7 +20,7 @@ static uint32_t cpus;
 static uint64_t kicks[FAKE_MAX_CPUS];
 static uint64_t timers[FAKE_MAX_CPUS];
 static struct fake_call last_call;
-static bool yield;
+static bool yield, takes_back;
 static uint32_t migrate_to = HV_CPU_NONE;
 static uint64_t now;
 static void (*on_wait)(const volatile uint32_t *word, uint32_t expected);
@@ -145,6 +145,17 @@ void hv_host_irq_restore(uint64_t flags)
     here.irq_depth--;
 }
 
+bool hv_host_takes_back(void)
+{
+    fake_require_thread_context("hv_host_takes_back");
+    return takes_back;
+}
+
+void fake_set_takes_back(bool does)
+{
+    takes_back = does;
+}
+
 bool hv_host_should_yield(void)
 {
     fake_require(here.preempt_depth > 0, "hv_host_should_yield: not pinned");
@@ -243,7 +254,7 @@ void fake_cpu_reset(void)
     memset(timers, 0, sizeof(timers));
     last_call = (struct fake_call){0};
     cpus = 1;
-    yield = false;
+    yield = takes_back = false;
     migrate_to = HV_CPU_NONE;
     now = START_TIME;
     on_wait = NULL;

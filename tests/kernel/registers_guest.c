@@ -3,6 +3,7 @@
  * own again. */
 #include "test.h"
 #include "vm.h"
+#include <hv/hv.h>
 #include <kernel/cpu.h>
 #include <kernel/thread.h>
 
@@ -374,6 +375,15 @@ static void read_host(struct host_state *s)
     read_xmm(s);
 }
 
+/* The kernel has promised to do so before anybody looks. */
+static void take_back(void)
+{
+    uint64_t flags = irq_save();
+
+    hv_cpu_give_back();
+    irq_restore(flags);
+}
+
 /* Values of the host's own that a guest would show up against. */
 static void colour_host(void)
 {
@@ -430,12 +440,54 @@ TEST_ROWS(registers_host, "registers: the host's own are unchanged", host_rows)
     if (!row->guest)
         vm_set(&vm, WHvX64RegisterCr0, vm_get(&vm, WHvX64RegisterCr0) | 1ull << 32);
     thread_set_cpu(thread_cpu(0));
+    take_back();
     colour_host();
     read_host(&before);
     WHvRunVirtualProcessor(vm.partition, 0, &exit, sizeof(exit));
+    take_back();
     read_host(&after);
     __asm__ volatile("mov %0, %%db0; mov %0, %%db3" ::"r"(0ull));
     EXPECT_EQ(exit.ExitReason, row->guest ? WHvRunVpExitReasonX64Halt : WHvRunVpExitReasonInvalidVpRegisterValue);
     compare_hosts(&after, &before);
+    thread_set_cpu(CPU_ANY);
+}
+
+/* The pattern is another thread's, in the same registers of the same CPU. */
+static void colour_here(void *arg)
+{
+    (void)arg;
+    take_back();
+    colour_host();
+}
+
+static void let_others_use(uint32_t cpu)
+{
+    struct thread *other = thread_create("other", colour_here, NULL, cpu);
+
+    if (EXPECT_NE((uintptr_t)other, 0))
+        thread_join(other);
+}
+
+/* A guest's XMM registers are all ones when it halts, and are stored when it begins: on CPU after CPU. */
+TEST(registers_resident, "registers: a guest's stay its own while other threads use its CPU, and it theirs")
+{
+    struct host_state before, after;
+
+    VM_GUEST(vm, VM_LONG, "registers_xmm", NULL);
+    take_back();
+    colour_host();
+    read_xmm(&before);
+    for (uint32_t round = 0; round < 4; round++) {
+        uint32_t cpu = thread_cpu(round / 2);
+
+        thread_set_cpu(cpu);
+        vm_set(&vm, WHvX64RegisterRip, VM_CODE);
+        EXPECT_END(&vm);
+        for (unsigned i = 0; round && i < 32; i++)
+            EXPECT_EQ(vm_u64(&vm, VM_FREE)[i], ~0ull);
+        let_others_use(cpu);
+        read_xmm(&after);
+        EXPECT_BYTES(after.xmm, before.xmm, sizeof(before.xmm));
+    }
     thread_set_cpu(CPU_ANY);
 }

@@ -205,6 +205,7 @@ void hv_host_preempt_disable(void) {}
 void hv_host_preempt_enable(void) {}
 uint64_t hv_host_irq_save(void) { return 0; }
 void hv_host_irq_restore(uint64_t flags) { (void)flags; }
+bool hv_host_takes_back(void) { return false; }
 void hv_host_kick(uint32_t cpu) { (void)cpu; }
 bool hv_host_should_yield(void) { return false; }
 void hv_host_yield(void) {}

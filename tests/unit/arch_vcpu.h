@@ -39,7 +39,7 @@ static inline int teardown(void **state)
 static inline void pin(void)
 {
     hv_host_preempt_disable();
-    backend()->acquire(v);
+    vcpu_acquire(v);
 }
 
 static inline void unpin(void)

@@ -369,11 +369,11 @@ static void a_change_is_seen_by_all_vps(void **state)
     stub_partition.is_set_up = true;
     stub_partition.properties.processor_count = 2;
     for (size_t i = 0; i < 2; i++)
-        stub_vps[i].properties_seen = true;
+        stub_vps[i].properties_stale = false;
     assert_int_equal(stub_set_u64(WHvPartitionPropertyCodeExtendedVmExits, 0x800), HV_E_INVALID);
-    assert_true(stub_vps[0].properties_seen && stub_vps[1].properties_seen);
+    assert_false(stub_vps[0].properties_stale || stub_vps[1].properties_stale);
     assert_int_equal(stub_set_u64(WHvPartitionPropertyCodeExtendedVmExits, 1), HV_OK);
-    assert_false(stub_vps[0].properties_seen || stub_vps[1].properties_seen);
+    assert_true(stub_vps[0].properties_stale && stub_vps[1].properties_stale);
 }
 
 static void nothing_changes_while_a_vp_runs(void **state)

@@ -11,7 +11,8 @@ struct thread;
 /*
  * Starts entry(arg) on that CPU only, or on any (CPU_ANY), where it may move from CPU to CPU at each preemption. NULL
  * when there is no memory. The thread ends when entry returns or by thread_exit; its memory is held until thread_join.
- * Stack: 32 KiB with a guard page below. The FPU and vector registers are the thread's own.
+ * Stack: 32 KiB with a guard page below. The FPU and vector registers are the thread's own; one that has run a virtual
+ * processor calls hv_cpu_give_back, with interrupts off, before it uses them again.
  */
 struct thread *thread_create(const char *name, void (*entry)(void *arg), void *arg, uint32_t cpu);
 

@@ -17,7 +17,9 @@ struct backend_cpu {
     hv_hpa_t region_pa;
     void *state; /* a page for the host's state that VMSAVE saves; NULL: the backend wants none */
     hv_hpa_t state_pa;
-    struct vcpu *current; /* who has acquired it last; whose control structure is current here */
+    struct vcpu *current;  /* who has acquired it last; whose control structure is current here */
+    struct vcpu *resident; /* whose registers are in the CPU: see vcpu_load; NULL: the host's */
+    bool keeps_resident;   /* (hv_host_takes_back) they stay there after a run */
     uint64_t saved_cr0, saved_cr4, saved_efer, saved_vm_cr, saved_tsc_ratio;
     struct {
         uint64_t generation; /* counts the times that all ASIDs were handed out */
@@ -157,13 +159,15 @@ struct backend_cpu *backend_cpu_of(uint32_t cpu);
 enum hv_status backend_on(void);
 void backend_off(void);
 
+void vcpu_acquire_anew(struct vcpu *v);
+
 /* Pinned: makes the vcpu this CPU's, which it is already most of the time. */
 static inline void vcpu_acquire(struct vcpu *v)
 {
     struct backend_cpu *cpu = backend_cpu();
 
     if (v->cpu != cpu || cpu->current != v)
-        backend()->acquire(v);
+        vcpu_acquire_anew(v);
 }
 
 /* Registers of a vcpu: pinned, after vcpu_acquire. */
@@ -187,12 +191,35 @@ void vcpu_destroy(struct vcpu *v);
 void vcpu_step_over(struct vcpu *v, uint8_t length);
 void vcpu_retire_instruction(struct vcpu *v);
 
-void vcpu_init(struct vcpu *v);  /* the INIT signal: SDM 3A table 10-1; not loaded */
+/* Not inside a run. Thread context or pinned, interrupts on. */
+void vcpu_init(struct vcpu *v);  /* the INIT signal: SDM 3A table 10-1 */
 void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state"; tsc_offset stays */
 
-/* The outer brackets of a run: backend state, FPU, MSRs, debug registers; pinned from load to put. */
-void vcpu_load(struct vcpu *v);
-uint64_t vcpu_put(struct vcpu *v); /* the CPU's TSC at the end of it */
+/*
+ * resident.c: the outer bracket of a run. From load to put the CPU has the guest's registers: FPU, MSRs, debug
+ * registers and what else of the host's an exit does not restore. Pinned in between; each with interrupts off, after
+ * acquire. After put they may stay in the CPU, that is v->loaded, until somebody else needs it.
+ */
+void vcpu_make_resident(struct vcpu *v);
+void vcpu_end_residence(struct vcpu *v);
+
+static inline void vcpu_load(struct vcpu *v)
+{
+    if (v->cpu->resident != v)
+        vcpu_make_resident(v);
+}
+
+static inline void vcpu_put(struct vcpu *v)
+{
+    if (!v->cpu->keeps_resident)
+        vcpu_end_residence(v);
+}
+
+/*
+ * Outside of a run: fetches all registers that a CPU still has, which are here from then on. By the owner; thread
+ * context or pinned, interrupts on.
+ */
+void vcpu_take_off(struct vcpu *v);
 
 #define VCPU_XMM_WORDS 12 /* of those XMM registers that hypercalls use */
 

@@ -66,18 +66,23 @@ enum vcpu_apic_mode { VCPU_APIC_NONE, VCPU_APIC_XAPIC, VCPU_APIC_X2APIC };
 /* What the core wants of the next entries. Changing one: vcpu_changed(v, VCPU_CONTROLS). */
 struct vcpu_controls {
     uint32_t exception_bitmap; /* vectors that exit */
+    union {
+        struct {
+            bool interrupt_window; /* exit as soon as an interrupt could be delivered */
+            bool nmi_window;
+            uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
+        };
+        uint32_t windows; /* any of them */
+    };
     bool rdtsc_exit;
-    bool interrupt_window; /* exit as soon as an interrupt could be delivered */
-    bool nmi_window;
     bool hlt_exit;
-    uint8_t tpr_threshold; /* exit when CR8 falls below it; 0: never */
-    uint8_t apic_mode;     /* enum vcpu_apic_mode */
-    bool core_delivers;    /* interrupts, also where the CPU could do that by itself */
-    bool pause_exit;       /* exit when the guest spins in a loop with PAUSE, where the CPU can tell */
+    uint8_t apic_mode;  /* enum vcpu_apic_mode */
+    bool core_delivers; /* interrupts, also where the CPU could do that by itself */
+    bool pause_exit;    /* exit when the guest spins in a loop with PAUSE, where the CPU can tell */
 };
 
 /*
- * MSRs that the guest uses directly and that the host has values of its own for. Switched by vcpu_load and vcpu_put, or
+ * MSRs that the guest uses directly and that the host has values of its own for. Switched with the vcpu's residence, or
  * by each entry: see hv_backend.switches_msrs.
  */
 /* clang-format off */
@@ -108,7 +113,7 @@ struct vcpu {
     uint64_t cr0, cr3, cr4, cr8;
     uint64_t efer;
     uint64_t pdpte[4];
-    uint64_t dr[4], dr6, dr7; /* dr[] always valid between runs */
+    uint64_t dr[4], dr6, dr7; /* dr[], and all from xcr0 to msr[]: valid while not loaded */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat;
     uint64_t tsc_offset;    /* from the machine's TSC: see tsc_now */
@@ -118,7 +123,7 @@ struct vcpu {
     bool shadow_by_mov_ss;
     bool nmi_masked;
 
-    /* extended state; the image is in standard (not compacted) XSAVE format, valid between runs */
+    /* extended state; the image is in standard (not compacted) XSAVE format, valid while not loaded */
     uint64_t xcr0, xss;
     void *xsave;                            /* the guest's, xsave_size bytes, 64-byte aligned */
     void *host_xsave;                       /* the host's, while the guest's is loaded */
@@ -129,7 +134,7 @@ struct vcpu {
     bool dr_wanted; /* the guest uses debug registers: load them with the rest */
     uint64_t host_dr[4], host_dr6, host_dr7;
 
-    /* with hv_backend.switches_msrs: VCPU_MSRS; else, as TSC_AUX always, valid between vcpu_put and vcpu_load */
+    /* with hv_backend.switches_msrs: VCPU_MSRS; else, as TSC_AUX always, valid while not loaded */
     uint64_t msr[VCPU_MSR_COUNT];
     uint64_t host_msr[VCPU_MSR_COUNT];
 
@@ -159,7 +164,7 @@ struct vcpu {
     bool flush_guest;                        /* drop guest-virtual translations before the next entry */
     struct backend_cpu *cpu;                 /* that has acquired it last */
     uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
-    bool loaded;                             /* between vcpu_load and vcpu_put */
+    bool loaded; /* the CPU has its registers: from vcpu_load until it is taken off; changes there */
     uint64_t migrations;
     struct hv_audit_finding finding; /* of the last refused entry */
 };
