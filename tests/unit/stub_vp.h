@@ -148,6 +148,14 @@ void vcpu_write_xcr0(struct vcpu *v, uint64_t value)
     v->xcr0 = value;
 }
 
+/* A test that sets `loaded` sees by it whether the CPU was asked for what it has. */
+void vcpu_take_off(struct vcpu *v)
+{
+    fake_require_thread_context("vcpu_take_off");
+    fake_require(stub_vp.shared.owner == 1, "vcpu_take_off: not claimed");
+    v->loaded = false;
+}
+
 /* --------------------------------------------------------------------------------- virt/ */
 
 struct vcpu *vp_pin(struct hv_vp *vp)

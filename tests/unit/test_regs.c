@@ -414,6 +414,48 @@ static void test_debug_registers_are_wanted(void **state)
     assert_true(stub_vcpu.dr_wanted);
 }
 
+/* What a CPU may still have of the last run is here before it is looked at, and before it is changed. */
+static void test_switched_registers_are_taken_off(void **state)
+{
+    static const uint32_t switched[] = {
+        HV_REG_DR0,
+        HV_REG_DR3,
+        HV_REG_DR6,
+        HV_REG_DR7,
+        HV_REG_XCR0,
+        HV_REG_XMM0,
+        HV_REG_XMM15,
+        HV_REG_FP_MMX7,
+        HV_REG_FP_CONTROL_STATUS,
+        HV_REG_XMM_CONTROL_STATUS,
+        HV_REG_KERNEL_GS_BASE,
+        HV_REG_STAR,
+        HV_REG_LSTAR,
+        HV_REG_CSTAR,
+        HV_REG_SFMASK,
+        HV_REG_TSC_AUX,
+    };
+    static const uint32_t others[] = {HV_REG_RAX, HV_REG_RIP, HV_REG_CS, HV_REG_CR3, HV_REG_EFER, HV_REG_PAT};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ARRAY_COUNT(switched); i++) {
+        union hv_reg_value value = get_value(switched[i / 2]);
+
+        stub_vcpu.loaded = true;
+        if (i % 2)
+            set_value(switched[i / 2], value);
+        else
+            get_value(switched[i / 2]);
+        if (stub_vcpu.loaded)
+            fail_msg("register %#x was %s behind the CPU's back", switched[i / 2], i % 2 ? "set" : "read");
+    }
+    stub_vcpu.loaded = true;
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++)
+        set_value(others[i], get_value(others[i]));
+    assert_true(stub_vcpu.loaded);
+    stub_vcpu.loaded = false;
+}
+
 static void test_tsc(void **state)
 {
     (void)state;
@@ -633,6 +675,7 @@ int main(void)
         STUB_TEST(test_interrupt_shadow),
         STUB_TEST(test_paging_registers_flush),
         STUB_TEST(test_debug_registers_are_wanted),
+        STUB_TEST(test_switched_registers_are_taken_off),
         STUB_TEST(test_tsc),
         STUB_TEST(test_get_fetches),
         STUB_TEST(test_set_needs_no_hardware),

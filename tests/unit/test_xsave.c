@@ -243,6 +243,21 @@ static void test_without_xsave(void **state)
     assert_memory_equal(area, image(), 28);
 }
 
+/* While a CPU still has the state it is not in the image. */
+static void test_the_cpu_is_asked(void **state)
+{
+    uint8_t area[4096];
+    uint32_t size;
+
+    (void)state;
+    stub_vcpu.loaded = true;
+    assert_int_equal(hv_vp_get_xsave(&stub_vp, area, sizeof(area), &size), HV_OK);
+    assert_false(stub_vcpu.loaded);
+    stub_vcpu.loaded = true;
+    assert_int_equal(hv_vp_set_xsave(&stub_vp, area, size), HV_OK);
+    assert_false(stub_vcpu.loaded);
+}
+
 static void test_busy(void **state)
 {
     (void)state;
@@ -266,6 +281,7 @@ int main(void)
         STUB_TEST(test_bad_headers),
         STUB_TEST(test_mxcsr_mask),
         STUB_TEST(test_without_xsave),
+        STUB_TEST(test_the_cpu_is_asked),
         STUB_TEST(test_busy),
     };
 
