@@ -134,15 +134,14 @@ static enum exit_outcome exit_timer(struct hv_vp *vp, struct hv_exit *exit)
     if (v->deadline_tsc == 0 || cpu_tsc() < v->deadline_tsc)
         return EXIT_HANDLED;
     vp->todo |= VP_TODO_TIMER; /* sets the next deadline, and fires what is due */
-    if (!vp->run_deadline || cpu_tsc() < vp->run_deadline)
+    if (!irq_take_run_deadline(vp))
         return EXIT_HANDLED;
-    vp->run_deadline = 0;
     exit->reason = HV_EXIT_CANCELED;
     exit->instruction_length = 0;
     return EXIT_TO_CLIENT;
 }
 
-/* An interrupt of the host may be that of the timer which it keeps for us (set_host_timer in irq.c). */
+/* An interrupt of the host may be that of the timer which it keeps for us (set_host_timer in irq_timer.c). */
 static enum exit_outcome exit_host_event(struct hv_vp *vp, struct hv_exit *exit)
 {
     (void)exit;

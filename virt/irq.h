@@ -34,6 +34,17 @@ bool irq_prepare_plain(struct hv_vp *vp);
 /* Owner, pinned: this CPU need not be interrupted for the VP's timer any more. */
 void irq_stop_timer(struct hv_vp *vp);
 
+/*
+ * Owner, pinned, interrupts off, before entries: where the host's timer has interrupted this CPU while no guest ran,
+ * and so has ended no entry, it does so once more; and the next exit looks at the timer.
+ */
+void irq_renew_timer(struct hv_vp *vp);
+static inline void irq_check_timer(struct hv_vp *vp)
+{
+    if (vp->host_timer && cpu_tsc() >= vp->host_timer)
+        irq_renew_timer(vp);
+}
+
 /* Owner, pinned: the timer may have fired. */
 void irq_poll_timer(struct hv_vp *vp);
 
@@ -47,8 +58,11 @@ bool irq_fire_plain(struct hv_vp *vp);
 /* Owner, pinned: would a VP that is halted, or idles, go on, with what has arrived so far? */
 bool irq_wakes(struct hv_vp *vp);
 
-/* Owner: when a halted VP has to look at its timer again, in hv_host_time_ns time; 0: never. */
+/* Owner: when a halted VP has to look at its timer, or the run's deadline, again, in hv_host_time_ns time; 0: never. */
 uint64_t irq_wake_time(struct hv_vp *vp);
+
+/* Owner: the run's deadline (hv_vp_set_run_deadline) has passed; there is none any more. */
+bool irq_take_run_deadline(struct hv_vp *vp);
 
 /* Owner: does what a write to a register has led to. */
 void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect);

@@ -110,8 +110,11 @@ static void set_deadline(struct hv_vp *vp, uint64_t ticks)
 }
 
 /* Where the CPU has no timer for guests, the host interrupts it. */
-static void set_host_timer(uint64_t ticks)
+static void set_host_timer(struct hv_vp *vp, uint64_t ticks)
 {
+    uint64_t now = cpu_tsc();
+
+    vp->host_timer = ticks < UINT64_MAX - now ? now + ticks : 0;
     hv_host_timer(ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks));
 }
 
@@ -131,7 +134,14 @@ void irq_set_timer(struct hv_vp *vp)
     if (backend()->run_deadline() == HV_OK)
         set_deadline(vp, ticks);
     else
-        set_host_timer(ticks);
+        set_host_timer(vp, ticks);
+}
+
+/* Not at once: a guest whose timer is always due gets to run all the same. */
+void irq_renew_timer(struct hv_vp *vp)
+{
+    set_host_timer(vp, ns_to_tsc(MIN_PERIOD_NS));
+    vp->todo |= VP_TODO_TIMER;
 }
 
 /* ---------------------------------------------------------------------------- the usual case */
@@ -182,7 +192,28 @@ void irq_stop_timer(struct hv_vp *vp)
     if (!vp->has_apic || backend()->run_deadline() == HV_OK)
         return;
     hv_host_timer(0);
+    vp->host_timer = 0;
     vp->todo |= VP_TODO_TIMER;
+}
+
+/* ------------------------------------------------------------------------- of a VP that waits */
+
+static uint64_t ticks_to_run_deadline(const struct hv_vp *vp)
+{
+    uint64_t now = cpu_tsc();
+
+    if (!vp->run_deadline)
+        return UINT64_MAX;
+    return vp->run_deadline > now ? vp->run_deadline - now : 0;
+}
+
+bool irq_take_run_deadline(struct hv_vp *vp)
+{
+    if (!vp->run_deadline || cpu_tsc() < vp->run_deadline)
+        return false;
+    vp->run_deadline = 0;
+    vp->todo |= VP_TODO_TIMER; /* which may have been set for it */
+    return true;
 }
 
 uint64_t irq_wake_time(struct hv_vp *vp)
@@ -190,7 +221,7 @@ uint64_t irq_wake_time(struct hv_vp *vp)
     uint64_t ticks;
 
     vp_pin(vp); /* the guest's TSC is this CPU's, and what is added here */
-    ticks = ticks_to_timer(vp);
+    ticks = HV_MIN(ticks_to_timer(vp), ticks_to_run_deadline(vp));
     vp_unpin(vp);
     return ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks);
 }

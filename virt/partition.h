@@ -74,6 +74,7 @@ struct hv_partition {
     void *apic_access;
     hv_hpa_t apic_access_pa;
     const struct gpa_follower *follower; /* (m) of the client's memory map; NULL: nothing follows it */
+    struct gpa_withdrawal *withdrawn;    /* (m) pages of the host's that the client can not map */
     struct {                             /* see vpci_dma.h: (m) */
         struct npt_cover apic;           /* what is mapped where local APICs have their registers */
         struct iommu_domain *domain;     /* where the devices' DMA goes; NULL: there are none that could do any */
@@ -226,6 +227,7 @@ struct hv_vp {
     void *assist_page;      /* (c) NULL: not offered */
     bool assist_offered;    /* (o) see assist.h: the guest may end what is in service by the page */
     uint64_t run_deadline;  /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
+    uint64_t host_timer;    /* (o) host TSC: when hv_host_timer interrupts this CPU for the VP; 0: not at all */
     uint64_t tsc_adjust;    /* (o) */
     struct hv_mtrrs {
         uint64_t def_type, fixed[11], base[16], mask[16];

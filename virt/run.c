@@ -127,7 +127,7 @@ static bool settle(struct hv_vp *vp, struct hv_exit *exit)
     for (;;) {
         uint32_t requests = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 
-        if (take_cancel(vp)) {
+        if (take_cancel(vp) || irq_take_run_deadline(vp)) {
             cancel_before_entry(vp, exit);
             return false;
         }
@@ -440,8 +440,10 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t
         vp_walk_begin(vp);
     }
     while (step == STEP_ENTER) {
-        enum entry_end end = run_entries(vp, exit);
+        enum entry_end end;
 
+        irq_check_timer(vp);
+        end = run_entries(vp, exit);
         if (end == ENTRY_TO_CLIENT)
             return STEP_TO_CLIENT;
         vp_walk_end(vp, flags);

@@ -4,6 +4,7 @@
  * and VMWRITEs, what the client gets to see of the others, cancelling, events, notifications, triple faults.
  */
 #include "run_vp.h"
+#include "virt/irq.h"
 #include <arch/bits/cpuid.h>
 
 #define DATA           0x2000ull
@@ -693,6 +694,38 @@ static void the_deadline_ends_the_run(void **state)
     assert_reason(&exit, HV_EXIT_HALT);
 }
 
+static void pass_to_the_deadline(const volatile uint32_t *word, uint32_t expected)
+{
+    uint64_t now = hv_host_time_ns();
+
+    (void)word, (void)expected;
+    assert_true(waits < 2);
+    assert_in_range(irq_wake_time(vp), now + 1, now + 1000000000);
+    fake_set_tsc(waits++ ? 4000000 : 3999999);
+}
+
+/* Also where the guest does not run. */
+static void the_deadline_ends_a_wait(void **state)
+{
+    struct hv_exit exit;
+
+    (void)state;
+    fake_set_tsc(1000000);
+    set(HV_REG_INTERNAL_ACTIVITY_STATE, HV_ACTIVITY_HALT_SUSPEND);
+    assert_int_equal(hv_vp_set_run_deadline(vp, 4000000), HV_OK);
+    waits = 0;
+    fake_on_wait(pass_to_the_deadline);
+    exit = run();
+    fake_on_wait(NULL);
+    assert_cancelled(&exit, CODE);
+    assert_int_equal(waits, 2);
+    assert_int_equal(fake_vmx_counts.entries, 0);
+    set(HV_REG_INTERNAL_ACTIVITY_STATE, 0); /* it was for one run */
+    FAKE_GUEST({.reason = EXIT_REASON_PREEMPTION_TIMER}, STOP);
+    exit = run();
+    assert_reason(&exit, HV_EXIT_HALT);
+}
+
 /* ----------------------------------------------------------------------- yielding and moving */
 
 static void yield_and_move(uint64_t gpr[16])
@@ -1236,6 +1269,7 @@ int main(void)
         RUN_TEST(a_running_vp_is_busy),
         RUN_TEST(a_suspended_vp_waits),
         RUN_TEST(the_deadline_ends_the_run),
+        RUN_TEST(the_deadline_ends_a_wait),
         RUN_TEST(a_run_moves_between_cpus),
         RUN_TEST(pending_exceptions),
         RUN_TEST(pending_external_interrupts),

@@ -816,6 +816,46 @@ static void memory_of_others_is_held(void **state)
     hv_vp_unref(other);
 }
 
+/* ----------------------------------------------------------------------- the host's timer */
+
+#define START_TSC 1000000ull
+#define SOON      1000000u
+#define WAIT_NS   10000u
+#define TIMER_41  (FIELD_PUT(APIC_LVT_TIMER_MODE, APIC_TIMER_DEADLINE) | 0x41)
+
+static void set_deadline(uint64_t gpr[16])
+{
+    put_msr(gpr, MSR_IA32_TSC_DEADLINE, START_TSC + SOON);
+}
+
+/* An exit that is handled with interrupts on: that of the timer is the host's alone. */
+static void miss_the_timer(uint64_t gpr[16])
+{
+    (void)gpr;
+    assert_true(fake_timer(0) > hv_host_time_ns());
+    fake_set_tsc(START_TSC + 2 * SOON);
+    fake_set_time(fake_timer(0));
+}
+
+static void expect_another(uint64_t gpr[16])
+{
+    (void)gpr;
+    assert_int_equal(fake_svm_entered()->event_inj, 0);
+    assert_in_range(fake_timer(0), hv_host_time_ns() + WAIT_NS, hv_host_time_ns() + 2 * WAIT_NS);
+}
+
+static void the_host_timer_comes_between_entries(void **state)
+{
+    (void)state;
+    fake_set_tsc(START_TSC);
+    set(HV_REG_TSC, START_TSC);
+    set_apic(APIC_LVT_TIMER, TIMER_41);
+    FAKE_SVM_GUEST(WRMSR(set_deadline), {.run = miss_the_timer, .code = EXIT_DR_READ, .length = 3},
+                   HOST(expect_another), STOP(by_core_with_41));
+    run_to(HV_EXIT_IO);
+    assert_int_equal(fake_timer(0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -843,6 +883,7 @@ int main(void)
         XAPIC_TEST(disabled_by_software_in_xapic_mode),
         XAPIC_TEST(a_threshold_in_xapic_mode),
         XAPIC_TEST(memory_of_others_is_held),
+        NO_AVIC(the_host_timer_comes_between_entries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
