@@ -14,11 +14,21 @@ struct source {
     const char *memory;
     uint64_t apic_offset; /* of the APICs' page in the range; beyond its end when it is not in it */
     hv_hpa_t apic_access_pa;
+    const struct gpa_withdrawal *withdrawn;
 };
+
+static bool is_withdrawn(const struct gpa_withdrawal *w, hv_hpa_t pa, uint64_t size)
+{
+    for (; w; w = w->next)
+        if (pa < w->pa + w->size && w->pa < pa + size)
+            return true;
+    return false;
+}
 
 static hv_hpa_t source_page(void *arg, uint64_t offset, uint64_t *size)
 {
     const struct source *s = arg;
+    hv_hpa_t pa;
 
     if (offset == s->apic_offset) {
         *size = HV_PAGE_SIZE;
@@ -26,7 +36,8 @@ static hv_hpa_t source_page(void *arg, uint64_t offset, uint64_t *size)
     }
     if (offset < s->apic_offset)
         *size = HV_MIN(*size, s->apic_offset - offset);
-    return hv_host_virt_to_phys(s->memory + offset, size);
+    pa = hv_host_virt_to_phys(s->memory + offset, size);
+    return s->withdrawn && is_withdrawn(s->withdrawn, pa, *size) ? HV_HPA_NONE : pa;
 }
 
 /* ------------------------------------------------------------------- where local APICs are */
@@ -106,7 +117,7 @@ static void follow_end(struct hv_partition *p, const struct gpa_change *change, 
 static enum hv_status map_locked(struct hv_partition *p, const void *source, hv_gpa_t gpa, uint64_t size,
                                  uint32_t flags)
 {
-    struct source from = {source, UINT64_MAX, p->apic_access_pa}, whole = from;
+    struct source from = {source, UINT64_MAX, p->apic_access_pa, p->withdrawn}, whole = from;
     const struct gpa_change change = {gpa, size, source_page, &whole, flags & NPT_RIGHTS};
     enum hv_status st;
 
@@ -194,10 +205,10 @@ static void look_at_leaf(void *arg, hv_gpa_t gpa, uint64_t size, hv_hpa_t pa, un
         s->found += end - start;
 }
 
-enum hv_status gpa_withdraw(struct hv_partition *p, hv_hpa_t pa, uint64_t size)
+enum hv_status gpa_withdraw(struct hv_partition *p, struct gpa_withdrawal *w)
 {
-    hv_hpa_t start = pa & ~HV_PAGE_MASK;
-    struct search s = {.pa = start, .size = ALIGN_UP(pa + size, HV_PAGE_SIZE) - start};
+    hv_hpa_t start = w->pa & ~HV_PAGE_MASK;
+    struct search s = {.pa = start, .size = ALIGN_UP(w->pa + w->size, HV_PAGE_SIZE) - start};
     enum hv_status st;
 
     hv_mutex_lock(&p->mutex);
@@ -206,8 +217,25 @@ enum hv_status gpa_withdraw(struct hv_partition *p, hv_hpa_t pa, uint64_t size)
         npt_each(&p->npt, look_at_leaf, &s);
         st = s.found ? unmap_locked(p, s.gpa, s.found) : HV_OK;
     } while (s.found && st == HV_OK);
+    if (st == HV_OK) {
+        w->pa = s.pa;
+        w->size = s.size;
+        w->next = p->withdrawn;
+        p->withdrawn = w;
+    }
     hv_mutex_unlock(&p->mutex);
     return st;
+}
+
+void gpa_give_back(struct hv_partition *p, struct gpa_withdrawal *w)
+{
+    struct gpa_withdrawal **at = &p->withdrawn;
+
+    hv_mutex_lock(&p->mutex);
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    hv_mutex_unlock(&p->mutex);
 }
 
 /* 8-byte words that hold a bit for each page, or none at all. */

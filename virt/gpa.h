@@ -33,10 +33,17 @@ struct gpa_follower {
 void gpa_publish(struct hv_partition *p);
 
 /*
- * Unmaps what the client has mapped of these pages of the host's, wherever. HV_E_NO_MEMORY: some of it may be left.
- * Without partition.mutex, thread context.
+ * Pages of the host's that this partition's client loses: what it has mapped of them is unmapped, wherever, and until
+ * they are given back it can map none. HV_E_NO_MEMORY: they are not withdrawn, and some may be left as they were
+ * mapped. Without partition.mutex, thread context.
  */
-enum hv_status gpa_withdraw(struct hv_partition *p, hv_hpa_t pa, uint64_t size);
+struct gpa_withdrawal {
+    struct gpa_withdrawal *next;
+    hv_hpa_t pa;
+    uint64_t size; /* in bytes: of all pages that have some of them */
+};
+enum hv_status gpa_withdraw(struct hv_partition *p, struct gpa_withdrawal *w);
+void gpa_give_back(struct hv_partition *p, struct gpa_withdrawal *w);
 
 /*
  * Copies up to a page's end and further; returns HV_E_ACCESS_DENIED (nothing or a part copied) when a page is not

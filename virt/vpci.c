@@ -3,7 +3,6 @@
  * Devices of a partition. They are found by their ids without a lock; calls hold a reference, interrupts are raised
  * while readers are waited for (vpci_table.h).
  */
-#include "gpa.h"
 #include "vpci_dma.h"
 #include "vpci_parts.h"
 #include <hv/base/assert.h>
@@ -126,6 +125,15 @@ static void check_presence(struct vpci_device *d)
 
 /* ---------------------------------------------------------------------------------------- life */
 
+static void give_bars_back(struct vpci_device *d)
+{
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        if (d->withdrawn[i].size)
+            gpa_give_back(d->partition, &d->withdrawn[i]);
+        d->withdrawn[i].size = 0;
+    }
+}
+
 /* Nobody finds it any more. */
 static void free_device(struct vpci_device *d)
 {
@@ -134,6 +142,7 @@ static void free_device(struct vpci_device *d)
             passthrough_unmap(d->pci);
         passthrough_unassign(d->pci);
     }
+    give_bars_back(d); /* the host's mappings have gone, by which the client had them */
     if (d->reaches_memory)
         vpci_dma_release(d->partition);
     vpci_free_interrupts(d);
@@ -243,7 +252,21 @@ static void delete_locked(struct hv_partition *p, struct vpci_device *d)
     free_device(d);
 }
 
-/* The device may become somebody else's: the guest loses what the client has left of its registers in the memory map.
+static enum hv_status withdraw(struct vpci_device *d, const struct pci_bar *bar, struct gpa_withdrawal *w)
+{
+    enum hv_status st;
+
+    w->pa = bar->address;
+    w->size = bar->size;
+    st = gpa_withdraw(d->partition, w);
+    if (st != HV_OK)
+        w->size = 0;
+    return st;
+}
+
+/*
+ * The device may become somebody else's: the guest loses what the client has left of its registers in the memory map,
+ * and no other thread of the client's puts them there again.
  */
 static enum hv_status withdraw_bars(struct vpci_device *d)
 {
@@ -252,7 +275,9 @@ static enum hv_status withdraw_bars(struct vpci_device *d)
 
     for (unsigned i = 0; pci && i < PCI_BARS && st == HV_OK; i++)
         if (pci->bars[i].size && !pci->bars[i].is_io)
-            st = gpa_withdraw(d->partition, pci->bars[i].address, pci->bars[i].size);
+            st = withdraw(d, &pci->bars[i], &d->withdrawn[i]);
+    if (st != HV_OK)
+        give_bars_back(d);
     return st;
 }
 

@@ -22,8 +22,8 @@ static struct hv_partition partition;
 static struct hv_vp vps[PROCESSORS];
 static struct iommu_domain domain;
 
-/* A letter for each call: s pci_scan, A assign, D dma_hold, T attach, W withdraw, U unassign, d dma_release, M map,
- * m unmap, R retarget */
+/* A letter for each call: s pci_scan, A assign, D dma_hold, T attach, W withdraw, B give back, U unassign,
+ * d dma_release, M map, m unmap, R retarget */
 static char calls[256];
 
 static struct {
@@ -130,14 +130,22 @@ void vpci_dma_release(struct hv_partition *p)
     assert_null(fake.device); /* it is blocked before its memory goes */
 }
 
-enum hv_status gpa_withdraw(struct hv_partition *p, hv_hpa_t pa, uint64_t size)
+enum hv_status gpa_withdraw(struct hv_partition *p, struct gpa_withdrawal *w)
 {
     called('W');
     assert_ptr_equal(p, &partition);
     assert_non_null(fake.device);
-    assert_int_equal(pa, 0xe0000000);
-    assert_int_equal(size, 0x4000);
+    assert_int_equal(w->pa, 0xe0000000);
+    assert_int_equal(w->size, 0x4000);
     return fake.withdraw;
+}
+
+void gpa_give_back(struct hv_partition *p, struct gpa_withdrawal *w)
+{
+    called('B');
+    assert_ptr_equal(p, &partition);
+    assert_int_equal(w->pa, 0xe0000000);
+    assert_null(fake.device); /* whose registers nobody can map any more */
 }
 
 const struct pci_device *passthrough_pci(const struct passthrough_device *d)
@@ -368,7 +376,7 @@ static void the_order_of_things(void **state)
     assert_ptr_equal(fake.client, &partition);
     assert_int_equal(hv_vpci_map(&partition, ID, &r, &count), HV_OK);
     assert_int_equal(hv_vpci_delete(&partition, ID), HV_OK);
-    EXPECT_CALLS("MWmUd");
+    EXPECT_CALLS("MWmUBd");
     assert_int_equal(hv_vpci_delete(&partition, ID), HV_E_DEVICE);
     assert_int_equal(create_physical(ID), HV_OK);
     calls[0] = '\0';
@@ -425,7 +433,7 @@ static void errors_of_each_step(void **state)
     assert_int_equal(create_with(ID, &function.address, HV_VPCI_UNSAFE, HV_VPCI_PHYSICAL, NULL), HV_OK);
     EXPECT_CALLS("sAD");
     assert_int_equal(hv_vpci_delete(&partition, ID), HV_OK);
-    EXPECT_CALLS("WU");
+    EXPECT_CALLS("WUB");
 }
 
 static void without_memory(void **state)

@@ -377,7 +377,8 @@ static void dirty_pages(void **state)
 /* A device's registers, which the client has mapped at several places, one of them hidden by an overlay. */
 static void registers_that_are_withdrawn(void **state)
 {
-    const hv_hpa_t bar = STUB_RAM_PA + 10 * HV_PAGE_SIZE;
+    struct gpa_withdrawal bar = {.pa = STUB_RAM_PA + 10 * HV_PAGE_SIZE + 16, .size = 4 * HV_PAGE_SIZE - 32};
+    struct gpa_withdrawal again = {.pa = STUB_RAM_PA + 10 * HV_PAGE_SIZE, .size = HV_PAGE_SIZE};
     struct npt_leaf leaf;
     unsigned left = 0;
 
@@ -391,7 +392,7 @@ static void registers_that_are_withdrawn(void **state)
     hv_mutex_lock(&stub_partition.mutex);
     assert_int_equal(overlay_place(&stub_partition, &w.overlay[1], gpa_of(1), w.host_page[1], READ_WRITE), HV_OK);
     hv_mutex_unlock(&stub_partition.mutex);
-    assert_int_equal(gpa_withdraw(&stub_partition, bar + 16, 4 * HV_PAGE_SIZE - 32), HV_OK);
+    assert_int_equal(gpa_withdraw(&stub_partition, &bar), HV_OK);
     remove_overlay(1);
     for (hv_gpa_t gpa = 0; gpa < HV_SIZE_2M; gpa += HV_PAGE_SIZE)
         left += npt_lookup(&stub_partition.npt, gpa, &leaf);
@@ -402,7 +403,18 @@ static void registers_that_are_withdrawn(void **state)
         assert_int_equal(npt_lookup(&stub_partition.npt, gpa_of(i), &leaf), i >= 2);
         assert_int_equal(dma_reaches(gpa_of(i), &leaf), i >= 2);
     }
-    assert_int_equal(gpa_withdraw(&stub_partition, bar, HV_PAGE_SIZE), HV_OK);
+    assert_int_equal(gpa_withdraw(&stub_partition, &again), HV_OK);
+    for (unsigned page = 9; page < 15; page++)
+        assert_int_equal(hv_partition_map(&stub_partition, stub_ram + page * HV_PAGE_SIZE, 10 * HV_PAGE_SIZE,
+                                          HV_PAGE_SIZE, READ_WRITE),
+                         page < 10 || page > 13 ? HV_OK : HV_E_INVALID);
+    assert_int_equal(hv_partition_map(&stub_partition, stub_ram, 0, HV_SIZE_2M, READ_WRITE), HV_E_INVALID);
+    gpa_give_back(&stub_partition, &bar);
+    assert_int_equal(hv_partition_map(&stub_partition, stub_ram + 10 * HV_PAGE_SIZE, 0, 2 * HV_PAGE_SIZE, READ_WRITE),
+                     HV_E_INVALID);
+    gpa_give_back(&stub_partition, &again);
+    assert_int_equal(hv_partition_map(&stub_partition, stub_ram + 10 * HV_PAGE_SIZE, 0, 2 * HV_PAGE_SIZE, READ_WRITE),
+                     HV_OK);
     assert_int_equal(hv_partition_unmap(&stub_partition, gpa_of(0), 20 * HV_PAGE_SIZE), HV_OK);
     model_end();
 }
