@@ -158,8 +158,6 @@ static const char *memory_refusal(const struct pci_bar *bar)
 /* Accesses to a port BAR become accesses of this CPU to these ports, whoever else answers there. */
 static const char *ports_refusal(const struct pci_bar *bar)
 {
-    if (!bar->address)
-        return NULL; /* drop_ports */
     if (bar->address < PORTS_FIRST)
         return "a BAR of it lies over ports of the machine's own";
     if (bar->address >= PORTS_END || bar->size > PORTS_END - bar->address)
@@ -216,14 +214,18 @@ static bool is_shared(const struct pci_bar *bar)
     return false;
 }
 
-static const char *place_refusal(const struct pci_bar *bar)
+static const char *place_refusal(const struct pci_device *d, const struct pci_bar *bar)
 {
     const char *why;
 
-    if (!bar->size)
+    if (!bar->size || (bar->is_io && !bar->address)) /* drop_ports */
         return NULL;
     why = bar->is_io ? ports_refusal(bar) : memory_refusal(bar);
-    return why || !is_shared(bar) ? why : "a BAR of it lies over another one";
+    if (!why && is_shared(bar))
+        why = "a BAR of it lies over another one";
+    if (!why && !pci_is_forwarded(d, bar))
+        why = "a bridge above it does not forward what goes to a BAR of it";
+    return why;
 }
 
 /* Firmware may run out of ports. As decoding is for all such BARs at once, there is none then. */
@@ -284,7 +286,7 @@ void pci_size_bars(struct pci_device *d)
         const char *why = decode(&d->bars[i], &raw[i], i);
 
         if (!why)
-            why = place_refusal(&d->bars[i]);
+            why = place_refusal(d, &d->bars[i]);
         if (why)
             pci_refuse(d, why);
     }

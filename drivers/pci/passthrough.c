@@ -250,8 +250,6 @@ static bool is_last_of_group(const struct passthrough_device *d)
 static void unblock(struct passthrough_device *d)
 {
     hv_mutex_lock(&lock);
-    if (d->is_assigned)
-        pci_find(&d->pci->address)->is_distrusted = true;
     if (attach_locked(d, NULL) != HV_OK)
         passthrough_log(d->pci, HV_LOG_ERROR, "its DMA could not be blocked");
     if (is_last_of_group(d)) {
@@ -322,6 +320,14 @@ static void leave_iommu(struct passthrough_device *d)
 
 /* ----------------------------------------------------------------------------------------- life */
 
+/* Also where no IOMMU kept it off: one that is on later does. */
+static void distrust(const struct passthrough_device *d)
+{
+    hv_mutex_lock(&lock);
+    pci_find(&d->pci->address)->is_distrusted = true;
+    hv_mutex_unlock(&lock);
+}
+
 /* Of whatever was there of it: also one whose assignment failed. */
 static void release(struct passthrough_device *d)
 {
@@ -329,6 +335,8 @@ static void release(struct passthrough_device *d)
     passthrough_irq_exit(d);
     passthrough_bar_exit(d);
     hv_mutex_unlock(&d->lock);
+    if (d->is_assigned)
+        distrust(d);
     if (d->is_claimed)
         unblock(d);
     leave_iommu(d);

@@ -18,4 +18,7 @@ void pci_read_capabilities(struct pci_device *d);
 /* bar.c: bars, rom; `refused` where they, or the MSI-X tables in them, make no sense. */
 void pci_size_bars(struct pci_device *d);
 
+/* window.c: do all bridges above it forward what goes to this BAR of it? */
+bool pci_is_forwarded(const struct pci_device *d, const struct pci_bar *bar);
+
 #endif

@@ -410,6 +410,21 @@ uint16_t fake_pci_acs(struct fake_pci *f, uint16_t capable, uint16_t control)
     return at;
 }
 
+void fake_pci_window(struct fake_pci *f, uint32_t offset, uint64_t first, uint64_t last)
+{
+    if (offset == PCI_BRIDGE_IO) {
+        fake_pci_set(f, offset, 2, (uint32_t)((last >> 12 & 15) << 12 | 0x100 | (first >> 12 & 15) << 4 | 1));
+        fake_pci_set(f, PCI_BRIDGE_IO_HIGH, 4, (uint32_t)(last >> 16 << 16 | first >> 16));
+        return;
+    }
+    fake_pci_set(f, offset, 4, (uint32_t)((last & 0xfff00000) | (first >> 16 & 0xfff0)));
+    if (offset != PCI_BRIDGE_PREFETCH)
+        return;
+    fake_pci_set(f, offset, 4, fake_pci_get(f, offset, 4) | 0x10001);
+    fake_pci_set(f, PCI_BRIDGE_PREFETCH_FIRST, 4, (uint32_t)(first >> 32));
+    fake_pci_set(f, PCI_BRIDGE_PREFETCH_LAST, 4, (uint32_t)(last >> 32));
+}
+
 void fake_pci_bridge(struct fake_pci *f, uint8_t secondary, uint8_t last)
 {
     fake_pci_set(f, PCI_HEADER_TYPE, 1, (fake_pci_get(f, PCI_HEADER_TYPE, 1) & PCI_HEADER_MULTI) | 1);
@@ -419,6 +434,10 @@ void fake_pci_bridge(struct fake_pci *f, uint8_t secondary, uint8_t last)
     store(f->config, PCI_BRIDGE_SECONDARY, 1, secondary);
     store(f->config, PCI_BRIDGE_LAST, 1, last);
     fake_pci_let(f, PCI_BRIDGE_PRIMARY, 4, 0x00ffffff);
+    fake_pci_window(f, PCI_BRIDGE_IO, 0, 0xffff);
+    fake_pci_window(f, PCI_BRIDGE_MEMORY, 0, 0xffffffff);
+    fake_pci_window(f, PCI_BRIDGE_PREFETCH, 0, ~0ull);
+    fake_pci_set(f, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     f->bridge_control = PCI_BRIDGE_CONTROL;
     fake_pci_let(f, PCI_BRIDGE_CONTROL, 2, 0x0fff);
 }

@@ -78,8 +78,12 @@ uint16_t fake_pci_msix(struct fake_pci *f, uint32_t count, uint32_t table_bar, u
                        uint32_t pba_offset);
 uint16_t fake_pci_acs(struct fake_pci *f, uint16_t capable, uint16_t control);
 
-/* Header layout 1. Resetting its secondary bus resets what is on buses secondary to last. */
+/*
+ * Header layout 1. Resetting its secondary bus resets what is on buses secondary to last. It forwards everything, until
+ * fake_pci_window changes one of its windows: PCI_BRIDGE_IO, PCI_BRIDGE_MEMORY or PCI_BRIDGE_PREFETCH.
+ */
 void fake_pci_bridge(struct fake_pci *f, uint8_t secondary, uint8_t last);
+void fake_pci_window(struct fake_pci *f, uint32_t offset, uint64_t first, uint64_t last);
 
 /* Accesses so far, by ECAM and by ports. */
 struct fake_pci_counts {

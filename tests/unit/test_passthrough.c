@@ -424,7 +424,9 @@ static void unsafe_works_and_warns(void **state)
     assert_int_equal(physical(1, 0), 0xfee00000 | FAKE_APIC_ID(1) << 12);
 
     assert_int_equal(config(d, msi + 2, 2) & 0xe, 0); /* one message only */
+    assert_false(pci_find(&f->address)->is_distrusted);
     passthrough_unassign(d);
+    assert_true(pci_find(&f->address)->is_distrusted); /* by an IOMMU that is there later */
 }
 
 /* Where interrupts alone are not remapped DMA is. */

@@ -313,6 +313,97 @@ static void over_others(void **state)
     }
 }
 
+#define IO       PCI_BRIDGE_IO
+#define MEMORY   PCI_BRIDGE_MEMORY
+#define PREFETCH PCI_BRIDGE_PREFETCH
+#define NOTHING  0xfff00000, 0xfffff
+
+/* The function is behind two bridges, the upper one of which forwards everything but this; or the lower one. */
+static void behind_bridges(void **state)
+{
+    static const struct {
+        uint32_t window;
+        uint64_t first, last, address, size;
+        uint32_t flags;
+        bool is_forwarded;
+    } rows[] = {
+        {MEMORY, 0xf0000000, 0xf00fffff, 0xf0000000, 0x100000, 0, true},
+        {MEMORY, 0xf0000000, 0xf00fffff, 0xf0100000, 0x1000, 0, false},
+        {MEMORY, 0xf0000000, 0xf00fffff, 0xefff0000, 0x10000, 0, false},
+        {MEMORY, 0xf0000000, 0xf00fffff, 0xf0000000, 0x200000, 0, false},
+        {MEMORY, NOTHING, 0xf0000000, 0x1000, 0, false},
+        {PREFETCH, 0xf0000000, 0xf00fffff, 0xf0000000, 0x1000, 0, true},
+        {PREFETCH, 0x4000000000, 0x40ffffffff, 0x4000000000, 4 * GIB, FAKE_PCI_BAR_64, true},
+        {PREFETCH, 0x4000000000, 0x40ffffffff, 0x4000000000, 8 * GIB, FAKE_PCI_BAR_64, false},
+        {PREFETCH, 0x4000000000, 0x40ffffffff, 0x4100000000, 0x1000, FAKE_PCI_BAR_64, false},
+        {PREFETCH, 0x4000000000, 0x40ffffffff, 0xf0000000, 0x1000, 0, false},
+        {IO, 0xc000, 0xcfff, 0xc000, 0x1000, FAKE_PCI_BAR_IO, true},
+        {IO, 0xc000, 0xcfff, 0xd000, 0x20, FAKE_PCI_BAR_IO, false},
+        {IO, 0x1c000, 0x1cfff, 0xc000, 0x20, FAKE_PCI_BAR_IO, false},
+        {IO, 0xf000, 0xfff, 0xc000, 0x20, FAKE_PCI_BAR_IO, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        uint32_t row = (uint32_t)i / 2;
+        struct fake_pci *bridges[2];
+        const char *why;
+
+        fake_reset();
+        bridges[0] = fake_pci_add(0, HV_PCI_BDF(0, 1, 0), 0x1234, 0x5678, 0x060400);
+        bridges[1] = fake_pci_add(0, HV_PCI_BDF(1, 0, 0), 0x1234, 0x5678, 0x060400);
+        fake_pci_bridge(bridges[0], 1, 2);
+        fake_pci_bridge(bridges[1], 2, 2);
+        for (uint32_t window = MEMORY; !(rows[row].flags & FAKE_PCI_BAR_IO) && window <= PREFETCH; window += 4)
+            fake_pci_window(bridges[i % 2], window, NOTHING);
+        fake_pci_window(bridges[i % 2], rows[row].window, rows[row].first, rows[row].last);
+        f = fake_pci_add(0, HV_PCI_BDF(2, 0, 0), 0x1234, 0x5678, 0x020000);
+        fake_pci_bar(f, 2, rows[row].address, rows[row].size, rows[row].flags);
+        why = refusal();
+        if (rows[row].is_forwarded != !(why && strstr(why, "forward")))
+            fail_msg("row %u, bridge %u: %s", row, (unsigned)i % 2, why ? why : "not refused");
+        pci_forget();
+    }
+}
+
+/* One that decodes nothing, one that leaves room for ISA cards, one that takes what is left over. */
+static void kinds_of_bridges(void **state)
+{
+    static const struct {
+        uint32_t address, flags, command, control, prog_if;
+        bool is_forwarded;
+    } rows[] = {
+        {0xf0000000, 0, PCI_COMMAND_IO, 0, 0, false},
+        {0xf0000000, 0, PCI_COMMAND_MEMORY, PCI_BRIDGE_CONTROL_ISA, 0, true},
+        {0xc000, FAKE_PCI_BAR_IO, PCI_COMMAND_MEMORY, 0, 0, false},
+        {0xc000, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, PCI_BRIDGE_CONTROL_ISA, 0, true},
+        {0xc0c0, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, PCI_BRIDGE_CONTROL_ISA, 0, true},
+        {0xc100, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, PCI_BRIDGE_CONTROL_ISA, 0, false},
+        {0xe000, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, 0, 0, false},
+        {0xe000, FAKE_PCI_BAR_IO, PCI_COMMAND_IO, 0, 1, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fake_pci *bridge;
+        const char *why;
+
+        fake_reset();
+        bridge = fake_pci_add(0, HV_PCI_BDF(0, 1, 0), 0x1234, 0x5678, 0x060400);
+        fake_pci_bridge(bridge, 1, 1);
+        fake_pci_window(bridge, IO, 0xc000, 0xcfff);
+        fake_pci_set(bridge, PCI_COMMAND, 2, rows[i].command);
+        fake_pci_set(bridge, PCI_BRIDGE_CONTROL, 2, rows[i].control);
+        fake_pci_set(bridge, PCI_CLASS, 1, rows[i].prog_if);
+        f = fake_pci_add(0, HV_PCI_BDF(1, 0, 0), 0x1234, 0x5678, 0x020000);
+        fake_pci_bar(f, 2, rows[i].address, 0x40, rows[i].flags);
+        why = refusal();
+        if (rows[i].is_forwarded != !(why && strstr(why, "forward")))
+            fail_msg("row %u: %s", (unsigned)i, why ? why : "not refused");
+        pci_forget();
+    }
+}
+
 static void ports_over_others(void **state)
 {
     static const struct {
@@ -414,7 +505,8 @@ int main(void)
         UNIT_TEST(no_traces),         UNIT_TEST(not_of_bridges),    UNIT_TEST(refused),
         UNIT_TEST(over_ram),          UNIT_TEST(over_each_other),   UNIT_TEST(over_others),
         UNIT_TEST(over_known_ones),   UNIT_TEST(does_not_keep),     UNIT_TEST(io_nowhere),
-        UNIT_TEST(ports_over_others), UNIT_TEST(over_refused_ones),
+        UNIT_TEST(ports_over_others), UNIT_TEST(over_refused_ones), UNIT_TEST(behind_bridges),
+        UNIT_TEST(kinds_of_bridges),
     };
 
     return cmocka_run_group_tests_name("BARs", tests, NULL, NULL);
