@@ -790,6 +790,18 @@ static void deaf_unit(void **state)
     assert_int_equal(fake_counts().vectors, 0);
 }
 
+/* It would go on with rings that are pages of somebody else's by then. */
+static void a_unit_that_does_not_stop(void **state)
+{
+    (void)state;
+    start();
+    unit->ignores_command_stop = true;
+    expect_assert_failure(AMDVI->off());
+    assert_true(fake_log_contains("does not become"));
+    unit->ignores_command_stop = false;
+    AMDVI->off();
+}
+
 static void hanging_commands(void **state)
 {
     (void)state;
@@ -889,6 +901,7 @@ int main(void)
         UNIT_TEST(attach_without_memory_changes_nothing),
         UNIT_TEST(registers_are_known),
         UNIT_TEST(deaf_unit),
+        UNIT_TEST(a_unit_that_does_not_stop),
         UNIT_TEST(hanging_commands),
         UNIT_TEST(hanging_while_on),
         UNIT_TEST(refused_command),

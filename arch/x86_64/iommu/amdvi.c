@@ -269,10 +269,12 @@ static enum hv_status unit_begin(struct amdvi_unit *u)
     struct amdvi_table *devices = amdvi_devices(u->acpi->function.segment);
 
     save(u);
+    if (!stop(u, 0)) {
+        amdvi_write(u, AMDVI_CONTROL, u->saved_control);
+        return HV_E_NOT_PRESENT;
+    }
     u->is_on = true;
     u->control = control_of(u->acpi);
-    if (!stop(u, 0))
-        return HV_E_NOT_PRESENT;
     if (amdvi_faults_on(u) != HV_OK)
         return HV_E_NO_MEMORY;
     program(u, u->queue.ring.pa, u->faults.ring.pa);
@@ -293,7 +295,8 @@ static void unit_end(struct amdvi_unit *u)
         if (amdvi_read(u, AMDVI_STATUS) & AMDVI_STATUS_COMMANDS)
             amdvi_invalidate_all(u);
     }
-    stop(u, 0);
+    if (!stop(u, 0))
+        hv_host_panic("AMD-Vi: a unit that can not be stopped goes by memory that is given back");
     amdvi_faults_off(u);
     restore(u);
 }
