@@ -60,6 +60,7 @@ _Noreturn void panic(const char *fmt, ...)
     kvprintf(fmt, ap);
     va_end(ap);
     kprintf("\n");
-    backtrace_print((uintptr_t)__builtin_return_address(0), *(const uint64_t *)__builtin_frame_address(0));
+    backtrace_print((uintptr_t)__builtin_return_address(0), *(const uint64_t *)__builtin_frame_address(0),
+                    (uintptr_t)__builtin_frame_address(0));
     kernel_exit(KERNEL_EXIT_PANIC);
 }

@@ -17,6 +17,9 @@
 #define VECTOR_NMI     2
 #define BACKTRACE_MAX  24
 #define BACKTRACE_STEP 65536 /* a frame further away than this is no frame */
+#define STACK_WORDS    512   /* that are looked at for return addresses */
+#define CALL_DIRECT    5     /* bytes of CALL rel32 */
+#define CALL_MAX       7     /* of CALL by a register or memory */
 
 struct extable_entry {
     uint64_t fault, fixup;
@@ -148,9 +151,8 @@ static bool in_text(uint64_t address)
 }
 
 /* The chain of frame pointers, as far as it is plausible: it may be broken, and reading it must not fault. */
-void backtrace_print(uint64_t rip, uint64_t rbp)
+static void chain_print(uint64_t rip, uint64_t rbp)
 {
-    kprintf("backtrace:\n");
     for (unsigned i = 0; i < BACKTRACE_MAX; i++) {
         const uint64_t *frame = (const uint64_t *)rbp;
 
@@ -165,6 +167,43 @@ void backtrace_print(uint64_t rip, uint64_t rbp)
         rip = frame[1];
         rbp = frame[0];
     }
+}
+
+/* Is it behind a CALL: E8, or FF /2? */
+static bool is_return_address(uint64_t address)
+{
+    const uint8_t *end = (const uint8_t *)address;
+
+    if (!in_text(address) || !in_text(address - CALL_MAX))
+        return false;
+    if (end[-CALL_DIRECT] == 0xe8)
+        return true;
+    for (int n = 2; n <= CALL_MAX; n++)
+        if (end[-n] == 0xff && (end[1 - n] >> 3 & 7) == 2)
+            return true;
+    return false;
+}
+
+/* The chain ends at functions that keep no frame pointers, as the library's do not. This finds them, and more. */
+static void stack_print(uint64_t rsp)
+{
+    const uint64_t *at = (const uint64_t *)ALIGN_UP(rsp, sizeof(*at));
+    unsigned found = 0;
+
+    kprintf("return addresses on the stack, also of calls that are over:\n");
+    for (unsigned i = 0; i < STACK_WORDS && found < BACKTRACE_MAX && virt_to_phys(&at[i]) != PHYS_NONE; i++) {
+        if (!is_return_address(at[i]))
+            continue;
+        kprintf("  0x%lx\n", at[i]);
+        found++;
+    }
+}
+
+void backtrace_print(uint64_t rip, uint64_t rbp, uint64_t rsp)
+{
+    kprintf("backtrace:\n");
+    chain_print(rip, rbp);
+    stack_print(rsp);
 }
 
 static void print_registers(const struct trap_frame *f)
@@ -207,7 +246,7 @@ static _Noreturn void fatal(const struct trap_frame *f)
     if (f->vector == 8 && stack_is_guard(READ_CR(2)))
         kprintf("  the stack has run over its end\n");
     print_registers(f);
-    backtrace_print(f->rip, f->rbp);
+    backtrace_print(f->rip, f->rbp, f->rsp);
     kernel_exit(KERNEL_EXIT_PANIC);
 }
 

@@ -17,6 +17,6 @@ enum kernel_vector {
 /* Fixes the handler of one of them. */
 void trap_kernel_vector(enum kernel_vector vector, void (*fn)(void));
 
-void backtrace_print(uint64_t rip, uint64_t rbp);
+void backtrace_print(uint64_t rip, uint64_t rbp, uint64_t rsp);
 
 #endif
