@@ -7,7 +7,6 @@ import csv
 import itertools
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -160,19 +159,29 @@ def library_sizes(options):
             yield name, value
 
 
+COUNTED = ("vmread-", "vmwrite-")
+
+
+def counted_filter(text):
+    """Of what is in a name behind one of these, for a filter that may begin in it."""
+    if any(text in prefix for prefix in COUNTED):
+        return ""
+    return text[max(n for prefix in COUNTED for n in range(len(prefix) + 1) if text.startswith(prefix[len(prefix) - n:])):]
+
+
 def vmcs_accesses(options):
     """VMREADs and VMWRITEs of a round, which no guest can see: on Bochs we look at what is executed."""
     if options.engine != "bochs":
         return
     scratch = tempfile.mkdtemp(prefix="barewhp-bench.")
-    looked_at = argparse.Namespace(**{**vars(options), "filter": re.sub("^vm(read|write)-?", "", options.filter)})
+    looked_at = argparse.Namespace(**{**vars(options), "filter": counted_filter(options.filter)})
     try:
         image = executed.Image(options.kernel)
         for (name, loop), steps in executed.debug_bochs(looked_at, image, scratch, 6, 40, 25000):
             begin, end, rounds = executed.whole_rounds([address for address, _ in steps], loop)
-            for what in ("vmread", "vmwrite") if rounds and loop < 1 << 63 else ():  # only of the guest's loops
-                if options.filter in f"{what}-{name}":
-                    yield f"{what}-{name}", sum(mnemonic == what for _, mnemonic in steps[begin:end]) / rounds
+            for what in COUNTED if rounds and loop < 1 << 63 else ():  # only of the guest's loops
+                if options.filter in what + name:
+                    yield what + name, sum(mnemonic == what[:-1] for _, mnemonic in steps[begin:end]) / rounds
     finally:
         shutil.rmtree(scratch)
 
