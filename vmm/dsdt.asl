@@ -19,7 +19,7 @@ DefinitionBlock ("", "DSDT", 2, "BareWH", "BareWHP ", 1)
             {
                 WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0x0000, 0x0000, 0, 0x0001)
                 IO (Decode16, 0x0cf8, 0x0cf8, 1, 8)
-                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x3000, 0xffff, 0, 0xd000)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x4000, 0xffff, 0, 0xc000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                              0, 0xc0000000, 0xfebfffff, 0, 0x3ec00000)
             })

@@ -210,7 +210,9 @@ static bool create_devices(struct guest *guest)
            (guest->pm = pm_create(&buses, services, line(guest, ACPI_SCI_IRQ))) && (guest->pci = pci_create(&buses)) &&
            (guest->debug_ports = debug_ports_create(&buses, services)) &&
            (guest->test_device = test_device_create(&buses, guest->ioapic)) &&
-           (guest->fw_cfg = fw_cfg_create(&buses, guest->options->processors, guest->options->memory));
+           (guest->fw_cfg = fw_cfg_create(&buses, guest->options->processors, guest->options->memory)) &&
+           (!guest->hyperv.AsUINT64 ||
+            (guest->hyperv_test = hyperv_test_create(&buses, guest->partition, guest->timers)));
 }
 
 static bool start_timers(struct guest *guest)
@@ -219,7 +221,9 @@ static bool start_timers(struct guest *guest)
     rtc_set_timers(guest->rtc, guest->timers);
     pm_set_timers(guest->pm, guest->timers);
     return timers_add(guest->timers, pit_poll, guest->pit) && timers_add(guest->timers, rtc_poll, guest->rtc) &&
-           timers_add(guest->timers, pm_poll, guest->pm) && timers_start(guest->timers);
+           timers_add(guest->timers, pm_poll, guest->pm) &&
+           (!guest->hyperv_test || timers_add(guest->timers, hyperv_test_poll, guest->hyperv_test)) &&
+           timers_start(guest->timers);
 }
 
 /* The thread of the timers first: it calls the others. */
@@ -227,6 +231,7 @@ static void destroy_devices(struct guest *guest)
 {
     timers_destroy(guest->timers);
     fw_cfg_destroy(guest->fw_cfg);
+    hyperv_test_destroy(guest->hyperv_test);
     test_device_destroy(guest->test_device);
     debug_ports_destroy(guest->debug_ports);
     pci_destroy(guest->pci);

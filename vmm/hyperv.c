@@ -6,14 +6,6 @@
 #include <vmm/guest.h>
 #include <vmm/hyperv.h>
 
-#define HV_STATUS_SUCCESS                 0x00u
-#define HV_STATUS_INVALID_HYPERCALL_CODE  0x02u
-#define HV_STATUS_INVALID_HYPERCALL_INPUT 0x03u
-#define HV_STATUS_INVALID_ALIGNMENT       0x04u
-#define HV_STATUS_INVALID_PARAMETER       0x05u
-#define HV_STATUS_INVALID_CONNECTION_ID   0x12u
-#define HV_STATUS_INSUFFICIENT_BUFFERS    0x13u
-
 /* --------------------------------------------------------------------------------------- features */
 
 WHV_SYNTHETIC_PROCESSOR_FEATURES hyperv_features(enum options_hyperv wanted)
@@ -39,20 +31,9 @@ WHV_SYNTHETIC_PROCESSOR_FEATURES hyperv_features(enum options_hyperv wanted)
 
 /* ----------------------------------------------------------------------------------------- VMBus */
 
-#define MESSAGE_PAYLOAD 240u
-
-struct message { /* HV_MESSAGE */
-    uint32_t type;
-    uint8_t payload_size, flags;
-    uint16_t reserved;
-    uint64_t origin;
-    uint8_t payload[MESSAGE_PAYLOAD];
-};
-_Static_assert(sizeof(struct message) == WHV_SYNIC_MESSAGE_SIZE, "HV_MESSAGE");
-
 struct post_message { /* the input of HvCallPostMessage */
     uint32_t connection_id, reserved, type, payload_size;
-    uint8_t payload[MESSAGE_PAYLOAD];
+    uint8_t payload[HYPERV_PAYLOAD];
 };
 
 #define VMBUS_CONNECTION     1u /* up to version 4 of the protocol */
@@ -88,7 +69,7 @@ struct version_response {
 /* Guests try again after this status, some milliseconds later. */
 static UINT64 answer(struct processor *p, uint32_t vp, uint32_t sint, const void *payload, uint8_t size)
 {
-    struct message message = {.type = VMBUS_MESSAGE_TYPE, .payload_size = size, .origin = VMBUS_CONNECTION};
+    struct hyperv_message message = {.type = VMBUS_MESSAGE_TYPE, .payload_size = size, .origin = VMBUS_CONNECTION};
     HRESULT hr;
 
     __builtin_memcpy(message.payload, payload, size);
@@ -123,13 +104,24 @@ static UINT64 unload(struct processor *p)
     return answer(p, 0, VMBUS_SINT, &response, sizeof(response));
 }
 
+static UINT64 on_test_message(struct processor *p, const struct post_message *post)
+{
+    struct hyperv_message message = {.type = post->type, .origin = post->connection_id};
+
+    if (post->payload_size > HYPERV_PAYLOAD)
+        return HV_STATUS_INVALID_PARAMETER;
+    message.payload_size = (uint8_t)post->payload_size;
+    __builtin_memcpy(message.payload, post->payload, post->payload_size);
+    return hyperv_test_post(p->guest->hyperv_test, post->connection_id, &message);
+}
+
 static UINT64 on_message(struct processor *p, const struct post_message *post)
 {
     struct vmbus_header header;
 
     if (post->connection_id != VMBUS_CONNECTION && post->connection_id != VMBUS_CONNECTION_V5)
-        return HV_STATUS_INVALID_CONNECTION_ID;
-    if (post->payload_size > MESSAGE_PAYLOAD || post->payload_size < sizeof(header) || post->type != VMBUS_MESSAGE_TYPE)
+        return on_test_message(p, post);
+    if (post->payload_size > HYPERV_PAYLOAD || post->payload_size < sizeof(header) || post->type != VMBUS_MESSAGE_TYPE)
         return HV_STATUS_INVALID_PARAMETER;
     __builtin_memcpy(&header, post->payload, sizeof(header));
     switch (header.type) {
@@ -148,6 +140,20 @@ static UINT64 on_message(struct processor *p, const struct post_message *post)
 #define CALL_FAST         (1ull << 16)
 #define CALL_POST_MESSAGE 0x5cu
 #define CALL_SIGNAL_EVENT 0x5du
+
+/* The input is in RDX, or in memory there: the connection, and which of its flags. */
+static UINT64 signal_event(struct processor *p, UINT64 control, UINT64 input)
+{
+    UINT64 event = input;
+
+    if (!(control & CALL_FAST) && input % sizeof(event))
+        return HV_STATUS_INVALID_ALIGNMENT;
+    if (!(control & CALL_FAST) && !memory_read(&p->guest->memory, input, &event, sizeof(event)))
+        return HV_STATUS_INVALID_PARAMETER;
+    if (event >> 32) /* no connection here has more than one */
+        return HV_STATUS_INVALID_PARAMETER;
+    return hyperv_test_signal(p->guest->hyperv_test, (uint32_t)event);
+}
 
 static UINT64 post_message(struct processor *p, UINT64 control, UINT64 gpa)
 {
@@ -174,8 +180,8 @@ bool hyperv_hypercall(struct processor *processor, UINT64 *status)
     case CALL_POST_MESSAGE:
         *status = post_message(processor, call->Rcx, call->Rdx);
         return true;
-    case CALL_SIGNAL_EVENT: /* no port of ours */
-        *status = HV_STATUS_INVALID_CONNECTION_ID;
+    case CALL_SIGNAL_EVENT:
+        *status = signal_event(processor, call->Rcx, call->Rdx);
         return true;
     default:
         *status = HV_STATUS_INVALID_HYPERCALL_CODE;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* vmm/hyperv.c: which features a guest is shown, and what VMBus' messages are answered with. */
+/*
+ * vmm/hyperv.c and hyperv_test.c: which features a guest is shown, what VMBus' messages are answered with, and what a
+ * test kernel's connections do.
+ */
 #include "vmm_guest.h"
 #include <vmm/guest.h>
 #include <vmm/hyperv.h>
@@ -41,6 +44,20 @@ HRESULT WHvPostVirtualProcessorSynicMessage(WHV_PARTITION_HANDLE partition, UINT
     return post_result;
 }
 
+static uint32_t signals;
+static WHV_SYNIC_EVENT_PARAMETERS signalled;
+static HRESULT signal_result;
+
+HRESULT WHvSignalVirtualProcessorSynicEvent(WHV_PARTITION_HANDLE partition, WHV_SYNIC_EVENT_PARAMETERS event,
+                                            BOOL *is_new)
+{
+    (void)is_new;
+    assert_ptr_equal(partition, PARTITION);
+    signals++;
+    signalled = event;
+    return signal_result;
+}
+
 static int setup(void **state)
 {
     guest_setup(state);
@@ -52,8 +69,8 @@ static int setup(void **state)
     guest.hyperv.AccessHypercallRegs = 1;
     processor.guest = &guest;
     processor.exit.VpContext.Cs.Long = 1;
-    capability_result = post_result = S_OK;
-    posts = 0;
+    capability_result = post_result = signal_result = S_OK;
+    posts = signals = 0;
     return 0;
 }
 
@@ -199,13 +216,145 @@ static void bad_calls(void **state)
     assert_int_equal(posts, 0);
 }
 
+/* --------------------------------------------------------------------------- the test device */
+
+#define SIGNAL      0x5dull
+#define MILLISECOND 1000000u
+
+enum { RAISE = 3, MESSAGES_CREATE, MESSAGES_DESTROY, EVENTS_CREATE, EVENTS_DESTROY };
+
+static void start_device(void)
+{
+    const struct device_buses buses = {&guest.ports, &guest.mmio};
+
+    guest.timers = timers_create(&guest.services);
+    guest.hyperv_test = hyperv_test_create(&buses, PARTITION, guest.timers);
+    assert_non_null(guest.hyperv_test);
+}
+
+static void stop_device(void)
+{
+    timers_destroy(guest.timers);
+    hyperv_test_destroy(guest.hyperv_test);
+}
+
+static void command(uint32_t what, uint32_t vp, uint32_t sint, uint32_t connection)
+{
+    bus_write(&guest.ports, TEST_SYNIC_PORT, 4, connection << 24 | what << 16 | vp << 8 | sint);
+}
+
+static void sints_are_raised(void **state)
+{
+    uint16_t first;
+
+    (void)state;
+    start_device();
+    command(RAISE, 3, 9, 0);
+    assert_int_equal(signalled.VpIndex, 3);
+    assert_int_equal(signalled.TargetSint, 9);
+    first = signalled.FlagNumber;
+    command(RAISE, 3, 9, 0);
+    assert_int_not_equal(signalled.FlagNumber, first);
+    for (unsigned i = 0; i < 2048; i++) {
+        command(RAISE, 3, 9, 0);
+        assert_true(signalled.FlagNumber < 2048);
+    }
+    bus_write(&guest.ports, TEST_SYNIC_PORT, 2, RAISE << 16); /* no such access */
+    assert_int_equal(signals, 2050);
+    stop_device();
+}
+
+static void events_are_signalled(void **state)
+{
+    const uint64_t at = INPUT;
+
+    (void)state;
+    start_device();
+    command(EVENTS_CREATE, 2, 7, 0x20);
+    assert_true(call(SIGNAL | FAST, 0x20));
+    assert_int_equal(status, 0);
+    assert_int_equal(signalled.VpIndex, 2);
+    assert_int_equal(signalled.TargetSint, 7);
+    assert_int_equal(signalled.FlagNumber, 0x20);
+    memory_write(&memory, at, &(uint64_t){0x20}, 8);
+    assert_true(call(SIGNAL, at));
+    assert_int_equal(status, 0);
+    assert_true(call(SIGNAL, at + 4));
+    assert_int_equal(status, 4);
+    assert_true(call(SIGNAL, 32 * MIB));
+    assert_int_equal(status, 5);
+    assert_true(call(SIGNAL | FAST, 0x20 | 1ull << 32));
+    assert_int_equal(status, 5);
+    assert_true(call(SIGNAL | FAST, 0x21));
+    assert_int_equal(status, 0x12);
+    assert_true(call(SIGNAL | FAST, 0x120));
+    assert_int_equal(status, 0x12);
+    signal_result = ERROR_HV_INVALID_SYNIC_STATE;
+    assert_true(call(SIGNAL | FAST, 0x20));
+    assert_int_equal(status, 5);
+    command(EVENTS_DESTROY, 0, 0, 0x20);
+    assert_true(call(SIGNAL | FAST, 0x20));
+    assert_int_equal(status, 0x12);
+    stop_device();
+}
+
+static void messages_come_back(void **state)
+{
+    const struct post post = {.connection = 0x11, .type = 0x12345678, .size = 8, .message = 0xabcd};
+
+    (void)state;
+    start_device();
+    assert_int_equal(send(post), 0x12);
+    command(MESSAGES_CREATE, 1, 8, 0x11);
+    assert_int_equal(send(post), 0);
+    assert_int_equal(post_vp, 1);
+    assert_int_equal(post_sint, 8);
+    assert_int_equal(word_at(0), 0x12345678);
+    assert_int_equal(posted[4], 8);
+    assert_int_equal(word_at(16), 0xabcd);
+    assert_int_equal(hyperv_test_poll(guest.hyperv_test, 5), UINT64_MAX);
+    assert_true(call(SIGNAL | FAST, 0x11)); /* is for messages */
+    assert_int_equal(status, 0x12);
+    post_result = ERROR_HV_INVALID_SYNIC_STATE;
+    assert_int_equal(send(post), 5);
+    stop_device();
+}
+
+static void a_message_waits_for_its_slot(void **state)
+{
+    struct post post = {.connection = 0x11, .type = 1, .size = 8, .message = 1};
+
+    (void)state;
+    start_device();
+    command(MESSAGES_CREATE, 1, 8, 0x11);
+    post_result = ERROR_HV_OBJECT_IN_USE;
+    assert_int_equal(send(post), 0);
+    post.message = 2;
+    assert_int_equal(send(post), 0x13); /* one at a time */
+    assert_int_equal(hyperv_test_poll(guest.hyperv_test, 5), 5 + MILLISECOND);
+    post_result = S_OK;
+    assert_int_equal(hyperv_test_poll(guest.hyperv_test, 6), UINT64_MAX);
+    assert_int_equal(word_at(16), 1);
+    posts = 0;
+    assert_int_equal(hyperv_test_poll(guest.hyperv_test, 7), UINT64_MAX);
+    assert_int_equal(posts, 0);
+    post_result = ERROR_HV_OBJECT_IN_USE;
+    assert_int_equal(send(post), 0);
+    command(MESSAGES_DESTROY, 0, 0, 0x11);
+    assert_int_equal(hyperv_test_poll(guest.hyperv_test, 8), UINT64_MAX);
+    stop_device();
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(features_by_option), TEST(versions_are_refused), TEST(busy_slots_are_told),
-        TEST(unload_is_answered), TEST(bad_messages),         TEST(bad_calls),
+        TEST(features_by_option),  TEST(versions_are_refused),
+        TEST(busy_slots_are_told), TEST(unload_is_answered),
+        TEST(bad_messages),        TEST(bad_calls),
+        TEST(sints_are_raised),    TEST(events_are_signalled),
+        TEST(messages_come_back),  TEST(a_message_waits_for_its_slot),
     };
 
     return cmocka_run_group_tests_name("vmm hyperv", tests, NULL, NULL);

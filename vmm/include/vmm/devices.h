@@ -39,6 +39,7 @@
 #define DEBUG_EXIT_PORT 0xf4u
 #define TEST_LATCH_PORT 0xe0u
 #define TEST_PINS_PORT  0x2000u /* one a pin of the IOAPIC; below the window of PCI */
+#define TEST_SYNIC_PORT 0x3000u
 #define TEST_MEMORY     0xff000000ull
 #define TEST_MEM_SIZE   0x10000ull
 #define FW_CFG_PORT     0x510u
@@ -47,7 +48,7 @@
 #define PCI_CONFIG_PORT 0xcf8u
 #define PCI_MMIO_BASE   0xc0000000ull /* window for BARs, up to the IOAPIC */
 #define PCI_MMIO_END    0xfec00000ull
-#define PCI_IO_BASE     0x3000u
+#define PCI_IO_BASE     0x4000u
 #define PCI_IO_END      0x10000u
 
 struct device_buses {

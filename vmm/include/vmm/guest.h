@@ -36,6 +36,7 @@ struct guest {
     struct pci_bus *pci;
     struct debug_ports *debug_ports;
     struct test_device *test_device;
+    struct hyperv_test *hyperv_test; /* NULL: without the interface */
     struct fw_cfg *fw_cfg;
     struct vpci *vpci; /* NULL: no devices were passed */
 
