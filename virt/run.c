@@ -424,8 +424,6 @@ static enum run_step between_entries(struct hv_vp *vp, struct hv_exit *exit, enu
         if (outcome != EXIT_HANDLED)
             return outcome == EXIT_TO_CLIENT ? STEP_TO_CLIENT : STEP_YIELD;
     }
-    if (hv_host_should_yield()) /* interrupts have come with this exit, or while it was handled */
-        return STEP_PREEMPTED;
     return before_entry(vp, exit);
 }
 
@@ -442,6 +440,8 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t
     while (step == STEP_ENTER) {
         enum entry_end end;
 
+        if (hv_host_should_yield()) /* by what came while interrupts were on, or ended the entry */
+            return STEP_PREEMPTED;
         irq_check_timer(vp);
         end = run_entries(vp, exit);
         if (end == ENTRY_TO_CLIENT)

@@ -144,9 +144,9 @@ bool hv_host_takes_back(void);
 void hv_host_kick(uint32_t cpu);
 
 /*
- * Does another thread want this CPU? Asked after each interrupt that ended a guest's run, and after exits during whose
- * handling interrupts could come; when true the library ends its pinned section so that the host can schedule, and then
- * runs the guest on.
+ * Does another thread want this CPU? Asked before a guest is entered, whenever interrupts could have come since it was
+ * asked last, and with interrupts off: those that come later end the entry. When true the library ends its pinned
+ * section so that the host can schedule, and then runs the guest on: it has to be false again by then.
  * Context: pinned. A host without threads returns false.
  */
 bool hv_host_should_yield(void);
@@ -158,9 +158,9 @@ bool hv_host_should_yield(void);
 void hv_host_yield(void);
 
 /*
- * Makes this CPU take an interrupt not much later than deadline_ns (hv_host_time_ns time; 0: no need any more), so that
- * a guest that runs here is interrupted then. One deadline a CPU: each call replaces the last. Needed only where the
- * CPU has no timer for guests. Context: pinned.
+ * Makes this CPU take an interrupt at deadline_ns (hv_host_time_ns time; 0: no need any more) or not much later, so
+ * that a guest that runs here is interrupted then; interrupts before that are no substitute. One deadline a CPU: each
+ * call replaces the last. Needed only where the CPU has no timer for guests. Context: pinned.
  */
 void hv_host_timer(uint64_t deadline_ns);
 

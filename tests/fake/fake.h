@@ -89,9 +89,9 @@ uint64_t fake_timer(uint32_t cpu); /* the last deadline of hv_host_timer */
 bool fake_irqs_on(void);
 unsigned fake_preempt_depth(void);
 
-void fake_set_yield(bool should);    /* what hv_host_should_yield answers */
+void fake_set_yield(bool should);    /* what hv_host_should_yield answers, until the thread is not pinned any more */
 void fake_set_takes_back(bool does); /* what hv_host_takes_back answers; false after fake_reset */
-void fake_set_time(uint64_t ns);  /* never backwards */
+void fake_set_time(uint64_t ns);     /* never backwards */
 void fake_advance_time(uint64_t ns);
 
 /*

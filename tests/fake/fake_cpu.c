@@ -127,7 +127,10 @@ void hv_host_preempt_enable(void)
 {
     fake_require(here.preempt_depth > 0, "hv_host_preempt_enable: was not disabled");
     here.preempt_depth--;
-    if (here.preempt_depth || migrate_to == HV_CPU_NONE)
+    if (here.preempt_depth)
+        return;
+    yield = false;
+    if (migrate_to == HV_CPU_NONE)
         return;
     here.cpu = migrate_to;
     migrate_to = HV_CPU_NONE;
@@ -159,6 +162,7 @@ void fake_set_takes_back(bool does)
 bool hv_host_should_yield(void)
 {
     fake_require(here.preempt_depth > 0, "hv_host_should_yield: not pinned");
+    fake_require(here.irq_depth > 0, "hv_host_should_yield: interrupts are on");
     return yield;
 }
 

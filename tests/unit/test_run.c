@@ -738,7 +738,6 @@ static void yield_and_move(uint64_t gpr[16])
 static void stay(uint64_t gpr[16])
 {
     (void)gpr;
-    fake_set_yield(false);
     assert_int_equal(fake_cpu(), 1);
     assert_int_equal(vp->shared.cpu, 1);
 }
@@ -763,6 +762,20 @@ static void a_run_moves_between_cpus(void **state)
     assert_int_equal(counters.migrations, 1);
     assert_null(fake_x86_difference(&before[0], fake_x86(0)));
     assert_null(fake_x86_difference(&before[1], fake_x86(1)));
+    fake_set_cpu(0);
+}
+
+/* An interrupt that comes before the first entry will not end it. */
+static void a_run_gives_way_before_it_begins(void **state)
+{
+    struct hv_exit exit;
+
+    (void)state;
+    fake_set_yield(true);
+    fake_migrate_to(1);
+    FAKE_GUEST({.run = stay, .reason = EXIT_REASON_CPUID, .length = 2}, STOP);
+    exit = run();
+    assert_reason(&exit, HV_EXIT_HALT);
     fake_set_cpu(0);
 }
 
@@ -1271,6 +1284,7 @@ int main(void)
         RUN_TEST(the_deadline_ends_the_run),
         RUN_TEST(the_deadline_ends_a_wait),
         RUN_TEST(a_run_moves_between_cpus),
+        RUN_TEST(a_run_gives_way_before_it_begins),
         RUN_TEST(pending_exceptions),
         RUN_TEST(pending_external_interrupts),
         RUN_TEST(an_interrupted_delivery_is_shown),
