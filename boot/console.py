@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Runs an emulator and joins its console with ours: output as it comes, byte by byte, and input to its serial line.
 
-    console.py [--line PATH [--after TEXT]] -- COMMAND ...
+    console.py [--line PATH [--after TEXT] [--ask SECONDS]] -- COMMAND ...
 
 The command's standard output is passed on from the image's first line to its exit status: what the emulator itself
 prints before and behind that is not. With --line, PATH becomes a link to a terminal device, the other end of the
 machine's serial line: what is typed or piped into us arrives there; what the machine sends there is printed too. A
 terminal is switched to raw mode meanwhile, so that each key reaches the machine. With --after, input that is no
 terminal's waits until the machine has printed TEXT, and at its end the machine gets ^D, once a second, until it ends.
+With --ask, a machine that is still there after so many seconds gets ^A i, to which the reference VMM answers with the
+state of the guests' processors: ASKED times, for where each stands, and whether it moves.
 
 Exit status: the command's, as a shell says it.
 """
@@ -30,6 +32,9 @@ BEGIN = re.compile(rb"barewhp: (BareWHP|loader: )")
 BEGIN_LONGEST = 32
 END = b"barewhp: exit status"
 END_OF_FILE = b"\x04"
+SHOW_PROCESSORS = b"\x01i"
+ASKED = 3
+ASKED_EVERY = 2  # seconds
 CHUNK = 65536
 PENDING_MAX = 4096
 PR_SET_PDEATHSIG = 1
@@ -115,6 +120,18 @@ class Line:
         self.pending = b""
         self.at_end = False
         self.next_end = 0
+        self.questions = 0
+        self.next_question = 0
+
+    def ask_after(self, seconds):
+        self.questions = ASKED
+        self.next_question = time.monotonic() + seconds
+
+    def ask(self):
+        if self.questions and time.monotonic() >= self.next_question:
+            self.pending += SHOW_PROCESSORS
+            self.questions -= 1
+            self.next_question += ASKED_EVERY
 
     def read_input(self):
         data = os.read(0, PENDING_MAX)
@@ -201,6 +218,7 @@ class Relay:
         running = True
         while running:
             if self.line:
+                self.line.ask()
                 self.watch_line()
             for key, events in self.selector.select(0.5):
                 running = self.handle(key.fd, events) and running
@@ -212,6 +230,7 @@ def arguments():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--line")
     parser.add_argument("--after", default="")
+    parser.add_argument("--ask", type=int, default=0)
     parser.add_argument("command", nargs="+")
     return parser.parse_args()
 
@@ -223,6 +242,8 @@ def main():
     relay = old = None
     try:
         line = Line(args.line) if args.line else None
+        if line and args.ask > 0:
+            line.ask_after(args.ask)
         relay = Relay(args.command, Output(args.after.encode()), line)
         if line and os.isatty(0):
             old = raw_terminal()

@@ -126,6 +126,7 @@ done
 line=() # for console.py
 if [ "$INPUT" = 1 ]; then
     line=(--line "$scratch/com1" --after "$AFTER")
+    [ -t 0 ] || line+=(--ask $((TIMEOUT - 15))) # what a run that hangs is about
     qemu+=(-chardev "serial,id=line,path=$scratch/com1" -serial chardev:line)
 else
     qemu+=(-serial none)
