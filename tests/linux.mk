@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Debian's Linux in a guest, checked from inside: TAP on stdout.
 #
-#   make test-linux [ENGINE=auto|qemu|uefi|bochs|kvm] [RUN='check four two reboot panic'] [JOBS=n]     JOBS: runs at a time
+#   make test-linux [ENGINE=auto|qemu|uefi|bochs|kvm] [RUN='check four two panic wakeups plain'] [JOBS=n]     JOBS: runs at a time
 
 LINUX_DIR    := $(BUILD)/tests/linux
 LINUX_INITRD := $(LINUX_DIR)/initrd
