@@ -13,44 +13,43 @@ logs=$BUILD/test
 mkdir -p "$logs"
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-# name, seconds it may take, make's target and variables; the longest first
+# name, seconds after which it hangs (several times what it takes), make's target and variables; the longest first
 suites='
-linux-bochs     600  test-linux ENGINE=bochs JOBS=1
-linux-qemu      500  test-linux ENGINE=qemu JOBS=1
-passthrough-intel 460 test-passthrough ENGINE=qemu IOMMU=intel
-passthrough-amd 460  test-passthrough ENGINE=qemu IOMMU=amd
-iommu-intel     400  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
-iommu-amd       400  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
-kernel-bochs-2  300  test-kernel ENGINE=bochs CPUS=2
-kernel-qemu-2   300  test-kernel ENGINE=qemu CPUS=2
-kernel-bochs-1  300  test-kernel ENGINE=bochs CPUS=1
-kernel-uefi     300  test-kernel ENGINE=uefi CPUS=2 FILTER=exits
-unit            300  test-unit
-kernel-qemu-1   300  test-kernel ENGINE=qemu CPUS=1
-check           360  check
-linux-uefi      300  test-linux ENGINE=uefi RUN=check
-oracle          240  test-oracle
-refused         200  test-refused
-abi             120  test-abi
-nvme-intel      240  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
-nvme-amd        240  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
-nvme-none       120  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=unsafe
-nvme-intel-off  120  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=unsafe
-nvme-amd-off    120  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=unsafe
-multiboot-bochs 200  test-multiboot ENGINE=bochs
-multiboot-qemu  200  test-multiboot ENGINE=qemu
-bench-bochs     240  test-bench ENGINE=bochs
-bench-qemu      240  test-bench ENGINE=qemu
-bench-linux     240  test-bench-linux ENGINE=qemu
-apic-bochs      300  test-apic
-demo            150  test-demo
-coverage         30  test-coverage
-port-bochs       90  test-port ENGINE=bochs
-port-qemu        90  test-port ENGINE=qemu
-boot-bios-qemu  100  test-boot-qemu
-boot-uefi-qemu  100  test-boot-uefi
-boot-bios-bochs 100  test-boot-bochs
-kernel-kvm      240  test-kernel ENGINE=kvm CPUS=2
+linux-bochs     900  test-linux ENGINE=bochs JOBS=1
+linux-qemu      750  test-linux ENGINE=qemu JOBS=1
+passthrough-intel 690  test-passthrough ENGINE=qemu IOMMU=intel
+passthrough-amd 690  test-passthrough ENGINE=qemu IOMMU=amd
+iommu-intel     600  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
+iommu-amd       600  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
+kernel-bochs-2  450  test-kernel ENGINE=bochs CPUS=2
+kernel-qemu-2   450  test-kernel ENGINE=qemu CPUS=2
+kernel-uefi     450  test-kernel ENGINE=uefi CPUS=2 FILTER=exits
+unit            450  test-unit
+kernel-qemu-1   450  test-kernel ENGINE=qemu CPUS=1
+check           540  check
+linux-uefi      450  test-linux ENGINE=uefi RUN=check
+oracle          480  test-oracle
+refused         400  test-refused
+abi             240  test-abi
+nvme-intel      480  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=nvme
+nvme-amd        480  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=nvme
+nvme-none       240  test-kernel ENGINE=qemu CPUS=2 IOMMU=none FILTER=unsafe
+nvme-intel-off  240  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel INTREMAP=off FILTER=unsafe
+nvme-amd-off    240  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd INTREMAP=off FILTER=unsafe
+multiboot-bochs 400  test-multiboot ENGINE=bochs
+multiboot-qemu  400  test-multiboot ENGINE=qemu
+bench-bochs     480  test-bench ENGINE=bochs
+bench-qemu      480  test-bench ENGINE=qemu
+bench-linux     480  test-bench-linux ENGINE=qemu
+apic-bochs      450  test-apic
+demo            300  test-demo
+coverage         60  test-coverage
+port-bochs      180  test-port ENGINE=bochs
+port-qemu       180  test-port ENGINE=qemu
+boot-bios-qemu  200  test-boot-qemu
+boot-uefi-qemu  200  test-boot-uefi
+boot-bios-bochs 200  test-boot-bochs
+kernel-kvm      480  test-kernel ENGINE=kvm CPUS=2
 '
 
 # Why a suite cannot run on this machine; nothing when it can.
