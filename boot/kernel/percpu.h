@@ -47,6 +47,7 @@ struct cpu {
     struct thread *current, *idle; /* own CPU, interrupts off */
     uint64_t slice_end;            /* own CPU, interrupts off: clock_ns time */
     uint64_t timer_at;             /* own CPU, interrupts off: what the timer is set to */
+    uint64_t reminded;             /* the scheduler's lock: when another CPU found the timer late, see sched.c */
     uint64_t alarm;                /* own CPU, interrupts off: sched_set_alarm's, 0 for none */
 
     struct cpu_request *requests; /* cpu_call: pushed by any CPU, taken by the own one */

@@ -59,7 +59,7 @@ static void timer_program(struct cpu *cpu, uint64_t at, uint64_t now)
     uint64_t ns = at > now ? HV_MIN(at - now, NS_PER_S) : 0;
     uint64_t count = ns * (apic_timer_hz() / 1000) / (NS_PER_S / 1000) + 1;
 
-    cpu->timer_at = at;
+    __atomic_store_n(&cpu->timer_at, at, __ATOMIC_RELAXED);
     apic_timer_start((uint32_t)HV_MIN(count, ~0u));
 }
 
@@ -74,6 +74,26 @@ static uint64_t timer_wanted(const struct cpu *cpu, uint64_t now)
     if (cpu->alarm)
         at = HV_MIN(at, cpu->alarm);
     return at;
+}
+
+#define LATE_NS (100 * NS_PER_MS)
+
+/*
+ * QEMU's TCG may lose the news of an interrupt that reaches a CPU in the midst of VMRUN or #VMEXIT, which change its
+ * flags of what is pending without a lock: the local APIC has the interrupt, and the CPU hears of it with the next one.
+ * When it was the timer's there may be no next one. A CPU that is late so gets one from here.
+ */
+static void remind_late(const struct cpu *self, uint64_t now)
+{
+    for (uint32_t i = 0; i < cpu_count(); i++) {
+        struct cpu *cpu = cpu_get(i);
+        uint64_t at = __atomic_load_n(&cpu->timer_at, __ATOMIC_RELAXED);
+
+        if (cpu == self || !cpu->online || now < LATE_NS || HV_MAX(at, cpu->reminded) > now - LATE_NS)
+            continue;
+        cpu->reminded = now;
+        apic_send(cpu->apic_id, VECTOR_TIMER);
+    }
 }
 
 static void wake_expired(uint64_t now)
@@ -94,6 +114,7 @@ static void timer_interrupt(void)
     uint64_t now = clock_ns();
 
     wake_expired(now);
+    remind_late(cpu, now);
     if (now >= cpu->alarm)
         cpu->alarm = 0; /* this interrupt is what it was for */
     if (now >= cpu->slice_end) {
