@@ -94,11 +94,13 @@ void irq_take_nmis(struct hv_vp *vp, uint32_t count)
 
 void irq_take_requests(struct hv_vp *vp)
 {
-    const uint32_t mine = VP_REQUEST_INTERRUPT | VP_REQUEST_NMI | VP_REQUEST_SIGNAL;
+    const uint32_t mine = VP_REQUEST_INTERRUPT | VP_REQUEST_NMI | VP_REQUEST_SIGNAL | VP_REQUEST_POSTED;
     uint32_t requests = __atomic_fetch_and(&vp->shared.requests, ~mine, __ATOMIC_ACQUIRE);
 
     if (requests & VP_REQUEST_INTERRUPT)
         take_vectors(vp);
+    if (requests & VP_REQUEST_POSTED)
+        irq_posted_take(vp);
     if (requests & VP_REQUEST_SIGNAL)
         irq_take_signals(vp);
     if (requests & VP_REQUEST_NMI)
@@ -112,6 +114,7 @@ static void clear_inbox(struct hv_vp *vp)
     for (unsigned i = 0; i < ARRAY_COUNT(vp->inbox.vectors); i++)
         __atomic_store_n(&vp->inbox.vectors[i], 0, __ATOMIC_RELAXED);
     __atomic_store_n(&vp->inbox.nmis, 0, __ATOMIC_RELAXED);
+    irq_posted_forget(vp);
     irq_clear_signals(vp);
 }
 
@@ -228,6 +231,10 @@ static void tell_hardware(struct hv_vp *vp)
     int irr = is_on ? lapic_highest_irr(&vp->lapic) : -1, isr = lapic_highest_isr(&vp->lapic);
     uint8_t rvi = irr < 0 ? 0 : (uint8_t)irr, svi = isr < 0 ? 0 : (uint8_t)isr;
 
+    if (v->controls.takes_posted != is_on) {
+        v->controls.takes_posted = is_on;
+        vcpu_changed(v, VCPU_CONTROLS);
+    }
     vcpu_need(v, VCPU_APIC);
     if (v->rvi == rvi && v->svi == svi)
         return;
@@ -490,14 +497,19 @@ bool irq_wakes(struct hv_vp *vp)
 
 /* ------------------------------------------------------------------------------ consequences */
 
+/* Before the guest goes on, the interrupts of its devices go by the new address too. */
 static void publish_address(struct hv_vp *vp)
 {
     struct lapic_address a = lapic_address(&vp->lapic);
+    uint32_t mode = (a.enabled ? VP_APIC_ENABLED : 0) | (a.x2apic ? VP_APIC_X2APIC : 0);
 
+    if (vp->inbox.ldr == a.ldr && vp->inbox.dfr == a.dfr && vp->inbox.mode == mode)
+        return;
     __atomic_store_n(&vp->inbox.ldr, a.ldr, __ATOMIC_RELAXED);
     __atomic_store_n(&vp->inbox.dfr, a.dfr, __ATOMIC_RELAXED);
-    __atomic_store_n(&vp->inbox.mode, (a.enabled ? VP_APIC_ENABLED : 0) | (a.x2apic ? VP_APIC_X2APIC : 0),
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&vp->inbox.mode, mode, __ATOMIC_SEQ_CST);
+    if (!vpci_table_is_empty(&vp->partition->vpci.devices))
+        __atomic_or_fetch(&vp->shared.requests, VP_REQUEST_ROUTES, __ATOMIC_RELAXED);
 }
 
 void irq_apply(struct hv_vp *vp, const struct lapic_effect *effect)
@@ -576,6 +588,7 @@ void irq_reset(struct hv_vp *vp)
     struct lapic *l = &vp->lapic;
 
     memset(&vp->inbox, 0, sizeof(vp->inbox));
+    irq_posted_forget(vp);
     memset(vp->auto_eoi, 0, sizeof(vp->auto_eoi));
     memset(vp->eoi_wanted, 0, sizeof(vp->eoi_wanted));
     vp->trap.reason = HV_EXIT_NONE;

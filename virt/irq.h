@@ -31,8 +31,21 @@ bool irq_prepare(struct hv_vp *vp, struct hv_exit *exit);
  */
 bool irq_prepare_plain(struct hv_vp *vp);
 
-/* Owner, pinned: this CPU need not be interrupted for the VP's timer any more. */
-void irq_stop_timer(struct hv_vp *vp);
+/* Owner, pinned: this CPU need not be interrupted for the VP any more, by a timer or for what devices post. */
+void irq_stop(struct hv_vp *vp);
+
+/*
+ * Interrupts that devices post without the core, where the hardware can (irq_posted.c). The VP's life, claimed: from
+ * before its first reset on; when nobody posts any more. Owner: it runs here from now on (pinned), or waits, until
+ * irq_posted_stop; there may be a request afterwards.
+ */
+void irq_posted_create(struct hv_vp *vp);
+void irq_posted_destroy(struct hv_vp *vp);
+void irq_posted_run(struct hv_vp *vp);
+void irq_posted_wait(struct hv_vp *vp);
+void irq_posted_stop(struct hv_vp *vp);
+/* Where devices post to, 0: nowhere, as the VP goes or its APIC is off. The VP stays meanwhile. Any context. */
+hv_hpa_t irq_posted_to(const struct hv_vp *vp);
 
 /*
  * Owner, pinned, interrupts off, before entries: where the host's timer has interrupted this CPU while no guest ran,

@@ -49,6 +49,10 @@ void irq_post_signal(struct hv_vp *vp, uint32_t signal);
 /* With the vector that counts if it is an external interrupt. */
 void irq_post_input(struct hv_vp *vp, unsigned input, uint32_t signal, uint8_t vector);
 
+/* Takes in what devices have posted; or forgets it, as with a reset. */
+void irq_posted_take(struct hv_vp *vp);
+void irq_posted_forget(struct hv_vp *vp);
+
 void irq_take_signals(struct hv_vp *vp);
 void irq_clear_signals(struct hv_vp *vp); /* those that an INIT forgets */
 

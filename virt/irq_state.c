@@ -36,6 +36,7 @@ enum hv_status hv_vp_get_apic(struct hv_vp *vp, void *buffer, uint32_t size, uin
         return st;
     vp_pin(vp);
     irq_take_requests(vp);
+    irq_posted_take(vp);
     assist_settle(vp);
     lapic_get_page(&vp->lapic, time_ns(vp->partition), buffer);
     if (vp->nmi_pending)
@@ -56,6 +57,7 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
         return st;
     vp_pin(vp);
     irq_take_requests(vp); /* what came before belongs to the state that is replaced */
+    irq_posted_take(vp);
     assist_settle(vp);
     if (lapic_set_page(&vp->lapic, time_ns(vp->partition), buffer, &effect)) {
         vp->nmi_pending = 0;

@@ -187,9 +187,12 @@ bool irq_fire_plain(struct hv_vp *vp)
     return is_plain(vp) && vp->lapic.timer_tsc && vp->lapic.timer_tsc <= vcpu_guest_tsc(vp->vcpu) && fire_plain(vp);
 }
 
-void irq_stop_timer(struct hv_vp *vp)
+void irq_stop(struct hv_vp *vp)
 {
-    if (!vp->has_apic || backend()->run_deadline() == HV_OK)
+    if (!vp->has_apic)
+        return;
+    irq_posted_stop(vp);
+    if (backend()->run_deadline() == HV_OK)
         return;
     hv_host_timer(0);
     vp->host_timer = 0;

@@ -140,7 +140,9 @@ struct hv_vp_shared {
 #define VP_REQUEST_INIT      (1u << 3)
 #define VP_REQUEST_SIPI      (1u << 4)
 #define VP_REQUEST_FLUSH     (1u << 5) /* drop the guest's translations before the next entry */
+#define VP_REQUEST_POSTED    (1u << 6) /* devices may have posted interrupts */
 #define VP_REQUEST_SIGNAL    (1u << 7) /* inbox.signals */
+#define VP_REQUEST_ROUTES    (1u << 8) /* devices' interrupts may have to go elsewhere: vpci_follow */
 #define VP_REQUEST_RESTART   (VP_REQUEST_INIT | VP_REQUEST_SIPI)
 #define VP_DYING             (1u << 31)
 

@@ -11,6 +11,7 @@
 #include "partition.h"
 #include "synic.h"
 #include "time.h"
+#include "vpci.h"
 #include "walk.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -72,8 +73,10 @@ static void sleep_until_request(struct hv_vp *vp)
 
     __atomic_store_n(&vp->shared.waiting, 1, __ATOMIC_SEQ_CST);
     seen = __atomic_load_n(&vp->shared.wake, __ATOMIC_SEQ_CST);
+    irq_posted_wait(vp);
     if (!__atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST))
         hv_host_wait(&vp->shared.wake, seen, irq_wake_time(vp));
+    irq_posted_stop(vp);
     __atomic_store_n(&vp->shared.waiting, 0, __ATOMIC_RELAXED);
 }
 
@@ -131,6 +134,8 @@ static bool settle(struct hv_vp *vp, struct hv_exit *exit)
             cancel_before_entry(vp, exit);
             return false;
         }
+        if (requests & VP_REQUEST_ROUTES)
+            vpci_follow(vp);
         if (requests & VP_REQUEST_RESTART || vp->activity)
             look_at_requests(vp);
         if (!vp->activity)
@@ -282,6 +287,7 @@ static void prepare(struct hv_vp *vp)
 /* Once per run, on the CPU that it is on. */
 static __attribute__((noinline)) void prepare_apic(struct hv_vp *vp)
 {
+    irq_posted_run(vp);
     if (vp->notifications || vp->vcpu->controls.core_delivers) /* the client has changed its mind */
         vp->todo |= VP_TODO_INTERRUPTS;
     /* each CPU counts for itself; and a client may have moved the guest's TSC, or the reference time */
@@ -394,7 +400,7 @@ static enum run_step take_requests(struct hv_vp *vp, struct hv_exit *exit)
         describe_cancel(exit);
         return STEP_TO_CLIENT;
     }
-    if (__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) & VP_REQUEST_RESTART)
+    if (__atomic_load_n(&vp->shared.requests, __ATOMIC_RELAXED) & (VP_REQUEST_RESTART | VP_REQUEST_ROUTES))
         return STEP_SUSPENDED;
     hypercall_take_flush(vp);
     irq_take_requests(vp);
@@ -475,7 +481,7 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     vp->run_begin = 0;
     vp_walk_end(vp, flags);
     if (vp->has_apic)
-        irq_stop_timer(vp);
+        irq_stop(vp);
     vp_unpin(vp);
     return step;
 }

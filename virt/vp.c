@@ -8,6 +8,7 @@
 #include "synic.h"
 #include "synthetic.h"
 #include "time.h"
+#include "vpci.h"
 #include "walk.h"
 #include <arch/bits/msr.h>
 #include <hv/base/lines.h>
@@ -128,6 +129,7 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
     vp->has_apic = p->properties.local_apic_mode != HV_LOCAL_APIC_NONE;
     memset(&vp->counters, 0, sizeof(vp->counters));
     vp->run_ticks = 0;
+    irq_posted_create(vp);
     vp_reset(vp);
     __atomic_store_n(&vp->shared.references, 1, __ATOMIC_RELEASE);
     vp_release(vp);
@@ -157,6 +159,14 @@ static void drain_references(struct hv_vp *vp)
     __atomic_store_n(&vp->shared.references, 0, __ATOMIC_RELEASE);
 }
 
+/* No device posts interrupts to it any more. */
+static void free_vcpu(struct hv_vp *vp)
+{
+    irq_posted_destroy(vp);
+    vcpu_destroy(vp->vcpu);
+    vp->vcpu = NULL;
+}
+
 static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
 {
     struct hv_vp *vp = index < HV_MAX_VPS ? p->vps[index] : NULL;
@@ -168,8 +178,8 @@ static enum hv_status delete_locked(struct hv_partition *p, uint32_t index)
     drain_references(vp);
     synic_reset(vp); /* nothing can be posted any more */
     overlay_drop_vp(vp);
-    vcpu_destroy(vp->vcpu);
-    vp->vcpu = NULL;
+    vpci_follow_all(p);
+    free_vcpu(vp);
     __atomic_store_n(&vp->shared.owner, VP_OWNER_NO_VP, __ATOMIC_RELEASE);
     time_vps_changed(p);
     return HV_OK;
@@ -179,16 +189,18 @@ enum hv_status hv_vp_delete(struct hv_partition *p, uint32_t index)
 {
     enum hv_status st;
 
+    hv_mutex_lock(&p->vpci.mutex);
     hv_mutex_lock(&p->mutex);
     st = delete_locked(p, index);
     hv_mutex_unlock(&p->mutex);
+    hv_mutex_unlock(&p->vpci.mutex);
     return st;
 }
 
 void vp_free(struct hv_vp *vp)
 {
     if (vp->vcpu)
-        vcpu_destroy(vp->vcpu);
+        free_vcpu(vp);
     synic_destroy(vp);
     synthetic_destroy_vp(vp);
     hv_lines_free(vp, sizeof(*vp));
@@ -271,6 +283,7 @@ enum hv_status hv_vp_audit(struct hv_vp *vp, bool *broken, struct hv_audit_findi
     vp_pin(vp);
     run_prepare(vp);
     *broken = backend()->audit(vp->vcpu, out);
+    irq_stop(vp);
     vp_unpin(vp);
     vp_release(vp);
     return HV_OK;

@@ -425,6 +425,31 @@ enum hv_status hv_vpci_set_power(struct hv_partition *p, uint64_t id, uint32_t s
     return st;
 }
 
+/* -------------------------------------------------------------------------------- whom they interrupt */
+
+static void follow(struct vpci_entry *e)
+{
+    const struct vpci_device *d = (struct vpci_device *)e;
+
+    if (d->pci)
+        passthrough_retarget(d->pci);
+}
+
+void vpci_follow_all(struct hv_partition *p)
+{
+    vpci_table_each(&p->vpci.devices, follow);
+}
+
+void vpci_follow(struct hv_vp *vp)
+{
+    struct hv_partition *p = vp->partition;
+
+    __atomic_and_fetch(&vp->shared.requests, ~VP_REQUEST_ROUTES, __ATOMIC_SEQ_CST);
+    hv_mutex_lock(&p->vpci.mutex);
+    vpci_follow_all(p);
+    hv_mutex_unlock(&p->vpci.mutex);
+}
+
 /* ----------------------------------------------------------------------------------- registers */
 
 #define CONFIG_SIZE 4096u

@@ -234,7 +234,43 @@ static uint32_t cpu_of(void *owner, const struct hv_msi_message *message)
     return cpu;
 }
 
-const struct passthrough_ops vpci_passthrough_ops = {.interrupt = on_interrupt, .cpu_of = cpu_of};
+/*
+ * The only VP that the message is for, as things are; NULL: it is for several or none, or no interrupt by vector. What
+ * changes that has the device ask anew: targets, and addresses of local APICs (vpci_follow).
+ */
+static const struct hv_vp *only_recipient(const struct vpci_device *d, const struct hv_msi_message *m, uint8_t *vector)
+{
+    const struct message *mapped = find_message(d, m);
+    uint32_t vps[HV_MAX_VPS], count = 0;
+    struct hv_interrupt plain;
+    struct hv_vpci_target target;
+
+    if (mapped) {
+        target = read_target(mapped);
+        *vector = target.vector;
+        return target.is_multicast ? NULL : hv_vp_find(d->partition, (uint32_t)__builtin_ctzll(target.vps));
+    }
+    if (to_interrupt(m, &plain) != HV_OK || plain.type == MODE_NMI || plain.vector < VECTOR_MIN ||
+        hv_partition_interrupt_targets(d->partition, plain.destination, plain.is_logical, vps, HV_MAX_VPS, &count) !=
+            HV_OK ||
+        count != 1)
+        return NULL;
+    *vector = (uint8_t)plain.vector;
+    return hv_vp_find(d->partition, vps[0]);
+}
+
+/* A VP that is being deleted stays until the device has asked once more: see hv_vp_delete. */
+static bool post_to(void *owner, const struct hv_msi_message *message, struct passthrough_posting *out)
+{
+    uint64_t flags = vpci_read_begin();
+    const struct hv_vp *vp = only_recipient(owner, message, &out->vector);
+
+    out->descriptor = vp ? irq_posted_to(vp) : 0;
+    vpci_read_end(flags);
+    return out->descriptor;
+}
+
+const struct passthrough_ops vpci_passthrough_ops = {.interrupt = on_interrupt, .cpu_of = cpu_of, .post_to = post_to};
 
 /* ------------------------------------------------------------------------------ making, changing */
 
@@ -284,6 +320,8 @@ enum hv_status hv_vpci_map_interrupt(struct hv_partition *p, uint64_t id, uint32
     hv_mutex_lock(&d->mutex);
     st = map_locked(d, index, count, target);
     hv_mutex_unlock(&d->mutex);
+    if (st == HV_OK && d->pci)
+        passthrough_retarget(d->pci); /* the message may be in the device's table already */
     vpci_put(d);
     if (st == HV_OK)
         *out = message_for(index);
@@ -310,6 +348,8 @@ enum hv_status hv_vpci_unmap_interrupt(struct hv_partition *p, uint64_t id, uint
         free_interrupt(e);
     }
     hv_mutex_unlock(&d->mutex);
+    if (e && d->pci)
+        passthrough_retarget(d->pci);
     vpci_put(d);
     return e ? HV_OK : HV_E_INVALID;
 }

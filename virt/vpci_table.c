@@ -185,3 +185,39 @@ struct vpci_entry *vpci_table_any(const struct vpci_table *t)
     }
     return at ? object_of(at) : NULL;
 }
+
+/* Levels of the tree: nodes that lead on, and where they have been left. */
+#define LEVELS ((64 + LEVEL_BITS - 1) / LEVEL_BITS)
+
+static void each_at(void *at, void (*fn)(struct vpci_entry *e))
+{
+    const struct node *way[LEVELS];
+    unsigned next[LEVELS], level = 0;
+
+    if (is_object(at)) {
+        fn(object_of(at));
+        return;
+    }
+    way[0] = at;
+    next[0] = 0;
+    for (;;) {
+        if (next[level] == CHILDREN) {
+            if (!level--)
+                return;
+            continue;
+        }
+        at = way[level]->children[next[level]++];
+        if (is_object(at)) {
+            fn(object_of(at));
+        } else if (at) {
+            way[++level] = at;
+            next[level] = 0;
+        }
+    }
+}
+
+void vpci_table_each(const struct vpci_table *t, void (*fn)(struct vpci_entry *e))
+{
+    if (t->root)
+        each_at(t->root, fn);
+}

@@ -34,6 +34,11 @@ static inline void vpci_read_end(uint64_t flags)
 /* Returns when all readers that began before have ended. Thread context. */
 void vpci_wait_readers(void);
 
+static inline bool vpci_table_is_empty(const struct vpci_table *t)
+{
+    return !__atomic_load_n(&t->root, __ATOMIC_SEQ_CST);
+}
+
 /* NULL: none. Reader, or writer. */
 struct vpci_entry *vpci_table_find(const struct vpci_table *t, uint64_t id);
 
@@ -43,6 +48,8 @@ enum hv_status vpci_table_insert(struct vpci_table *t, struct vpci_entry *e);
 void vpci_table_remove(struct vpci_table *t, struct vpci_entry *e);
 /* The same for the end, when nobody reads: waits for nobody. */
 void vpci_table_drop(struct vpci_table *t, const struct vpci_entry *e);
+/* All of them, in no order. Writer; fn changes nothing here. */
+void vpci_table_each(const struct vpci_table *t, void (*fn)(struct vpci_entry *e));
 /* One after the other, for the end, when nobody reads; NULL: it is empty. */
 struct vpci_entry *vpci_table_any(const struct vpci_table *t);
 

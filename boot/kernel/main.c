@@ -82,7 +82,10 @@ static void avoid_options(void)
     static const struct {
         const char *word;
         uint32_t bit;
-    } known[] = {{"delivery", HV_AVOID_INTERRUPT_DELIVERY}, {"xsavec", HV_AVOID_XSAVEC}, {"nothing", 0}};
+    } known[] = {{"delivery", HV_AVOID_INTERRUPT_DELIVERY},
+                 {"posted", HV_AVOID_POSTED_INTERRUPTS},
+                 {"xsavec", HV_AVOID_XSAVEC},
+                 {"nothing", 0}};
     char words[64];
     uint32_t bits = 0;
 

@@ -20,7 +20,13 @@ enum passthrough_kind {
     PASSTHROUGH_VIRTIO_SOUND,
 };
 
-/* What an interrupt of the device does: the owner's. Neither function calls back into the device. */
+/* Where interrupts can be put without anybody's help: a descriptor (arch/posted.h), and the vector there. */
+struct passthrough_posting {
+    hv_hpa_t descriptor;
+    uint8_t vector;
+};
+
+/* What an interrupt of the device does: the owner's. None of the functions calls back into the device. */
 struct passthrough_ops {
     /*
      * A message of the guest's was raised: its address and data as the guest wrote them. Interrupt context, any CPU;
@@ -29,6 +35,11 @@ struct passthrough_ops {
     void (*interrupt)(void *owner, const struct hv_msi_message *message);
     /* On which CPU would the message best arrive? Asked when a vector is set up or changed. Any context. */
     uint32_t (*cpu_of)(void *owner, const struct hv_msi_message *message);
+    /*
+     * Can it be posted, in place of calling `interrupt`? While the answer stands; passthrough_retarget asks anew. Asked
+     * like cpu_of, under the device's lock, where the hardware posts. NULL: none can.
+     */
+    bool (*post_to)(void *owner, const struct hv_msi_message *message, struct passthrough_posting *out);
 };
 
 struct passthrough_device;
@@ -36,7 +47,8 @@ struct passthrough_device;
 /* One vector of the device: MSI-X entry or MSI message, with a host vector and a remapping entry behind it. */
 struct passthrough_vector {
     struct passthrough_device *device;
-    struct iommu_irq irq; /* MSI-X: of its own; count 0: none, or not remapped */
+    struct iommu_irq irq;           /* MSI-X: of its own; count 0: none, or not remapped */
+    struct iommu_irq_target target; /* what the entry says */
     uint32_t host_vector, cpu;
     volatile uint32_t sending; /* handlers that may be about to hand on what the models were before */
     uint16_t index;            /* entry or message */
@@ -96,8 +108,9 @@ void passthrough_probed_bars(const struct passthrough_device *d, uint32_t bars[P
 enum hv_status passthrough_set_power(struct passthrough_device *d, uint32_t state);
 
 /*
- * The targets of messages have changed: asks ops->cpu_of again for each. When this returns, no call of ops->interrupt
- * of before is under way; so it is with writes to the table, MSI-X control and MSI.
+ * The targets of messages have changed: asks ops->cpu_of and post_to again for each. When this returns, no call of
+ * ops->interrupt of before is under way, and nothing is posted by what was before; so it is with writes to the table,
+ * MSI-X control and MSI.
  */
 void passthrough_retarget(struct passthrough_device *d);
 

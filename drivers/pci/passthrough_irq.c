@@ -3,6 +3,9 @@
  * The physical interrupts behind a passed device's virtual ones. A vector becomes active when the guest first opens it:
  * it gets a host vector and a remapping entry, and its message is put into the device; from then on the device may send
  * it, and what the guest masks is kept here. It ends when the guest switches MSI or MSI-X off, or with the device.
+ *
+ * Where the hardware can post, and the owner says where to, the entry leads to the guest directly, past the models. So
+ * only what is open is posted: a masked vector's entry leads to the host vector, which makes the pending bit.
  */
 #include "config.h"
 #include "passthrough_parts.h"
@@ -220,23 +223,62 @@ static struct hv_msi_message plain_message(const struct passthrough_vector *v)
     return (struct hv_msi_message){MESSAGE_ADDRESS | FIELD_PUT(MESSAGE_APIC, hv_host_apic_id(v->cpu)), v->host_vector};
 }
 
-static void aim(struct passthrough_vector *v)
+static bool is_open(const struct passthrough_device *d, uint32_t n)
+{
+    return d->mode == PASSTHROUGH_MSIX ? vmsix_is_open(&d->msix, n) : vmsi_is_open(&d->msi, n);
+}
+
+static bool find_posting(struct passthrough_device *d, uint32_t n, struct passthrough_posting *out)
+{
+    uint64_t flags = hv_spin_lock(&d->models);
+    struct hv_msi_message message = message_of(d, n);
+    bool can_be = is_open(d, n);
+
+    hv_spin_unlock(&d->models, flags);
+    return can_be && d->ops->post_to(d->owner, &message, out);
+}
+
+static struct iommu_irq_target target_of(const struct passthrough_vector *v, const struct hv_pci_address *requester)
+{
+    struct passthrough_posting posting;
+
+    if (v->device->ops->post_to && iommu_irq_posts(requester) && find_posting(v->device, v->index, &posting))
+        return (struct iommu_irq_target){.is_valid = true, .vector = posting.vector, .posted = posting.descriptor};
+    return (struct iommu_irq_target){
+        .is_valid = true, .vector = (uint8_t)v->host_vector, .apic_id = hv_host_apic_id(v->cpu)};
+}
+
+static bool is_same(const struct iommu_irq_target *a, const struct iommu_irq_target *b)
+{
+    return a->is_valid == b->is_valid && a->vector == b->vector && a->apic_id == b->apic_id && a->posted == b->posted;
+}
+
+static void set_entry(struct passthrough_vector *v)
 {
     struct passthrough_device *d = v->device;
     bool is_msix = d->mode == PASSTHROUGH_MSIX;
-    struct iommu_irq_target target = {
-        .is_valid = true,
-        .vector = (uint8_t)v->host_vector,
-        .apic_id = hv_host_apic_id(v->cpu),
-    };
+    const struct iommu_irq *irq = is_msix ? &v->irq : &d->msi_irq;
+    struct iommu_irq_target target = target_of(v, &irq->requester);
+
+    if (is_same(&target, &v->target))
+        return;
+    v->target = target;
+    iommu_irq_set(irq, is_msix ? 0 : v->index, &target);
+}
+
+static void aim(struct passthrough_vector *v, uint32_t cpu)
+{
+    struct passthrough_device *d = v->device;
+    bool moves = v->cpu != cpu;
     struct hv_msi_message message;
 
+    v->cpu = cpu;
     if (d->is_remapped) {
-        iommu_irq_set(is_msix ? &v->irq : &d->msi_irq, is_msix ? 0 : v->index, &target);
-        return;
+        set_entry(v);
+    } else if (moves) {
+        message = plain_message(v);
+        write_message(d, v->index, &message);
     }
-    message = plain_message(v);
-    write_message(d, v->index, &message);
 }
 
 static enum hv_status get_entries(struct passthrough_device *d, uint32_t count, struct iommu_irq *irq)
@@ -287,11 +329,12 @@ static bool activate(struct passthrough_vector *v)
     if (!get_host_vector(v))
         return false;
     v->is_active = true;
-    v->cpu = best_cpu(v->device, v->index);
+    v->cpu = HV_CPU_NONE;
+    v->target = (struct iommu_irq_target){0};
     v->device->active++;
     __atomic_fetch_add(&active_total, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&by_vector[v->host_vector], v, __ATOMIC_RELEASE);
-    aim(v);
+    aim(v, best_cpu(v->device, v->index));
     return true;
 }
 
@@ -407,15 +450,8 @@ static enum passthrough_mode wanted_mode(const struct passthrough_device *d)
 
 static void retarget(struct passthrough_vector *v)
 {
-    uint32_t cpu;
-
-    if (!v->is_active)
-        return;
-    cpu = best_cpu(v->device, v->index);
-    if (cpu == v->cpu)
-        return;
-    v->cpu = cpu;
-    aim(v);
+    if (v->is_active)
+        aim(v, best_cpu(v->device, v->index));
 }
 
 void passthrough_irq_write_table(struct passthrough_device *d, uint32_t offset, uint32_t size, uint64_t value)
@@ -449,6 +485,7 @@ void passthrough_irq_write_control(struct passthrough_device *d, uint16_t value)
         switch_mode(d, wanted_mode(d));
     for (uint32_t n = 0; d->mode == PASSTHROUGH_MSIX && n < d->msix.count; n++) {
         wait_sent(vector_of(d, n));
+        retarget(vector_of(d, n));
         open_entry(d, n);
         deliver_pending(d, n);
     }

@@ -118,6 +118,11 @@ uint32_t vmsi_count(const struct vmsi *m)
     return m->is_enabled ? 1u << m->order : 0;
 }
 
+bool vmsi_is_open(const struct vmsi *m, uint32_t n)
+{
+    return n < vmsi_count(m) && !(m->mask & BIT32(n));
+}
+
 bool vmsi_raise(struct vmsi *m, uint32_t n)
 {
     if (n >= vmsi_count(m))

@@ -64,6 +64,7 @@ void vmsi_write(struct vmsi *m, uint32_t offset, uint32_t size, uint32_t value);
 
 struct hv_msi_message vmsi_message(const struct vmsi *m, uint32_t n);
 uint32_t vmsi_count(const struct vmsi *m); /* messages in use; 0: not enabled */
+bool vmsi_is_open(const struct vmsi *m, uint32_t n);
 bool vmsi_raise(struct vmsi *m, uint32_t n);
 bool vmsi_take(struct vmsi *m, uint32_t n);
 

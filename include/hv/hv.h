@@ -47,6 +47,7 @@ const struct hv_platform *hv_platform(void);
  */
 #define HV_AVOID_INTERRUPT_DELIVERY (1u << 0) /* interrupts that the CPU delivers by itself, without exits */
 #define HV_AVOID_XSAVEC             (1u << 1) /* the compacted format of XSAVE, for guests */
+#define HV_AVOID_POSTED_INTERRUPTS  (1u << 2) /* devices' interrupts that reach guests without the host */
 enum hv_status hv_platform_avoid(uint32_t features);
 
 /*

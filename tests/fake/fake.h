@@ -87,7 +87,11 @@ struct fake_call fake_last_call(void); /* of hv_host_cpu_call */
 uint64_t fake_kicks(uint32_t cpu);
 uint64_t fake_timer(uint32_t cpu); /* the last deadline of hv_host_timer */
 bool fake_irqs_on(void);
+void fake_irqs_were_off(void); /* the calling thread's interrupts are on again */
 unsigned fake_preempt_depth(void);
+
+/* Called when the calling thread turns interrupts on, with them on; not while it is being called. NULL: nothing. */
+void fake_on_irqs_on(void (*fn)(void));
 
 void fake_set_yield(bool should);    /* what hv_host_should_yield answers, until the thread is not pinned any more */
 void fake_set_takes_back(bool does); /* what hv_host_takes_back answers; false after fake_reset */
@@ -110,6 +114,7 @@ uint64_t fake_log_count(enum hv_log_level level);
 
 void fake_require(bool cond, const char *rule); /* fails with the rule's text */
 void fake_require_thread_context(const char *function);
+void fake_on_cpu(uint32_t cpu, void (*fn)(uint32_t argument), uint32_t argument); /* with interrupts off there */
 bool fake_deny(void); /* counts a request for memory; true: it is the one that fake_fail_after wants to fail */
 void fake_event_reset(void);
 void fake_event_assert_clean(void);

@@ -23,6 +23,8 @@ static struct fake_call last_call;
 static bool yield, takes_back;
 static uint32_t migrate_to = HV_CPU_NONE;
 static uint64_t now;
+static void (*on_irqs_on)(void);
+static bool in_irqs_on;
 static void (*on_wait)(const volatile uint32_t *word, uint32_t expected);
 
 bool fake_irqs_on(void)
@@ -99,6 +101,20 @@ void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg)
     here.cpu = caller;
 }
 
+/* Like hv_host_cpu_call, for an interrupt that the other CPU takes by itself. */
+void fake_on_cpu(uint32_t cpu, void (*fn)(uint32_t argument), uint32_t argument)
+{
+    unsigned irq_depth = here.irq_depth;
+    uint32_t caller = here.cpu;
+
+    here.cpu = cpu;
+    here.irq_depth = 1;
+    fn(argument);
+    fake_require(here.irq_depth == 1, "an interrupt handler left the interrupt state changed");
+    here.irq_depth = irq_depth;
+    here.cpu = caller;
+}
+
 struct fake_call fake_last_call(void)
 {
     return last_call;
@@ -146,6 +162,19 @@ void hv_host_irq_restore(uint64_t flags)
     fake_require(here.irq_depth > 0, "hv_host_irq_restore: interrupts are on");
     fake_require(flags == IRQ_FLAGS + here.irq_depth - 1, "hv_host_irq_restore: not the flags of the last irq_save");
     here.irq_depth--;
+    if (here.irq_depth)
+        return;
+    fake_irqs_were_off();
+    if (on_irqs_on && !in_irqs_on) {
+        in_irqs_on = true;
+        on_irqs_on();
+        in_irqs_on = false;
+    }
+}
+
+void fake_on_irqs_on(void (*fn)(void))
+{
+    on_irqs_on = fn;
 }
 
 bool hv_host_takes_back(void)
@@ -262,6 +291,8 @@ void fake_cpu_reset(void)
     migrate_to = HV_CPU_NONE;
     now = START_TIME;
     on_wait = NULL;
+    on_irqs_on = NULL;
+    in_irqs_on = false;
 }
 
 void fake_cpu_assert_clean(void)

@@ -308,6 +308,8 @@ const void *hv_host_acpi_table(const char signature[4], uint32_t n, size_t *size
 
 /* -------------------------------------------------------------------------------- interrupts */
 
+static uint64_t pending[FAKE_MAX_CPUS][4]; /* at the local APICs; bit n of word n / 64 is vector n */
+
 uint32_t hv_host_irq_alloc(void (*fn)(void *arg), void *arg)
 {
     fake_require_thread_context("hv_host_irq_alloc");
@@ -331,6 +333,8 @@ void hv_host_irq_free(uint32_t vector)
     fake_require(vector - VECTOR_FIRST < VECTORS && vectors[vector - VECTOR_FIRST].fn,
                  "hv_host_irq_free: no such vector, or freed before");
     vectors[vector - VECTOR_FIRST].fn = NULL;
+    for (uint32_t cpu = 0; cpu < FAKE_MAX_CPUS; cpu++)
+        pending[cpu][vector / 64] &= ~(1ull << vector % 64);
     FAKE_ADD(vectors, -1);
 }
 
@@ -352,9 +356,66 @@ bool fake_irq_raise(uint32_t vector)
     return true;
 }
 
+static bool is_any_pending(uint32_t cpu)
+{
+    const uint64_t *p = pending[cpu];
+
+    return p[0] | p[1] | p[2] | p[3];
+}
+
+int fake_apic_take(uint32_t cpu)
+{
+    for (int vector = 255; vector >= 0; vector--) {
+        uint64_t bit = 1ull << vector % 64, *word = &pending[cpu][vector / 64];
+
+        if (!(*word & bit))
+            continue;
+        *word &= ~bit;
+        return vector;
+    }
+    return -1;
+}
+
+static void call_handler(uint32_t vector)
+{
+    fake_require(fake_irq_raise(vector), "an interrupt's vector is nobody's");
+}
+
+/* A handler may send further ones, or turn interrupts on for those that there are. */
+void fake_irqs_were_off(void)
+{
+    uint32_t cpu = fake_cpu();
+
+    while (is_any_pending(cpu))
+        call_handler((uint32_t)fake_apic_take(cpu));
+}
+
+void fake_apic_send(uint32_t apic_id, uint8_t vector)
+{
+    uint32_t cpu = (apic_id - 1) / 2;
+
+    fake_require(apic_id % 2 && cpu < hv_host_cpu_count(), "an interrupt for an APIC that is not there");
+    if (cpu != fake_cpu()) {
+        fake_on_cpu(cpu, call_handler, vector);
+        return;
+    }
+    pending[cpu][vector / 64] |= 1ull << vector % 64;
+    if (fake_irqs_on())
+        fake_irqs_were_off();
+}
+
+static void (*on_apic_id)(void);
+
+void fake_on_apic_id(void (*fn)(void))
+{
+    on_apic_id = fn;
+}
+
 uint32_t hv_host_apic_id(uint32_t cpu)
 {
     fake_require(cpu < hv_host_cpu_count(), "hv_host_apic_id: no such CPU");
+    if (on_apic_id)
+        on_apic_id();
     return FAKE_APIC_ID(cpu);
 }
 
@@ -398,6 +459,8 @@ void fake_device_reset(void)
     memset(vectors, 0, sizeof(vectors));
     memset(ranges, 0, sizeof(ranges));
     vectors_limit = VECTORS;
+    memset(pending, 0, sizeof(pending));
+    on_apic_id = NULL;
     if (pci_locked)
         pthread_mutex_unlock(&pci_mutex);
     pci_locked = 0;

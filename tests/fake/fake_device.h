@@ -27,6 +27,15 @@ bool fake_irq_raise(uint32_t vector); /* on the calling thread's CPU. False: nob
 void fake_irq_limit(uint32_t count);  /* vectors that there are */
 #define FAKE_APIC_ID(cpu) (2 * (cpu) + 1)
 
+/*
+ * The same by way of a local APIC, that keeps it while the CPU has interrupts off or is inside a guest; else its
+ * handler is called at once, on that CPU, which the calling thread plays. What is pending for a vector that is given
+ * back is dropped.
+ */
+void fake_apic_send(uint32_t apic_id, uint8_t vector);
+void fake_on_apic_id(void (*fn)(void)); /* called by hv_host_apic_id before it answers. NULL: nothing */
+int fake_apic_take(uint32_t cpu);       /* the CPU takes the highest that is pending; -1: none */
+
 void fake_dma_range(hv_hpa_t start, uint64_t size); /* one more, for all devices */
 
 /* ------------------------------------------------------------- between the parts of the fake */

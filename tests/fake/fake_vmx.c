@@ -3,6 +3,7 @@
 #include "fake_vmx.h"
 #include "arch/x86_64/vmx/vmx.h"
 #include "arch/x86_64/vmx/vmx_audit.h"
+#include "fake_device.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
 #include <arch/bits/seg.h>
@@ -40,6 +41,7 @@ static struct fake_step steps[STEPS_MAX];
 static unsigned step_next, step_count;
 static bool refusal_expected;
 static struct fake_event injected;
+static void (*on_interrupt)(uint8_t vector);
 
 /* -------------------------------------------------------------------------------- fields */
 
@@ -72,8 +74,8 @@ static const struct {
     {VMCS_PLE_GAP, MSR_IA32_VMX_PROCBASED_CTLS2, CPU2_PAUSE_LOOP},
     {VMCS_PLE_WINDOW, MSR_IA32_VMX_PROCBASED_CTLS2, CPU2_PAUSE_LOOP},
     {VMCS_GUEST_PREEMPTION_TIMER, MSR_IA32_VMX_PINBASED_CTLS, PIN_PREEMPTION_TIMER},
-    {VMCS_POSTED_INTR_VECTOR, 0, 0},
-    {VMCS_POSTED_INTR_DESC_ADDR, 0, 0},
+    {VMCS_POSTED_INTR_VECTOR, MSR_IA32_VMX_PINBASED_CTLS, PIN_POSTED_INTR},
+    {VMCS_POSTED_INTR_DESC_ADDR, MSR_IA32_VMX_PINBASED_CTLS, PIN_POSTED_INTR},
     {VMCS_HLAT_PREFIX_SIZE, 0, 0},
     {VMCS_LAST_PID_POINTER_INDEX, 0, 0},
     {VMCS_GUEST_UINV, 0, 0},
@@ -644,6 +646,127 @@ static void run_guest(struct vmx_vcpu *vmx, const struct fake_step *step)
     vmx->v.cr2 = fake_x86_here()->cr2;
 }
 
+/* ------------------------------------------------------------------------- interrupts of the guest */
+
+void fake_vmx_on_interrupt(void (*fn)(uint8_t vector))
+{
+    on_interrupt = fn;
+}
+
+static volatile uint32_t *apic_register(const struct fake_vmcs *vmcs, uint32_t offset)
+{
+    return (volatile uint32_t *)hv_host_phys_to_virt(get(vmcs, VMCS_VIRTUAL_APIC_ADDR)) + offset / 4;
+}
+
+/* The highest bit of 256 that begin at this register; 0: none. */
+static uint8_t highest(const struct fake_vmcs *vmcs, uint32_t offset)
+{
+    for (uint32_t i = 8; i--;) {
+        uint32_t word = *apic_register(vmcs, offset + 16 * i);
+
+        if (word)
+            return (uint8_t)(32 * i + 31 - (uint32_t)__builtin_clz(word));
+    }
+    return 0;
+}
+
+static void put_bit(const struct fake_vmcs *vmcs, uint32_t offset, uint8_t vector, bool value)
+{
+    volatile uint32_t *word = apic_register(vmcs, offset + vector / 32 * 16u);
+
+    *word = value ? *word | 1u << vector % 32 : *word & ~(1u << vector % 32);
+}
+
+static bool is_open(const struct fake_vmcs *vmcs)
+{
+    return get(vmcs, VMCS_GUEST_RFLAGS) & RFLAGS_IF &&
+           !has(vmcs, VMCS_GUEST_INTERRUPTIBILITY, INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS);
+}
+
+/* SDM 3C 30.2.2; and the EOI at once: 30.1.4. */
+static void deliver(struct fake_vmcs *vmcs)
+{
+    while (has(vmcs, VMCS_CPU2_CONTROLS, CPU2_VIRT_INTR_DELIVERY) && !has(vmcs, VMCS_CPU_CONTROLS, CPU_INTR_WINDOW)) {
+        uint64_t status = get(vmcs, VMCS_GUEST_INTR_STATUS);
+        uint8_t rvi = status & 0xff, svi = status >> 8 & 0xff, vtpr = (uint8_t)*apic_register(vmcs, 0x80);
+        uint8_t priority = vtpr >> 4 > svi >> 4 ? vtpr >> 4 : svi >> 4;
+
+        if (rvi >> 4 <= priority || !is_open(vmcs))
+            return;
+        put_bit(vmcs, 0x200, rvi, false);
+        set(vmcs, VMCS_GUEST_INTR_STATUS, (uint64_t)svi << 8 | highest(vmcs, 0x200));
+        fake_require(!(get(vmcs, VMCS_EOI_EXIT_BITMAP0 + rvi / 64 * 2u) >> rvi % 64 & 1), "an EOI that exits");
+        on_interrupt(rvi);
+    }
+}
+
+/* SDM 3C 30.6. */
+static void process_posted(struct fake_vmcs *vmcs)
+{
+    uint64_t *d = hv_host_phys_to_virt(get(vmcs, VMCS_POSTED_INTR_DESC_ADDR));
+    uint8_t rvi;
+
+    __atomic_fetch_and(&d[4], ~1ull, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t requests = __atomic_exchange_n(&d[i], 0, __ATOMIC_SEQ_CST);
+
+        for (; requests; requests &= requests - 1)
+            put_bit(vmcs, 0x200, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(requests)), true);
+    }
+    rvi = highest(vmcs, 0x200);
+    if (rvi > (get(vmcs, VMCS_GUEST_INTR_STATUS) & 0xff))
+        set(vmcs, VMCS_GUEST_INTR_STATUS, (get(vmcs, VMCS_GUEST_INTR_STATUS) & 0xff00) | rvi);
+}
+
+/* The host's interrupts, that the CPU sees inside the guest. The vector of one that ends its run; -1: none. */
+static int take_physical(struct fake_vmcs *vmcs)
+{
+    bool is_posted = has(vmcs, VMCS_PIN_CONTROLS, PIN_POSTED_INTR);
+    int vector;
+
+    while ((vector = fake_apic_take(fake_cpu())) >= 0) {
+        if (!is_posted || vector != (int)get(vmcs, VMCS_POSTED_INTR_VECTOR))
+            return vector;
+        process_posted(vmcs);
+    }
+    return -1;
+}
+
+static void record_exit(struct fake_vmcs *vmcs, const struct fake_step *s);
+
+/* What comes before the guest's first instruction. False: it ends there. */
+static bool begin_guest(struct fake_vmcs *vmcs)
+{
+    struct fake_step exit = {.reason = EXIT_REASON_EXTERNAL_INTR};
+    int vector;
+
+    if (injected.info & INTR_INFO_VALID && FIELD_GET(INTR_INFO_TYPE, injected.info) == INTR_TYPE_EXTERNAL)
+        on_interrupt((uint8_t)injected.info);
+    vector = take_physical(vmcs);
+    if (vector < 0) {
+        deliver(vmcs);
+        exit.reason = EXIT_REASON_INTR_WINDOW;
+        if (!has(vmcs, VMCS_CPU_CONTROLS, CPU_INTR_WINDOW) || !is_open(vmcs))
+            return true;
+    } else if (has(vmcs, VMCS_EXIT_CONTROLS, EXIT_ACK_INTR)) {
+        exit.intr_info = (uint32_t)(INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, INTR_TYPE_EXTERNAL)) | (uint32_t)vector;
+    } else {
+        fake_apic_send(FAKE_APIC_ID(fake_cpu()), (uint8_t)vector);
+    }
+    record_exit(vmcs, &exit);
+    return false;
+}
+
+/* What has come while it ran: what the CPU does not take by itself waits for the next entry. */
+static void end_guest(struct fake_vmcs *vmcs)
+{
+    int vector = take_physical(vmcs);
+
+    deliver(vmcs);
+    if (vector >= 0)
+        fake_apic_send(FAKE_APIC_ID(fake_cpu()), (uint8_t)vector);
+}
+
 static const struct fake_step refused = {.reason =
                                              (uint32_t)(EXIT_REASON_ENTRY_FAILED | EXIT_REASON_ENTRY_GUEST_STATE)};
 
@@ -661,6 +784,15 @@ unsigned vmx_entry(struct vmx_vcpu *vmx)
         return vm_fail(vmcs, VMX_ERROR_ENTRY_HOST_STATE);
     if (is_refused(vmcs, VMX_AUDIT_GUEST)) {
         step = &refused;
+    } else if (on_interrupt) {
+        vmcs->launched = true;
+        note_injection(vmcs);
+        if (!begin_guest(vmcs)) {
+            load_host_state(vmcs);
+            return VMX_ENTRY_EXITED;
+        }
+        fake_require(step_next < step_count, "VM entry: the test expects no further one");
+        step = &steps[step_next++];
     } else {
         fake_require(step_next < step_count, "VM entry: the test expects no further one");
         step = &steps[step_next++];
@@ -669,8 +801,11 @@ unsigned vmx_entry(struct vmx_vcpu *vmx)
         return vm_fail(vmcs, step->vm_fail);
     if (!(step->reason & EXIT_REASON_ENTRY_FAILED)) {
         vmcs->launched = true;
-        note_injection(vmcs);
+        if (!on_interrupt)
+            note_injection(vmcs);
         run_guest(vmx, step);
+        if (on_interrupt)
+            end_guest(vmcs);
     }
     record_exit(vmcs, step);
     load_host_state(vmcs);
@@ -692,6 +827,7 @@ void fake_vmx_reset(void)
     fake_guest(NULL, 0);
     refusal_expected = false;
     injected = (struct fake_event){0};
+    on_interrupt = NULL;
 }
 
 void fake_vmx_assert_clean(void)

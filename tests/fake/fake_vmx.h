@@ -37,6 +37,13 @@ unsigned fake_guest_left(void); /* steps not taken yet */
 /* Entries may be refused by the auditor from now on. A refused entry takes no step. */
 void fake_vmx_expect_refusal(bool expected);
 
+/*
+ * The guest takes interrupts from now on, as SDM 3C 30.2 and 30.6 say: those that entries inject, and those that the
+ * CPU delivers or that are posted to it meanwhile; fn hears of each, and those of the CPU end at once. Interrupts of
+ * the host's that its local APIC has (fake_apic_send) end an entry before the guest's step. NULL: none of this.
+ */
+void fake_vmx_on_interrupt(void (*fn)(uint8_t vector));
+
 /* What the last entry injected; info is 0 when nothing. */
 struct fake_event {
     uint32_t info, error_code, length;

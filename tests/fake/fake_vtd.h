@@ -23,6 +23,7 @@
 #define FAKE_VTD_CAP_PLMR     (1ull << 5)
 #define FAKE_VTD_CAP_CM       (1ull << 7)
 #define FAKE_VTD_CAP_PSI      (1ull << 39)
+#define FAKE_VTD_CAP_PI       (1ull << 59)
 /* coherent, queue, interrupts, x2APIC */
 #define FAKE_VTD_ECAP_TYPICAL 0x1bull
 #define FAKE_VTD_ECAP_C       (1ull << 0)
@@ -82,11 +83,11 @@ struct fake_vtd {
     uint64_t buffer_flushes, by_page, by_domain;
 };
 
-/* What an interrupt became. */
+/* What an interrupt became. Posted: the notification that is to be sent, or none. */
 struct fake_vtd_interrupt {
     uint8_t vector;
     uint32_t destination;
-    bool is_level;
+    bool is_level, is_posted, is_silent;
 };
 
 struct fake_vtd *fake_vtd_add(hv_hpa_t base, uint64_t cap, uint64_t ecap);

@@ -223,6 +223,16 @@ static struct fake_vtd_irte *irte_of(struct fake_vtd *v, uint32_t index)
     return empty;
 }
 
+static bool is_posted(const struct fake_vtd *v, const struct fake_vtd_irte *e)
+{
+    return v->cap & FAKE_VTD_CAP_PI && BITS(e->low, 15, 15);
+}
+
+static uint8_t check_source(const struct fake_vtd_irte *e, uint16_t sid)
+{
+    return BITS(e->high, 19, 18) != 1 || BITS(e->high, 17, 16) || BITS(e->high, 15, 0) != sid ? 0x26 : 0;
+}
+
 /* 0, or the reason of a fault (VT-d 5.1.4, 9.10). Only exact source IDs are known here. */
 static uint8_t check_irte(const struct fake_vtd *v, const struct fake_vtd_irte *e, uint16_t sid)
 {
@@ -230,11 +240,38 @@ static uint8_t check_irte(const struct fake_vtd *v, const struct fake_vtd_irte *
 
     if (!(e->low & 1))
         return 0x22;
-    if (e->low & 0xff007000 || e->high >> 20 || (!is_x2apic && e->low & 0xffff00ffull << 32))
+    if (is_posted(v, e))
+        return e->low & 0x3fff0030fcull || BITS(e->high, 31, 20) ? 0x24 : check_source(e, sid);
+    if (e->low & 0xff00f000 || e->high >> 20 || (!is_x2apic && e->low & 0xffff00ffull << 32))
         return 0x24;
-    if (BITS(e->high, 19, 18) != 1 || BITS(e->high, 17, 16) || BITS(e->high, 15, 0) != sid)
-        return 0x26;
-    return 0;
+    return check_source(e, sid);
+}
+
+/*
+ * VT-d 5.2.3: one atomic step, of the whole line. The notification goes by what the descriptor says in that step. Bits
+ * that are reserved there are nobody's to set.
+ */
+static bool post(const struct fake_vtd *v, const struct fake_vtd_irte *e, struct fake_vtd_interrupt *out)
+{
+    bool is_x2apic = v->irqs & 0x800, urgent = BITS(e->low, 14, 14);
+    uint64_t address = BITS(e->low, 63, 38) << 6 | BITS(e->high, 63, 32) << 32, control;
+    uint64_t *d = hv_host_phys_to_virt(address);
+    unsigned vector = BITS(e->low, 23, 16);
+
+    fake_require(d != NULL, "VT-d: a posted-interrupt descriptor's address is no memory");
+    control = d[4];
+    fake_require(!(control & 0xff00fffcull) && !(d[5] | d[6] | d[7]),
+                 "VT-d: reserved bits of a posted-interrupt descriptor");
+    fake_require(is_x2apic || !(control >> 32 & 0xffff00ff), "VT-d: NDST of a posted-interrupt descriptor");
+    d[vector / 64] |= 1ull << vector % 64;
+    out->is_posted = true;
+    out->is_silent = control & 1 || (control & 2 && !urgent);
+    out->is_level = false;
+    out->vector = (uint8_t)BITS(control, 23, 16);
+    out->destination = (uint32_t)(is_x2apic ? BITS(control, 63, 32) : BITS(control, 47, 40));
+    if (!out->is_silent)
+        d[4] |= 1;
+    return true;
 }
 
 static bool remap(struct fake_vtd *v, uint16_t sid, uint32_t index, struct fake_vtd_interrupt *out)
@@ -250,6 +287,9 @@ static bool remap(struct fake_vtd *v, uint16_t sid, uint32_t index, struct fake_
         fake_vtd_fault(v, sid, (uint64_t)index << 48, reason, true);
         return false;
     }
+    if (is_posted(v, e))
+        return post(v, e, out);
+    out->is_posted = out->is_silent = false;
     out->vector = (uint8_t)BITS(e->low, 23, 16);
     out->destination = (uint32_t)(v->irqs & 0x800 ? BITS(e->low, 63, 32) : BITS(e->low, 47, 40));
     out->is_level = BITS(e->low, 4, 4);
@@ -263,7 +303,8 @@ static bool compatible(struct fake_vtd *v, uint16_t sid, uint64_t address, uint3
         fake_vtd_fault(v, sid, 0, 0x25, false);
         return false;
     }
-    *out = (struct fake_vtd_interrupt){(uint8_t)data, BITS(address, 19, 12), BITS(data, 15, 15)};
+    *out = (struct fake_vtd_interrupt){
+        .vector = (uint8_t)data, .destination = BITS(address, 19, 12), .is_level = BITS(data, 15, 15)};
     return true;
 }
 

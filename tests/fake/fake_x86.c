@@ -448,6 +448,13 @@ void cpu_call_machine_check_handler(void)
     pinned()->machine_checks++;
 }
 
+void cpu_call_interrupt_handler(uint8_t vector)
+{
+    (void)pinned();
+    fake_require(!fake_irqs_on(), "INT n for the host's interrupt: interrupts are on");
+    fake_require(fake_irq_raise(vector), "INT n for the host's interrupt: the vector is nobody's");
+}
+
 /* ------------------------------------------------------------------------- extended state */
 
 #define MXCSR_AT      24

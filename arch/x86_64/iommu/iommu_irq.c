@@ -164,6 +164,11 @@ void iommu_irq_free(struct iommu_irq *irq)
     hv_mutex_unlock(&iommu.mutex);
 }
 
+bool iommu_irq_posts(const struct hv_pci_address *requester)
+{
+    return iommu.is_on && iommu.remaps_interrupts && iommu.backend->irq_posts && iommu.backend->irq_posts(requester);
+}
+
 void iommu_irq_set(const struct iommu_irq *irq, uint32_t n, const struct iommu_irq_target *target)
 {
     uint64_t flags;

@@ -9,6 +9,8 @@
  * those are gone (VT-d 11.1).
  */
 #include "vtd.h"
+#include <arch/backend.h>
+#include <arch/bits/cpuid.h>
 #include <arch/bits/msr.h>
 #include <hv/base/assert.h>
 #include <hv/base/log.h>
@@ -147,12 +149,22 @@ static void unite(uint64_t *cap, uint64_t *ecap)
     }
 }
 
+static bool has_cmpxchg16b(void)
+{
+    struct hv_cpuid_output leaf1;
+
+    cpu_cpuid(1, 0, &leaf1);
+    return leaf1.ecx & CPUID_1_ECX_CX16;
+}
+
 /* NULL, or why interrupts are not remapped. */
 static const char *check_interrupts(uint64_t ecap)
 {
     vtd.is_x2apic = cpu_read_msr(MSR_IA32_APIC_BASE) & APIC_BASE_EXTD;
     if (!vtd.dmar.remaps_interrupts)
         return "VT-d: ACPI's DMAR table says that this machine does not remap interrupts";
+    if (!has_cmpxchg16b())
+        return "VT-d: the CPU does not write 16 bytes at once (CMPXCHG16B), as remapping entries want it";
     if (!(ecap & VTD_ECAP_IR))
         return "VT-d: not all units remap interrupts";
     if (vtd.is_x2apic && !(ecap & VTD_ECAP_EIM))
@@ -350,6 +362,7 @@ const struct iommu_backend vtd_backend = {
     .irq_entries = vtd_irq_entries,
     .irq_table = vtd_irq_table,
     .irq_prepare = vtd_irq_prepare,
+    .irq_posts = vtd_irq_posts,
     .irq_set = vtd_irq_set,
     .irq_message = vtd_irq_message,
     .ioapic_requester = vtd_ioapic_requester,

@@ -121,6 +121,7 @@ enum hv_status vtd_irq_on(struct vtd_unit *u);
 void vtd_irq_off(struct vtd_unit *u);
 uint32_t vtd_irq_entries(const struct hv_pci_address *requester);
 uint32_t vtd_irq_table(const struct hv_pci_address *requester); /* the unit's number */
+bool vtd_irq_posts(const struct hv_pci_address *requester);
 enum hv_status vtd_irq_prepare(const struct hv_pci_address *requester);
 void vtd_irq_set(const struct hv_pci_address *requester, uint32_t entry, const struct iommu_irq_target *target);
 void vtd_irq_message(const struct hv_pci_address *requester, uint32_t entry, uint32_t n, struct hv_msi_message *out);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VT-d's interrupt remapping (VT-d 5, 9.10). A unit has one table of entries; an entry takes only interrupts of the one
- * requester that it was set for.
+ * VT-d's interrupt remapping and posting (VT-d 5, 9.10). A unit has one table of entries; an entry takes only
+ * interrupts of the one requester that it was set for, and remaps or posts them.
  */
 #include "vtd.h"
+#include <arch/posted.h>
 #include <hv/base/assert.h>
 #include <hv/base/log.h>
 
@@ -34,7 +35,21 @@ enum hv_status vtd_irq_prepare(const struct hv_pci_address *requester)
     return u ? vtd_table_make(&u->irqs, TABLE_PAGES) : HV_E_NOT_PRESENT;
 }
 
+bool vtd_irq_posts(const struct hv_pci_address *requester)
+{
+    const struct vtd_unit *u = vtd.remaps ? vtd_unit_of(requester) : NULL;
+
+    return u && u->cap & VTD_CAP_PI;
+}
+
 /* ----------------------------------------------------------------------------------- entries */
+
+/* The format of an entry that posts (VT-d 9.10); URG stays 0: see posted.c. */
+static uint64_t posted_low(const struct iommu_irq_target *t)
+{
+    return VTD_IRTE_P | VTD_IRTE_IM | FIELD_PUT(VTD_IRTE_VECTOR, t->vector) |
+           FIELD_PUT(VTD_IRTE_POSTED, (uint32_t)t->posted / POSTED_ALIGN);
+}
 
 static uint64_t entry_low(const struct iommu_irq_target *t)
 {
@@ -42,6 +57,8 @@ static uint64_t entry_low(const struct iommu_irq_target *t)
 
     if (!t->is_valid)
         return 0;
+    if (t->posted)
+        return posted_low(t);
     if (!vtd.is_x2apic && t->apic_id >= XAPIC_IDS) {
         hv_log(HV_LOG_ERROR, "VT-d: no interrupts for APIC ID 0x%x while the APICs are not in x2APIC mode", t->apic_id);
         return 0;
@@ -50,30 +67,25 @@ static uint64_t entry_low(const struct iommu_irq_target *t)
 }
 
 /* All bits of the requester's ID have to be right. */
-static uint64_t entry_high(const struct hv_pci_address *requester, uint64_t low)
+static uint64_t entry_high(const struct hv_pci_address *requester, const struct iommu_irq_target *t, uint64_t low)
 {
-    return low ? FIELD_PUT(VTD_IRTE_SVT, VTD_SVT_SID) | FIELD_PUT(VTD_IRTE_SID, requester->bdf) : 0;
-}
-
-static void write_word(uint64_t *p, uint64_t word)
-{
-    __atomic_store_n(p, word, __ATOMIC_RELEASE);
-    vtd_written(p, sizeof(*p));
+    if (!low)
+        return 0;
+    return FIELD_PUT(VTD_IRTE_SVT, VTD_SVT_SID) | FIELD_PUT(VTD_IRTE_SID, requester->bdf) |
+           FIELD_PUT(VTD_IRTE_POSTED_HIGH, t->posted >> 32);
 }
 
 /*
- * While the second word stays, the first one says it all, and one write changes it. Else the entry is not present in
- * between. What is not present is cached in caching mode only (VT-d 6.1): then there was something to forget.
+ * Both words at once: the unit sees the entry as it was or as it is, whichever formats these have, and drops nothing in
+ * between (VT-d 5.2.5). What is not present is cached in caching mode only (VT-d 6.1): then there was something to
+ * forget.
  */
 static bool write_entry(uint64_t *entry, uint64_t low, uint64_t high)
 {
     bool was_present = entry[0] & VTD_IRTE_P;
 
-    if (entry[1] != high) {
-        write_word(&entry[0], 0);
-        write_word(&entry[1], high);
-    }
-    write_word(&entry[0], low);
+    cpu_write_pair(entry, low, high);
+    vtd_written(entry, ENTRY_WORDS * sizeof(*entry));
     return was_present;
 }
 
@@ -87,7 +99,7 @@ void vtd_irq_set(const struct hv_pci_address *requester, uint32_t entry, const s
 
     HV_ASSERT(u && u->irqs.words && entry < TABLE_ENTRIES);
     flags = hv_spin_lock(&u->lock);
-    was_present = write_entry(&u->irqs.words[entry * ENTRY_WORDS], low, entry_high(requester, low));
+    was_present = write_entry(&u->irqs.words[entry * ENTRY_WORDS], low, entry_high(requester, target, low));
     hv_spin_unlock(&u->lock, flags);
     if (u->is_on && (was_present || u->cap & (VTD_CAP_CM | VTD_CAP_RWBF)))
         vtd_invalidate(u, &forget, 1);

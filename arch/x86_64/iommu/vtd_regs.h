@@ -38,6 +38,7 @@
 #define VTD_CAP_MAMV  BITS64(53, 48) /* log2 of the pages of one such invalidation, at most */
 #define VTD_CAP_DWD   BIT64(54)      /* writes can be drained */
 #define VTD_CAP_DRD   BIT64(55)
+#define VTD_CAP_PI    BIT64(59) /* posted interrupts */
 
 /* VT-d 10.4.3 */
 #define VTD_ECAP_C   BIT64(0) /* tables are read by snooping the CPUs' caches */
@@ -99,15 +100,18 @@
 #define VTD_SL_LARGE     BIT64(7)
 
 /* VT-d 9.10: remapping entries */
-#define VTD_IRTE_P      BIT64(0) /* first word */
-#define VTD_IRTE_LEVEL  BIT64(4)
-#define VTD_IRTE_VECTOR BITS64(23, 16)
-#define VTD_IRTE_XAPIC  BITS64(47, 40)
-#define VTD_IRTE_X2APIC BITS64(63, 32)
-#define VTD_IRTE_SID    BITS64(15, 0) /* second word */
-#define VTD_IRTE_SQ     BITS64(17, 16)
-#define VTD_IRTE_SVT    BITS64(19, 18)
-#define VTD_SVT_SID     1u /* the source has to be SID, in all bits with SQ 0 */
+#define VTD_IRTE_P           BIT64(0) /* first word */
+#define VTD_IRTE_LEVEL       BIT64(4)
+#define VTD_IRTE_VECTOR      BITS64(23, 16)
+#define VTD_IRTE_IM          BIT64(15) /* it is posted */
+#define VTD_IRTE_XAPIC       BITS64(47, 40)
+#define VTD_IRTE_X2APIC      BITS64(63, 32)
+#define VTD_IRTE_POSTED      BITS64(63, 38) /* bits 31:6 of the descriptor's address */
+#define VTD_IRTE_SID         BITS64(15, 0)  /* second word */
+#define VTD_IRTE_SQ          BITS64(17, 16)
+#define VTD_IRTE_SVT         BITS64(19, 18)
+#define VTD_IRTE_POSTED_HIGH BITS64(63, 32)
+#define VTD_SVT_SID          1u /* the source has to be SID, in all bits with SQ 0 */
 
 /* VT-d 5.1.2: messages that are remapped, and redirection entries of an IOAPIC */
 #define VTD_MSG_SHV      BIT32(3) /* the low half of the data is added to the index */

@@ -21,6 +21,7 @@ struct vmx_vcpu {
 
     /* control words as they stand in the VMCS */
     uint64_t pin, cpu, cpu2;
+    bool acknowledges;       /* exits take the interrupt that they are for from the host's local APIC */
     hv_hpa_t apic_access_pa; /* HV_HPA_NONE: APIC accesses are not virtualized */
     /* MSRs of x2APIC mode that the client wants to exit, whatever the CPU could do of them: bit n is 0x800 + n */
 #define X2APIC_WORDS 4

@@ -13,6 +13,13 @@ static bool offers(uint64_t control)
     return vmx_caps.cpu2 >> 32 & control;
 }
 
+/* Exits then take interrupts from the host's APIC: the CPU wants it so. */
+static bool can_be_posted(void)
+{
+    return vmx_caps.pin >> 32 & PIN_POSTED_INTR && vmx_caps.exit >> 32 & EXIT_ACK_INTR &&
+           !(cpu_facts()->avoid & HV_AVOID_POSTED_INTERRUPTS);
+}
+
 /*
  * Delivery is used only where both modes have all of it: what a guest reads and writes of its registers must not depend
  * on who delivers.
@@ -30,6 +37,8 @@ uint32_t vmx_apic_features(enum vcpu_apic_mode mode)
         features |= VCPU_APIC_REGISTERS;
     if ((vmx_caps.cpu2 >> 32 & all) == all && !(cpu_facts()->avoid & HV_AVOID_INTERRUPT_DELIVERY))
         features |= VCPU_APIC_DELIVERY;
+    if (features & VCPU_APIC_DELIVERY && can_be_posted())
+        features |= VCPU_APIC_POSTED;
     return features;
 }
 
@@ -142,6 +151,26 @@ static void sync_access_page(struct vmx_vcpu *vmx, uint64_t cpu2)
     vmx->v.last_cpu = HV_CPU_NONE;
 }
 
+/* What does not change any more. The rules of the entry: SDM 3C 27.2.1.1. */
+static void begin_posted(struct vmx_vcpu *vmx)
+{
+    vmx_write(VMCS_POSTED_INTR_VECTOR, posted_vector());
+    vmx_write(VMCS_POSTED_INTR_DESC_ADDR, vmx->v.posted->pa);
+    vmx_write(VMCS_EXIT_CONTROLS, vmx_controls.exit | EXIT_ACK_INTR);
+    vmx->acknowledges = true;
+}
+
+static void sync_posted(struct vmx_vcpu *vmx, uint64_t cpu2)
+{
+    bool takes = vmx->v.controls.takes_posted && cpu2 & CPU2_VIRT_INTR_DELIVERY;
+    uint64_t pin = takes ? vmx->pin | PIN_POSTED_INTR : vmx->pin & ~PIN_POSTED_INTR;
+
+    if (!vmx->acknowledges)
+        begin_posted(vmx);
+    if (pin != vmx->pin)
+        vmx_write(VMCS_PIN_CONTROLS, vmx->pin = pin);
+}
+
 void vmx_apic_sync_controls(struct vmx_vcpu *vmx)
 {
     const struct vcpu *v = &vmx->v;
@@ -150,6 +179,8 @@ void vmx_apic_sync_controls(struct vmx_vcpu *vmx)
     if (v->controls.pause_exit && offers(CPU2_PAUSE_LOOP))
         cpu2 |= CPU2_PAUSE_LOOP;
     sync_access_page(vmx, cpu2);
+    if (v->posted)
+        sync_posted(vmx, cpu2);
     if (cpu2 == vmx->cpu2)
         return;
     vmx_write(VMCS_CPU2_CONTROLS, vmx->cpu2 = cpu2);

@@ -22,13 +22,22 @@ static uint8_t instruction_length(void)
 /*
  * What ended the guest's run is the host's. NMIs and machine checks go to the host's own handlers (NMIs stay blocked
  * until their IRET). Interrupts are not acknowledged: they are still pending, and taken when the run loop turns
- * interrupts on. INIT, SIPI and SMI:
- * nothing to do.
+ * interrupts on. INIT, SIPI and SMI: nothing to do.
  */
 static void vmx_exit_host_event(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
     (void)vmx;
     exit->reason = HV_EXIT_HOST_EVENT;
+}
+
+/* Those that the exit has acknowledged are not pending any more: they are taken here, as if interrupts were on. */
+static void vmx_exit_external(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t info = vmx->acknowledges ? vmx_read(VMCS_EXIT_INTR_INFO) : 0;
+
+    if (info & INTR_INFO_VALID)
+        cpu_call_interrupt_handler((uint8_t)FIELD_GET(INTR_INFO_VECTOR, info));
+    vmx_exit_host_event(vmx, exit);
 }
 
 static void vmx_exit_machine_check(struct vmx_vcpu *vmx, struct hv_exit *exit)
@@ -456,7 +465,7 @@ void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *e
 
 static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
     [EXIT_REASON_EXCEPTION_NMI] = vmx_exit_exception,
-    [EXIT_REASON_EXTERNAL_INTR] = vmx_exit_host_event,
+    [EXIT_REASON_EXTERNAL_INTR] = vmx_exit_external,
     [EXIT_REASON_TRIPLE_FAULT] = vmx_exit_triple_fault,
     [EXIT_REASON_INIT] = vmx_exit_host_event,
     [EXIT_REASON_SIPI] = vmx_exit_host_event,

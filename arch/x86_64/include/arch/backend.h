@@ -7,6 +7,7 @@
 #ifndef ARCH_BACKEND_H
 #define ARCH_BACKEND_H
 
+#include <arch/posted.h>
 #include <arch/vcpu.h>
 #include <hv/hv.h>
 
@@ -27,6 +28,7 @@ struct backend_cpu {
     } asid;
     uint64_t tsc_difference; /* how much its TSC is ahead of the machine's: see tsc.c */
     enum hv_status status;   /* of the last cpu_on */
+    struct posted_cpu posted;
 } __attribute__((aligned(64)));
 
 #define VCPU_CODE_ENTRIES 5 /* of the guest's tables, at most; a PDPTE register is one */
@@ -141,6 +143,8 @@ struct hv_backend {
  * exit as HV_EXIT_MEMORY.
  */
 #define VCPU_APIC_ACCESS    (1u << 2)
+/* A CPU that delivers takes interrupts of vcpu.posted by itself, too, where controls.takes_posted says so. */
+#define VCPU_APIC_POSTED    (1u << 3)
 
 extern const struct hv_backend vmx_backend, svm_backend;
 

@@ -235,6 +235,9 @@ static inline void cpu_call_machine_check_handler(void)
     __asm__ volatile("int $18");
 }
 
+/* The same of an interrupt that is in service at the local APIC, where the handler ends it; interrupts off. */
+void cpu_call_interrupt_handler(uint8_t vector); /* cpu_interrupt.asm */
+
 static inline uint16_t cpu_read_tr(void)
 {
     uint16_t v;

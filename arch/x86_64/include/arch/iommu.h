@@ -54,10 +54,14 @@ struct iommu_irq {
 /* What an entry does; all zero: it blocks. */
 struct iommu_irq_target {
     bool is_valid;
-    uint8_t vector;   /* of the host's */
+    uint8_t vector;   /* of the host's; of the guest's, if it is posted */
     uint32_t apic_id; /* physical */
     bool is_level, is_low;
+    hv_hpa_t posted; /* with iommu_irq_posts: the descriptor (arch/posted.h) that it is put into; 0: it is not */
 };
+
+/* Can entries of this requester post interrupts to VPs? */
+bool iommu_irq_posts(const struct hv_pci_address *requester);
 
 /*
  * `count` is a power of 2. All block. HV_E_NO_MEMORY: no such run is free. HV_E_NOT_PRESENT: interrupts are not
@@ -66,7 +70,10 @@ struct iommu_irq_target {
 enum hv_status iommu_irq_alloc(const struct hv_pci_address *requester, uint32_t count, struct iommu_irq *out);
 void iommu_irq_free(struct iommu_irq *irq); /* they block, and then belong to nobody; all zero afterwards */
 
-/* When it returns, interrupts go by this. Context: any but NMI; does not sleep. */
+/*
+ * When it returns, interrupts go by this; those that went by what was before have arrived, posted ones in the
+ * descriptor. None is lost in between, unless it blocks before or after. Context: any but NMI; does not sleep.
+ */
 void iommu_irq_set(const struct iommu_irq *irq, uint32_t n, const struct iommu_irq_target *target);
 
 /*
@@ -150,6 +157,7 @@ struct iommu_backend {
     /* requesters for which this is the same number share one table. NULL: all do */
     uint32_t (*irq_table)(const struct hv_pci_address *requester);
     enum hv_status (*irq_prepare)(const struct hv_pci_address *requester); /* its table is there. HV_E_NO_MEMORY */
+    bool (*irq_posts)(const struct hv_pci_address *requester);             /* NULL: no unit does */
     void (*irq_set)(const struct hv_pci_address *requester, uint32_t entry, const struct iommu_irq_target *target);
     void (*irq_message)(const struct hv_pci_address *requester, uint32_t entry, uint32_t n, struct hv_msi_message *out);
     enum hv_status (*ioapic_requester)(uint8_t ioapic_id, struct hv_pci_address *out);

@@ -78,6 +78,7 @@ struct vcpu_controls {
     bool hlt_exit;
     uint8_t apic_mode;  /* enum vcpu_apic_mode */
     bool core_delivers; /* interrupts, also where the CPU could do that by itself */
+    bool takes_posted;  /* the CPU, while it delivers: what devices have posted goes to the APIC without an exit */
     bool pause_exit;    /* exit when the guest spins in a loop with PAUSE, where the CPU can tell */
 };
 
@@ -157,6 +158,7 @@ struct vcpu {
     hv_gpa_t apic_gpa;       /* the page of xAPIC mode's registers */
     uint8_t rvi, svi;        /* highest requested and in-service vector, as the hardware keeps them */
     uint64_t eoi_exit[4];    /* vectors whose EOI exits, bit n of word n / 64 */
+    struct posted *posted;   /* with VCPU_APIC_POSTED, set before the first entry; NULL: none */
 
     struct npt *npt;
     const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush */

@@ -40,7 +40,7 @@ uint32_t cpu_segment_limit(uint16_t selector);
 void cpu_flush_line(const volatile void *p);
 void cpu_write_pair(uint64_t p[2], uint64_t low, uint64_t high);
 void cpu_clear_ts(void);
-void cpu_call_nmi_handler(void), cpu_call_machine_check_handler(void);
+void cpu_call_nmi_handler(void), cpu_call_machine_check_handler(void), cpu_call_interrupt_handler(uint8_t vector);
 
 void cpu_insn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 uint64_t cpu_insn_rdtsc(void);
