@@ -18,7 +18,8 @@
  * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable, and after it with
  * hv_host_takes_back. Interrupt handlers that come in between must leave them alone, or save and restore them.
  * What it needs of each CPU: a task register (some CPUs' virtualization cannot do without a TSS), and an IDT that takes
- * NMIs.
+ * NMIs. Where posted interrupts are in use, the CPU takes an interrupt of the host's that ends a guest's run from the
+ * local APIC, and the library calls its handler, by INT n with interrupts off: it ends at the APIC as any other.
  */
 #ifndef HV_HOST_H
 #define HV_HOST_H

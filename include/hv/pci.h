@@ -42,6 +42,7 @@ struct hv_iommu_platform {
     bool remaps_interrupts; /* and so can their interrupts */
     const char *name;       /* as the manuals call it, or "none" */
     char reason[160];       /* when something is missing: one line that says what */
+    bool posts_interrupts;  /* to VPs directly, where the CPUs take them (HV_AVOID_POSTED_INTERRUPTS) */
 };
 
 /* Looks at the machine once. Switches nothing on. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers, MSRs, CPUID and extended state of the fake CPUs. */
 #include "fake_x86.h"
+#include "fake_device.h"
 #include "fake_svm.h"
 #include "fake_vmx.h"
 #include <arch/bits/cpuid.h>

@@ -31,7 +31,7 @@ static void set_property(uint32_t code, uint64_t value)
     assert_int_equal(hv_partition_set_property(partition, code, &value, sizeof(value)), HV_OK);
 }
 
-static void set_synthetic_features(void)
+static inline void set_synthetic_features(void)
 {
     const uint64_t banks[] = {1, synthetic_features}; /* one bank */
 
@@ -45,14 +45,14 @@ static void set(uint32_t name, uint64_t low)
     assert_int_equal(hv_vp_set_registers(vp, &name, 1, &value), HV_OK);
 }
 
-static void set_segment(uint32_t name, uint16_t attributes)
+static inline void set_segment(uint32_t name, uint16_t attributes)
 {
     union hv_reg_value value = {.segment = {0, 0xffffffff, 8, attributes}};
 
     assert_int_equal(hv_vp_set_registers(vp, &name, 1, &value), HV_OK);
 }
 
-static union hv_reg_value get_value(uint32_t name)
+static inline union hv_reg_value get_value(uint32_t name)
 {
     union hv_reg_value value = {.u64 = 0};
 
@@ -78,7 +78,7 @@ static void start_protected(void)
 }
 
 /* After machine_setup, and what the test changes of the machine: two CPUs, and VPs 0 to count - 1. False: it failed. */
-static bool run_vp_create(uint64_t apic_mode, uint32_t count)
+static inline bool run_vp_create(uint64_t apic_mode, uint32_t count)
 {
     fake_set_cpus(2);
     if (hv_partition_create(&partition) != HV_OK)
@@ -97,7 +97,7 @@ static bool run_vp_create(uint64_t apic_mode, uint32_t count)
     return true;
 }
 
-static int run_vp_teardown(void **state)
+static inline int run_vp_teardown(void **state)
 {
     if (machine_is_refused())
         return 0;
@@ -108,7 +108,7 @@ static int run_vp_teardown(void **state)
     return machine_teardown(state);
 }
 
-static struct hv_exit run(void)
+static inline struct hv_exit run(void)
 {
     struct hv_exit exit;
 
@@ -119,7 +119,7 @@ static struct hv_exit run(void)
     return exit;
 }
 
-static void assert_reason(const struct hv_exit *exit, enum hv_exit_reason reason)
+static inline void assert_reason(const struct hv_exit *exit, enum hv_exit_reason reason)
 {
     assert_string_equal(hv_exit_reason_name(exit->reason), hv_exit_reason_name(reason));
 }

@@ -36,7 +36,7 @@ static struct stub_iommu {
 static void stub_iommu_reset(void)
 {
     memset(&stub_iommu, 0, sizeof(stub_iommu));
-    stub_iommu.platform = (struct hv_iommu_platform){true, true, "stub", ""};
+    stub_iommu.platform = (struct hv_iommu_platform){true, true, "stub", "", false};
     stub_iommu.limit = STUB_IOMMU_ENTRIES;
 }
 
@@ -128,6 +128,12 @@ void iommu_irq_free(struct iommu_irq *irq)
         stub_iommu.used--;
     }
     *irq = (struct iommu_irq){0};
+}
+
+bool iommu_irq_posts(const struct hv_pci_address *requester)
+{
+    (void)requester;
+    return stub_iommu.platform.posts_interrupts;
 }
 
 void iommu_irq_set(const struct iommu_irq *irq, uint32_t n, const struct iommu_irq_target *target)

@@ -49,7 +49,7 @@ static uint32_t cpu_of(void *arg, const struct hv_msi_message *message)
     return owner.cpu;
 }
 
-static const struct passthrough_ops ops = {on_interrupt, cpu_of};
+static const struct passthrough_ops ops = {on_interrupt, cpu_of, NULL};
 
 /* ------------------------------------------------------------------------------ the machine */
 
@@ -386,13 +386,13 @@ static void without_iommu_it_is_refused(void **state)
 {
     (void)state;
     start();
-    stub_iommu.platform = (struct hv_iommu_platform){false, false, "none", "no DMAR table"};
+    stub_iommu.platform = (struct hv_iommu_platform){false, false, "none", "no DMAR table", false};
     assert_refused(BDF, 0, &client, HV_E_NOT_PRESENT);
     assert_true(fake_log_contains("no DMAR table"));
-    stub_iommu.platform = (struct hv_iommu_platform){true, false, "stub", "no interrupt remapping"};
+    stub_iommu.platform = (struct hv_iommu_platform){true, false, "stub", "no interrupt remapping", false};
     assert_refused(BDF, 0, &client, HV_E_NOT_PRESENT);
     assert_true(fake_log_contains("no interrupt remapping"));
-    stub_iommu.platform = (struct hv_iommu_platform){true, true, "stub", ""};
+    stub_iommu.platform = (struct hv_iommu_platform){true, true, "stub", "", false};
     stub_iommu.fails_on = true;
     assert_refused(BDF, 0, &client, HV_E_NOT_PRESENT);
     assert_int_equal(f->flrs, 0);
@@ -406,7 +406,7 @@ static void unsafe_works_and_warns(void **state)
 
     (void)state;
     start();
-    stub_iommu.platform = (struct hv_iommu_platform){false, false, "none", "no DMAR table"};
+    stub_iommu.platform = (struct hv_iommu_platform){false, false, "none", "no DMAR table", false};
     d = assign(BDF, HV_VPCI_UNSAFE, &client);
     assert_int_equal(fake_log_count(HV_LOG_WARNING), 2);
     assert_int_equal(passthrough_attach(d, &domain), HV_OK);
@@ -437,7 +437,7 @@ static void unsafe_confines_what_it_can(void **state)
 
     (void)state;
     start();
-    stub_iommu.platform = (struct hv_iommu_platform){true, false, "stub", "no interrupt remapping"};
+    stub_iommu.platform = (struct hv_iommu_platform){true, false, "stub", "no interrupt remapping", false};
     d = assign(BDF, HV_VPCI_UNSAFE, &client);
     assert_int_equal(fake_log_count(HV_LOG_WARNING), 1);
     assert_true(fake_log_contains("interrupts are not remapped"));

@@ -269,6 +269,20 @@ enum hv_status hv_partition_interrupt_targets(struct hv_partition *p, uint64_t d
     return HV_OK;
 }
 
+struct hv_vp *hv_vp_find(struct hv_partition *p, uint32_t index)
+{
+    assert_ptr_equal(p, &partition);
+    return index < PROCESSORS ? p->vps[index] : NULL;
+}
+
+static hv_hpa_t descriptors[PROCESSORS];
+
+hv_hpa_t irq_posted_to(const struct hv_vp *vp)
+{
+    assert_false(fake_irqs_on()); /* a reader */
+    return descriptors[vp->index];
+}
+
 /* -------------------------------------------------------------------------------------- fixture */
 
 static int setup(void **state)

@@ -548,8 +548,8 @@ static void reserved_memory(void **state)
 
 /* -------------------------------------------------------------------------------- interrupts */
 
-static const struct iommu_irq_target target_a = {true, 0x45, 3, false, false},
-                                     target_b = {true, 0x99, 0xfe, true, true}, blocks;
+static const struct iommu_irq_target target_a = {true, 0x45, 3, false, false, 0},
+                                     target_b = {true, 0x99, 0xfe, true, true, 0}, blocks;
 
 static void assert_irq(struct fake_vtd *v, uint16_t sid, const struct hv_msi_message *m, uint32_t low_bits,
                        const struct iommu_irq_target *wanted)
@@ -614,7 +614,7 @@ static void interrupts_in_caching_mode(void **state)
 
 static void x2apic_ids(void **state)
 {
-    const struct iommu_irq_target far = {true, 0x31, 0x12345678, false, false};
+    const struct iommu_irq_target far = {true, 0x31, 0x12345678, false, false, 0};
     struct hv_msi_message m;
 
     (void)state;

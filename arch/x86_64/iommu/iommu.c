@@ -33,7 +33,7 @@ static void probe_locked(void)
         platform.name = is_hosts ? platform.name : iommu.backend->name;
     } else {
         platform.name = "none";
-        platform.remaps_interrupts = false;
+        platform.remaps_interrupts = platform.posts_interrupts = false;
         if (!platform.reason[0])
             hv_format(platform.reason, sizeof(platform.reason), "ACPI tells of no IOMMU");
     }
@@ -97,7 +97,9 @@ static enum hv_status turn_on(enum hv_status (*each)(iommu_found_fn *found))
     if (st == HV_OK) {
         iommu.is_on = true;
         hv_log(HV_LOG_INFO, "%s is on%s", platform.name,
-               iommu.remaps_interrupts ? "" : ", without interrupt remapping");
+               !iommu.remaps_interrupts    ? ", without interrupt remapping"
+               : platform.posts_interrupts ? ", and posts interrupts"
+                                           : "");
         return HV_OK;
     }
     iommu.backend->off();

@@ -215,7 +215,12 @@ static bool vtd_probe(struct hv_iommu_platform *platform)
     vtd_format_init(levels, !(cap & VTD_CAP_2M) ? 1 : cap & VTD_CAP_1G ? 3 : 2);
     no_interrupts = check_interrupts(ecap);
     vtd.remaps = !no_interrupts;
-    *platform = (struct hv_iommu_platform){.present = true, .remaps_interrupts = vtd.remaps, .name = "VT-d"};
+    *platform = (struct hv_iommu_platform){
+        .present = true,
+        .remaps_interrupts = vtd.remaps,
+        .posts_interrupts = vtd.remaps && cap & VTD_CAP_PI,
+        .name = "VT-d",
+    };
     hv_format(platform->reason, REASON_SIZE, "%s", no_interrupts ? no_interrupts : "");
     return true;
 }

@@ -113,7 +113,7 @@ static void describe(struct hv_platform *platform)
 {
     const struct npt_format *ept = ept_format();
 
-    hv_format(platform->features, sizeof(platform->features), "EPT %u levels%s%s%s%s%s%s, unrestricted guest%s%s",
+    hv_format(platform->features, sizeof(platform->features), "EPT %u levels%s%s%s%s%s%s, unrestricted guest%s%s%s",
               ept->levels, ept->max_leaf_level >= 2 ? " 2M" : "", ept->max_leaf_level >= 3 ? " 1G" : "",
               ept->dirty ? " A/D" : "", vmx_controls.cpu2 & CPU2_VPID ? ", VPID" : "",
               vmx_controls.pin & PIN_VIRTUAL_NMIS ? ", virtual NMIs" : "",
@@ -121,7 +121,8 @@ static void describe(struct hv_platform *platform)
               may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? ", preemption timer" : "",
               vmx_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_DELIVERY    ? ", APICv"
               : vmx_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_REGISTERS ? ", APIC registers"
-                                                                         : "");
+                                                                         : "",
+              vmx_apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_POSTED ? ", posted interrupts" : "");
 }
 
 static bool vmx_is_offered(void)
