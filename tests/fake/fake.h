@@ -90,7 +90,7 @@ bool fake_irqs_on(void);
 void fake_irqs_were_off(void); /* the calling thread's interrupts are on again */
 unsigned fake_preempt_depth(void);
 
-/* Called when the calling thread turns interrupts on, with them on; not while it is being called. NULL: nothing. */
+/* Called before interrupts are turned off, and after they are turned on; not while it is called. NULL: nothing. */
 void fake_on_irqs_on(void (*fn)(void));
 
 void fake_set_yield(bool should);    /* what hv_host_should_yield answers, until the thread is not pinned any more */

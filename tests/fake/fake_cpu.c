@@ -152,8 +152,19 @@ void hv_host_preempt_enable(void)
     migrate_to = HV_CPU_NONE;
 }
 
+/* Whatever can come while interrupts are on. */
+static void let_come(void)
+{
+    if (here.irq_depth || !on_irqs_on || in_irqs_on)
+        return;
+    in_irqs_on = true;
+    on_irqs_on();
+    in_irqs_on = false;
+}
+
 uint64_t hv_host_irq_save(void)
 {
+    let_come();
     return IRQ_FLAGS + here.irq_depth++;
 }
 
@@ -165,11 +176,7 @@ void hv_host_irq_restore(uint64_t flags)
     if (here.irq_depth)
         return;
     fake_irqs_were_off();
-    if (on_irqs_on && !in_irqs_on) {
-        in_irqs_on = true;
-        on_irqs_on();
-        in_irqs_on = false;
-    }
+    let_come();
 }
 
 void fake_on_irqs_on(void (*fn)(void))

@@ -292,9 +292,12 @@ static int teardown_posting(void **state)
 
 /* -------------------------------------------------------------------------------------- running */
 
+/* All that was raised before it runs has arrived. */
 static void in_the_guest(uint64_t gpr[16])
 {
     (void)gpr;
+    if (owes(in_guest))
+        fake_fail("VP %u: an interrupt is late", in_guest);
     maybe_raise();
 }
 
@@ -758,6 +761,115 @@ static void none_is_lost_and_none_doubled(void **state)
     assert_true(posted > 10000 && silent > 1000 && remapped > 100);
 }
 
+/* ----------------------------------------------------------------------------------- at the same time */
+
+#define POSTS 200000u
+
+/* A device of another thread's, and what reaches the CPUs; `steps` is odd while a post is under way. */
+static struct {
+    struct posted *descriptor;
+    volatile uint32_t steps, is_over;
+    volatile uint32_t notified[256]; /* by vector */
+    uint32_t sent[256], taken[256];  /* by vector: requests that were not there yet; those that were taken */
+} race;
+
+/* As a CPU does it, in two steps; hardware does both in one. */
+static void race_post(unsigned vector)
+{
+    struct posted *p = race.descriptor;
+    uint64_t bit = 1ull << vector % 64, control;
+
+    __atomic_add_fetch(&race.steps, 1, __ATOMIC_SEQ_CST);
+    if (!(__atomic_fetch_or(&p->requests[vector / 64], bit, __ATOMIC_SEQ_CST) & bit))
+        race.sent[vector]++;
+    control = __atomic_load_n(&p->control, __ATOMIC_SEQ_CST);
+    while (!(control & (POSTED_ON | POSTED_SN)))
+        if (__atomic_compare_exchange_n(&p->control, &control, control | POSTED_ON, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST)) {
+            __atomic_store_n(&race.notified[FIELD_GET(POSTED_NV, control)], 1, __ATOMIC_SEQ_CST);
+            break;
+        }
+    __atomic_add_fetch(&race.steps, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *race_device(void *unused)
+{
+    uint64_t x = 1;
+
+    for (unsigned i = 0; i < POSTS; i++) {
+        x = x * 6364136223846793005ull + 1442695040888963407ull;
+        race_post((unsigned)(x >> 40) % 256);
+        for (volatile unsigned pause = (unsigned)(x >> 33) % 200; pause; pause--)
+            ;
+    }
+    __atomic_store_n(&race.is_over, 1, __ATOMIC_SEQ_CST);
+    return unused;
+}
+
+static void race_take(void)
+{
+    uint64_t vectors[POSTED_WORDS];
+
+    posted_take(race.descriptor, vectors);
+    for (unsigned v = 0; v < 256; v++)
+        race.taken[v] += vectors[v / 64] >> v % 64 & 1;
+}
+
+/* Nothing is being posted, something was, and nobody is told of it. */
+static bool race_is_lost(uint8_t vector)
+{
+    uint32_t steps = __atomic_load_n(&race.steps, __ATOMIC_SEQ_CST);
+    bool is_silent = !posted_is_empty(race.descriptor) && !__atomic_load_n(&race.notified[vector], __ATOMIC_SEQ_CST);
+
+    return is_silent && !(steps & 1) && __atomic_load_n(&race.steps, __ATOMIC_SEQ_CST) == steps;
+}
+
+/* The VP's owner, who runs or waits for a while. */
+static void race_stay(bool was_posted, unsigned turns)
+{
+    uint8_t vector = (uint8_t)FIELD_GET(POSTED_NV, race.descriptor->control);
+
+    if (was_posted)
+        race_take();
+    for (; turns; turns--) {
+        if (race_is_lost(vector))
+            fake_fail("something was posted, and nobody was notified");
+        if (__atomic_exchange_n(&race.notified[vector], 0, __ATOMIC_SEQ_CST))
+            race_take();
+    }
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void none_is_lost_in_a_race(void **state)
+{
+    pthread_t device;
+
+    (void)state;
+    memset(&race, 0, sizeof(race));
+    race.descriptor = posted_create(nothing, NULL);
+    assert_non_null(race.descriptor);
+    assert_int_equal(pthread_create(&device, NULL, race_device, NULL), 0);
+    while (!__atomic_load_n(&race.is_over, __ATOMIC_SEQ_CST)) {
+        if (rnd(2)) {
+            hv_host_preempt_disable();
+            race_stay(posted_run(race.descriptor), (unsigned)rnd(50));
+            posted_stop(race.descriptor);
+            hv_host_preempt_enable();
+        } else {
+            race_stay(posted_wait(race.descriptor), (unsigned)rnd(50));
+            posted_stop(race.descriptor);
+        }
+    }
+    pthread_join(device, NULL);
+    race_take();
+    posted_destroy(race.descriptor);
+    assert_memory_equal(race.sent, race.taken, sizeof(race.sent));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -774,6 +886,7 @@ int main(void)
         POSTED_TEST(a_taken_device_posts_no_more),
         POSTED_TEST(an_init_forgets_what_was_posted),
         POSTED_TEST(none_is_lost_and_none_doubled),
+        POSTED_TEST(none_is_lost_in_a_race),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
