@@ -317,18 +317,13 @@ void doorbell_free_all(struct hv_partition *p)
 
 /* -------------------------------------------------------------------------------------- ringing */
 
-bool doorbell_has_ports(const struct hv_partition *p)
-{
-    const struct doorbells *ds = __atomic_load_n(&p->doorbells, __ATOMIC_ACQUIRE);
-
-    return ds && __atomic_load_n(&ds->ports, __ATOMIC_RELAXED);
-}
-
 const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t address)
 {
     const struct doorbells *ds = __atomic_load_n(&vp->partition->doorbells, __ATOMIC_ACQUIRE);
 
-    return ds ? bell_find(ds, address_kind(is_port), address, 0) : NULL;
+    if (!ds || (is_port && !__atomic_load_n(&ds->ports, __ATOMIC_RELAXED)))
+        return NULL;
+    return bell_find(ds, address_kind(is_port), address, 0);
 }
 
 bool doorbell_ring_at(const struct hv_vp *vp, const struct bell *bell, uint32_t size, uint64_t value)

@@ -15,14 +15,11 @@
 enum hv_status doorbell_add(struct hv_partition *p, const struct hv_doorbell *doorbell, void *event, const void *owner);
 enum hv_status doorbell_take_away(struct hv_partition *p, const struct hv_doorbell *doorbell, const void *owner);
 
-/* Are there any on ports? One read. */
-bool doorbell_has_ports(const struct hv_partition *p);
-
 struct bell;
 
 /*
  * Inside a walk bracket, and good until its end: what there is at just this address, whatever it matches. NULL:
- * nothing.
+ * nothing, which costs little when there are none on any port.
  */
 const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t address);
 /* In the same bracket. True: the write there matched, and the event was signalled. */

@@ -7,14 +7,15 @@
 
 enum exit_outcome {
     EXIT_HANDLED,   /* run on */
+    EXIT_SKIP,      /* the same, when the instruction has been stepped over: exit_skip_instruction. Of plain exits */
     EXIT_YIELD,     /* the same, when others have had the CPU that want it */
     EXIT_TO_CLIENT, /* exit describes it */
 };
 typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
 
-exit_handler exit_cpuid, exit_msr, exit_cr, exit_xsetbv, exit_memory, exit_io;
-exit_handler exit_apic_write, exit_apic_eoi_done;
-exit_handler exit_exception, exit_software_int, exit_window, exit_tpr, exit_triple_fault;
+/* Of plain exits (run.c): called in a walk bracket, with interrupts off. */
+exit_handler exit_cpuid, exit_msr, exit_cr, exit_io, exit_apic_write, exit_apic_eoi_done, exit_tpr;
+exit_handler exit_xsetbv, exit_memory, exit_exception, exit_software_int, exit_window, exit_triple_fault;
 
 /* Tools for handlers. */
 /* RIP += length, shadow ends, single-step trap pending if TF */

@@ -186,8 +186,7 @@ static __attribute__((noinline)) enum exit_outcome exit_cpuid_any(struct hv_vp *
         return EXIT_TO_CLIENT;
     }
     put(gpr, regs);
-    exit_skip_instruction(vp, exit);
-    return EXIT_HANDLED;
+    return EXIT_SKIP;
 }
 
 enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
@@ -199,6 +198,5 @@ enum exit_outcome exit_cpuid(struct hv_vp *vp, struct hv_exit *exit)
     if (!slot || slot->is_special || props->extended_exits & HV_EXTENDED_CPUID)
         return exit_cpuid_any(vp, exit);
     put(gpr, slot->regs);
-    exit_skip_instruction(vp, exit);
-    return EXIT_HANDLED;
+    return EXIT_SKIP;
 }

@@ -145,12 +145,22 @@ enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_HANDLED;
 }
 
+bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct hv_mov mov;
+
+    if (exit->memory.access != HV_ACCESS_WRITE || ring_by_mov(vp, exit, &mov) != RING_DONE)
+        return false;
+    exit_mov_done(vp, exit, &mov, 0);
+    return true;
+}
+
 enum exit_outcome exit_doorbell_port(struct hv_vp *vp, struct hv_exit *exit)
 {
+    const struct bell *bell = doorbell_at(vp, true, exit->io.port);
     uint64_t mask = ~0ull >> (64 - 8 * exit->io.size);
 
-    if (!doorbell_ring(vp, true, exit->io.port, exit->io.size, exit->io.rax & mask))
+    if (!bell || !doorbell_ring_at(vp, bell, exit->io.size, exit->io.rax & mask))
         return EXIT_TO_CLIENT;
-    exit_skip_instruction(vp, exit);
-    return EXIT_HANDLED;
+    return EXIT_SKIP;
 }

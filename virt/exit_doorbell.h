@@ -11,6 +11,8 @@
  * this: doorbells come before their page leaves the mapping, and go after it has come back.
  */
 exit_handler exit_doorbell_memory; /* a write */
-exit_handler exit_doorbell_port;   /* a plain OUT, where doorbell_has_ports */
+exit_handler exit_doorbell_port;   /* a plain OUT; in a walk bracket */
+/* In a walk bracket: the first of them, for the usual store. False: it is not that, and nothing was done. */
+bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit);
 
 #endif

@@ -520,46 +520,62 @@ static __attribute__((noinline)) const struct msr *search_msr(const struct hv_vp
 }
 
 /* Guests use few MSRs, and often. Whether one is there does not change while there are VPs. */
-static inline const struct msr *find_msr(struct hv_vp *vp, uint32_t index)
+static inline uint8_t *hint_for(struct hv_vp *vp, uint32_t index)
 {
-    uint8_t *hint = &vp->msr_hint[index % ARRAY_COUNT(vp->msr_hint)];
-    const struct msr *msr = &msrs[*hint];
-
     _Static_assert(ARRAY_COUNT(msrs) <= UINT8_MAX, "a hint has 8 bits");
 
-    if (index - msr->first <= msr->last - msr->first)
+    return &vp->msr_hint[index % ARRAY_COUNT(vp->msr_hint)];
+}
+
+/* What was found last. */
+static inline const struct msr *hinted_msr(struct hv_vp *vp, uint32_t index)
+{
+    return &msrs[*hint_for(vp, index)];
+}
+
+static inline bool is_same_msr(const struct msr *msr, uint32_t index)
+{
+    return index - msr->first <= msr->last - msr->first;
+}
+
+static const struct msr *find_msr(struct hv_vp *vp, uint32_t index)
+{
+    const struct msr *msr = hinted_msr(vp, index);
+
+    if (is_same_msr(msr, index))
         return msr;
     msr = search_msr(vp, index);
     if (msr)
-        *hint = (uint8_t)(msr - msrs);
+        *hint_for(vp, index) = (uint8_t)(msr - msrs);
     return msr;
 }
 
 /* ---------------------------------------------------------------------------------- the exit */
 
-static inline enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit)
-{
-    exit_skip_instruction(vp, exit);
-    return EXIT_HANDLED;
-}
-
-static inline enum exit_outcome finish_read(struct hv_vp *vp, const struct hv_exit *exit, uint64_t value)
+static inline enum exit_outcome finish_read(struct hv_vp *vp, uint64_t value)
 {
     vp->vcpu->gpr[GPR_RAX] = (uint32_t)value;
     vp->vcpu->gpr[GPR_RDX] = value >> 32;
-    return finish(vp, exit);
+    return EXIT_SKIP;
 }
 
 /* The client does not want it to be known, or nobody knows it. */
 static enum exit_outcome ignore(struct hv_vp *vp, const struct hv_exit *exit)
 {
-    return exit->msr.is_write ? finish(vp, exit) : finish_read(vp, exit, 0);
+    return exit->msr.is_write ? EXIT_SKIP : finish_read(vp, 0);
 }
 
-static enum exit_outcome fault(struct hv_vp *vp)
+static __attribute__((noinline)) enum exit_outcome fault(struct hv_vp *vp)
 {
     exit_inject_error(vp, VEC_GP, 0);
     return EXIT_HANDLED;
+}
+
+static inline enum exit_outcome read_msr(struct hv_vp *vp, const struct msr *msr, uint32_t index)
+{
+    uint64_t value;
+
+    return msr->read && msr->read(vp, msr, index, &value) ? finish_read(vp, value) : fault(vp);
 }
 
 static inline uint64_t value_of(const struct hv_exit *exit)
@@ -567,15 +583,9 @@ static inline uint64_t value_of(const struct hv_exit *exit)
     return exit->msr.rdx << 32 | (uint32_t)exit->msr.rax;
 }
 
-static enum exit_outcome access_msr(struct hv_vp *vp, const struct msr *msr, const struct hv_exit *exit)
+static inline enum exit_outcome write_msr(struct hv_vp *vp, const struct msr *msr, const struct hv_exit *exit)
 {
-    uint64_t value;
-
-    if (exit->msr.is_write) {
-        value = value_of(exit);
-        return msr->write && msr->write(vp, msr, exit->msr.index, value) ? finish(vp, exit) : fault(vp);
-    }
-    return msr->read && msr->read(vp, msr, exit->msr.index, &value) ? finish_read(vp, exit, value) : fault(vp);
+    return msr->write && msr->write(vp, msr, exit->msr.index, value_of(exit)) ? EXIT_SKIP : fault(vp);
 }
 
 static bool client_wants(const struct hv_properties *props, const struct msr *msr, bool is_write)
@@ -630,21 +640,46 @@ static __attribute__((noinline)) enum exit_outcome exit_any_msr(struct hv_vp *vp
     msr = find_msr(vp, exit->msr.index);
     if (!msr)
         return unhandled(vp, exit);
-    return client_wants(props, msr, exit->msr.is_write) ? EXIT_TO_CLIENT : access_msr(vp, msr, exit);
+    if (client_wants(props, msr, exit->msr.is_write))
+        return EXIT_TO_CLIENT;
+    return exit->msr.is_write ? write_msr(vp, msr, exit) : read_msr(vp, msr, exit->msr.index);
 }
 
 /* Of the local APIC's MSRs the client can only list some. */
-static inline bool is_write_to_apic(const struct hv_vp *vp, const struct hv_exit *exit)
+static inline bool is_of_apic(uint32_t index)
 {
-    return exit->msr.is_write &&
-           (exit->msr.index >> 8 == MSR_IA32_X2APIC_BASE >> 8 || exit->msr.index == MSR_IA32_TSC_DEADLINE) &&
-           !vp->partition->properties.msr_actions.count;
+    return index >> 8 == MSR_IA32_X2APIC_BASE >> 8 || index == MSR_IA32_TSC_DEADLINE;
+}
+
+static inline bool has_client_a_say(const struct hv_properties *props)
+{
+    return props->msr_actions.count || props->extended_exits & HV_EXTENDED_MSR;
+}
+
+static __attribute__((noinline)) enum exit_outcome exit_wrmsr(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct msr *msr = hinted_msr(vp, exit->msr.index);
+
+    if (!is_same_msr(msr, exit->msr.index) || has_client_a_say(&vp->partition->properties))
+        return exit_any_msr(vp, exit);
+    return write_msr(vp, msr, exit);
+}
+
+static __attribute__((noinline)) enum exit_outcome exit_wrmsr_of_apic(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (!vp->partition->properties.msr_actions.count && exit_apic_write_plain(vp, exit->msr.index, value_of(exit)))
+        return EXIT_SKIP;
+    return exit_wrmsr(vp, exit);
 }
 
 enum exit_outcome exit_msr(struct hv_vp *vp, struct hv_exit *exit)
 {
-    if (!is_write_to_apic(vp, exit) || !exit_apic_write_plain(vp, exit->msr.index, value_of(exit)))
+    const struct msr *msr;
+
+    if (exit->msr.is_write)
+        return is_of_apic(exit->msr.index) ? exit_wrmsr_of_apic(vp, exit) : exit_wrmsr(vp, exit);
+    msr = hinted_msr(vp, exit->msr.index);
+    if (!is_same_msr(msr, exit->msr.index) || has_client_a_say(&vp->partition->properties))
         return exit_any_msr(vp, exit);
-    exit_skip_instruction(vp, exit);
-    return EXIT_HANDLED;
+    return read_msr(vp, msr, exit->msr.index);
 }

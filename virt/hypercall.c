@@ -16,12 +16,11 @@
 #define VARIABLE (1u << 1) /* takes a variable header */
 
 struct hypercall_kind {
-    uint16_t code;
-    uint8_t fixed; /* words of the fixed header */
-    uint8_t flags;
+    hypercall_fn *fn;  /* NULL: no such call */
     uint64_t features; /* HV_SYNTH_*: all of them */
-    hypercall_fn *fn;
-    size_t counter; /* in struct hv_vp_counters */
+    uint16_t counter;  /* in struct hv_vp_counters */
+    uint8_t fixed;     /* words of the fixed header */
+    uint8_t flags;
 };
 
 /* A hint, and there is nothing that it could do wrong. The VP yields when it has been answered. */
@@ -38,26 +37,26 @@ static uint32_t notify_spin_wait(struct hv_vp *vp, const struct hypercall *call)
 #define MASKS         HV_SYNTH_PROCESSOR_MASKS
 #define CONNECTIONS   HV_SYNTH_SIGNAL_EVENTS /* there is no bit for messages */
 
+/* By their codes. */
 /* clang-format off */
 static const struct hypercall_kind kinds[] = {
-    {HV_CALL_FLUSH_SPACE,      3,  0,              FLUSH,              hypercall_flush_space,    COUNTER(flushes)},
-    {HV_CALL_FLUSH_LIST,       3,  REP,            FLUSH,              hypercall_flush_list,     COUNTER(flushes)},
-    {HV_CALL_NOTIFY_SPIN_WAIT, 1,  0,              HV_SYNTH_SPIN_WAIT, notify_spin_wait,         COUNTER(spin_waits)},
-    {HV_CALL_SEND_IPI,         2,  0,              IPI,                hypercall_send_ipi,       COUNTER(ipis)},
-    {HV_CALL_FLUSH_SPACE_EX,   4,  VARIABLE,       FLUSH | MASKS,      hypercall_flush_space_ex, COUNTER(flushes)},
-    {HV_CALL_FLUSH_LIST_EX,    4,  REP | VARIABLE, FLUSH | MASKS,      hypercall_flush_list_ex,  COUNTER(flushes)},
-    {HV_CALL_SEND_IPI_EX,      3,  VARIABLE,       IPI | MASKS,        hypercall_send_ipi_ex,    COUNTER(ipis)},
-    {HV_CALL_POST_MESSAGE,     32, 0,              CONNECTIONS,        hypercall_post_message,   COUNTER(synic)},
-    {HV_CALL_SIGNAL_EVENT,     1,  0,              CONNECTIONS,        hypercall_signal_event,   COUNTER(synic)},
+    [HV_CALL_FLUSH_SPACE]      = {hypercall_flush_space,    FLUSH,              COUNTER(flushes),    3,  0},
+    [HV_CALL_FLUSH_LIST]       = {hypercall_flush_list,     FLUSH,              COUNTER(flushes),    3,  REP},
+    [HV_CALL_NOTIFY_SPIN_WAIT] = {notify_spin_wait,         HV_SYNTH_SPIN_WAIT, COUNTER(spin_waits), 1,  0},
+    [HV_CALL_SEND_IPI]         = {hypercall_send_ipi,       IPI,                COUNTER(ipis),       2,  0},
+    [HV_CALL_FLUSH_SPACE_EX]   = {hypercall_flush_space_ex, FLUSH | MASKS,      COUNTER(flushes),    4,  VARIABLE},
+    [HV_CALL_FLUSH_LIST_EX]    = {hypercall_flush_list_ex,  FLUSH | MASKS,      COUNTER(flushes),    4,  REP | VARIABLE},
+    [HV_CALL_SEND_IPI_EX]      = {hypercall_send_ipi_ex,    IPI | MASKS,        COUNTER(ipis),       3,  VARIABLE},
+    [HV_CALL_POST_MESSAGE]     = {hypercall_post_message,   CONNECTIONS,        COUNTER(synic),      32, 0},
+    [HV_CALL_SIGNAL_EVENT]     = {hypercall_signal_event,   CONNECTIONS,        COUNTER(synic),      1,  0},
 };
 /* clang-format on */
 
-static const struct hypercall_kind *find_kind(uint64_t code)
+static inline const struct hypercall_kind *find_kind(uint64_t control)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
-        if (kinds[i].code == code)
-            return &kinds[i];
-    return NULL;
+    uint64_t code = FIELD_GET(HV_CALL_CODE, control);
+
+    return code < ARRAY_COUNT(kinds) && kinds[code].fn ? &kinds[code] : NULL;
 }
 
 static bool is_granted(const struct hv_vp *vp, const struct hypercall_kind *kind)
@@ -240,12 +239,33 @@ static enum exit_outcome call_kind(struct hv_vp *vp, struct hv_exit *exit, const
     if (status & HYPERCALL_NOBODY && wants_connections(vp))
         return to_client(vp, exit);
     outcome = finish(vp, exit, call, status & ~HYPERCALL_NOBODY);
-    return kind->code == HV_CALL_NOTIFY_SPIN_WAIT ? EXIT_YIELD : outcome;
+    return kind->fn == notify_spin_wait ? EXIT_YIELD : outcome;
+}
+
+/* VCPU_MODE_*; 0: may not call. */
+static inline uint32_t mode_of_caller(const struct hv_vp *vp)
+{
+    return has_interface(vp) ? backend()->mode(vp->vcpu) : 0;
+}
+
+bool exit_hypercall_plain(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint32_t mode = mode_of_caller(vp);
+    struct hypercall call;
+
+    if (!may_call(mode) || wants_calls(vp))
+        return false;
+    read_registers(vp->vcpu, mode, &call);
+    if (find_kind(call.control))
+        return false;
+    count(vp, NULL);
+    finish(vp, exit, &call, HV_STATUS_INVALID_HYPERCALL_CODE);
+    return true;
 }
 
 enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
 {
-    uint32_t mode = has_interface(vp) ? backend()->mode(vp->vcpu) : 0;
+    uint32_t mode = mode_of_caller(vp);
     const struct hypercall_kind *kind;
     struct hypercall call;
 
@@ -256,7 +276,7 @@ enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
         return EXIT_HANDLED;
     }
     read_registers(vp->vcpu, mode, &call);
-    kind = find_kind(FIELD_GET(HV_CALL_CODE, call.control));
+    kind = find_kind(call.control);
     if (kind && is_granted(vp, kind))
         return call_kind(vp, exit, kind, &call);
     count(vp, NULL);

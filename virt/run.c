@@ -3,6 +3,7 @@
 #include "run.h"
 #include "exit.h"
 #include "exit_apic.h"
+#include "exit_doorbell.h"
 #include "exit_length.h"
 #include "gva.h"
 #include "hypercall.h"
@@ -312,27 +313,39 @@ enum run_step {
     STEP_YIELD,     /* the guest waits for something: whoever wants the CPU may have it */
 };
 
-/* In a walk bracket. */
-static inline bool enter(struct hv_vp *vp, struct hv_exit *exit)
+static inline bool is_requested(const struct hv_vp *vp)
 {
-    if (__atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST))
-        return false;
-    backend()->enter(vp->vcpu, exit);
+    return __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
+}
+
+/* What the backend asks after each exit, and why it is not to enter again. */
+enum entry_end {
+    ENTRY_TO_CLIENT = EXIT_TO_CLIENT,
+    ENTRY_REQUESTED, /* something is asked for; the exit, if there was one, is handled */
+    ENTRY_EXITED,    /* by an exit that is still to be handled */
+    ENTRY_HANDLED,   /* there is more to do before the next entry */
+};
+
+static unsigned exited_once(void *owner, struct hv_exit *exit)
+{
     if (exit->instruction_length == HV_LENGTH_UNKNOWN)
-        exit_length_try(vp, exit);
-    return true;
+        exit_length_try(owner, exit);
+    return ENTRY_EXITED;
 }
 
 bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    bool entered = enter(vp, exit);
+    bool enters = !is_requested(vp);
 
+    if (enters)
+        backend()->enter(vp->vcpu, exit, exited_once, vp);
     vp_walk_end(vp, flags);
-    return entered;
+    return enters;
 }
 
-/* Exits whose handlers are short and never wait: interrupts may stay off until the next entry. */
+/* Exits whose handlers are short and never wait: interrupts stay off, and the walk bracket open, until the next entry.
+ */
 #define PLAIN_EXITS                                                                                              \
     (BIT64(HV_EXIT_CPUID) | BIT64(HV_EXIT_MSR) | BIT64(HV_EXIT_CR) | BIT64(HV_EXIT_NO_OP) | BIT64(HV_EXIT_TPR) | \
      BIT64(HV_EXIT_APIC_WRITE) | BIT64(HV_EXIT_APIC_EOI_DONE) | BIT64(HV_EXIT_IO))
@@ -340,15 +353,22 @@ _Static_assert(HV_EXIT_REASON_COUNT <= 64, "a bit for each reason");
 
 static inline bool is_plain(const struct hv_exit *exit)
 {
-    return PLAIN_EXITS >> exit->reason & 1 && exit->instruction_length != HV_LENGTH_UNKNOWN;
+    return PLAIN_EXITS >> exit->reason & 1;
 }
 
-/* Of other exits some are as short: at the local APIC's registers, and by its timer. */
+/* Of other exits some are as short: at the local APIC's registers, by its timer, at doorbells, by calls of no use. */
 static inline bool handle_plain_case(struct hv_vp *vp, struct hv_exit *exit)
 {
-    if (exit->reason == HV_EXIT_MEMORY)
-        return exit_apic_memory_plain(vp, exit);
-    return exit->reason == HV_EXIT_TIMER && irq_fire_plain(vp);
+    switch (exit->reason) {
+    case HV_EXIT_MEMORY:
+        return exit_apic_memory_plain(vp, exit) || exit_doorbell_memory_plain(vp, exit);
+    case HV_EXIT_HYPERCALL:
+        return exit_hypercall_plain(vp, exit);
+    case HV_EXIT_TIMER:
+        return irq_fire_plain(vp);
+    default:
+        return false;
+    }
 }
 
 /* Is there anything to do before the next entry? */
@@ -357,30 +377,64 @@ static inline bool is_due(const struct hv_vp *vp)
     return (vp->todo | vp->activity | vp->overlays_stale) || vp->pending_event[0] & HV_PENDING_EVENT_VALID;
 }
 
-enum entry_end {
-    ENTRY_REQUESTED, /* something is asked for, and the guest did not run */
-    ENTRY_EXITED,    /* by an exit that is still to be handled */
-    ENTRY_HANDLED,
-    ENTRY_TO_CLIENT,
+/* What `exited` is called with. */
+struct entries {
+    struct hv_vp *vp;
+    struct hv_exit *exit;
 };
 
-/*
- * Enters, and again after plain exits; in a walk bracket. Interrupts that arrive meanwhile end the next entry at once,
- * by an exit that is not plain.
- */
-static inline enum entry_end run_entries(struct hv_vp *vp, struct hv_exit *exit)
+/* There is something to do, or asked for. */
+static __attribute__((noinline)) unsigned prepare_next(const struct entries *e, enum exit_outcome outcome)
 {
-    while (enter(vp, exit)) {
-        vp->counters.exits[exit->reason]++;
-        if (!is_plain(exit)) {
-            if (!handle_plain_case(vp, exit))
-                return ENTRY_EXITED;
-        } else if (exit_handler_of(exit->reason)(vp, exit) != EXIT_HANDLED)
-            return ENTRY_TO_CLIENT;
-        if (is_due(vp) && !irq_prepare_plain(vp))
-            return ENTRY_HANDLED;
-    }
-    return ENTRY_REQUESTED;
+    if (outcome == EXIT_SKIP)
+        exit_skip_instruction(e->vp, e->exit);
+    if (is_due(e->vp) && !irq_prepare_plain(e->vp))
+        return ENTRY_HANDLED;
+    return is_requested(e->vp) ? ENTRY_REQUESTED : VCPU_ENTER;
+}
+
+static inline unsigned go_on(const struct entries *e, enum exit_outcome outcome)
+{
+    _Static_assert(EXIT_HANDLED == VCPU_ENTER && EXIT_SKIP == VCPU_SKIP && EXIT_TO_CLIENT >= VCPU_END, "said alike");
+
+    if (outcome < VCPU_END && (is_due(e->vp) || is_requested(e->vp)))
+        return prepare_next(e, outcome);
+    return outcome;
+}
+
+static __attribute__((noinline)) unsigned exited_otherwise(const struct entries *e)
+{
+    return handle_plain_case(e->vp, e->exit) ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
+}
+
+static inline unsigned exited_known(const struct entries *e, struct hv_exit *exit)
+{
+    return is_plain(exit) ? go_on(e, exit_handler_of(exit->reason)(e->vp, exit)) : exited_otherwise(e);
+}
+
+static __attribute__((noinline)) unsigned exited_unknown(const struct entries *e)
+{
+    exit_length_try(e->vp, e->exit);
+    return e->exit->instruction_length == HV_LENGTH_UNKNOWN ? ENTRY_EXITED : exited_known(e, e->exit);
+}
+
+/*
+ * In a walk bracket, with interrupts off: those that arrive meanwhile end the next entry at once, by an exit that is
+ * not plain. What is not usual is done by others, that this one need not save registers for.
+ */
+static unsigned exited(void *owner, struct hv_exit *exit)
+{
+    const struct entries *e = owner;
+
+    e->vp->counters.exits[exit->reason]++;
+    return exit->instruction_length == HV_LENGTH_UNKNOWN ? exited_unknown(e) : exited_known(e, exit);
+}
+
+static unsigned run_entries(struct hv_vp *vp, struct hv_exit *exit)
+{
+    struct entries e = {vp, exit};
+
+    return is_requested(vp) ? ENTRY_REQUESTED : backend()->enter(vp->vcpu, exit, exited, &e);
 }
 
 /* What keeps the VP from its next entry. */
@@ -407,16 +461,28 @@ static enum run_step take_requests(struct hv_vp *vp, struct hv_exit *exit)
     return STEP_ENTER;
 }
 
+static enum exit_outcome handle_bracketed(struct hv_vp *vp, struct hv_exit *exit)
+{
+    uint64_t flags = vp_walk_begin(vp);
+    enum exit_outcome outcome = exit_handler_of(exit->reason)(vp, exit);
+
+    vp_walk_end(vp, flags);
+    if (outcome != EXIT_SKIP)
+        return outcome;
+    exit_skip_instruction(vp, exit);
+    return EXIT_HANDLED;
+}
+
 /* An instruction whose length nobody can tell now is tried again. */
 static enum exit_outcome handle(struct hv_vp *vp, struct hv_exit *exit)
 {
     if (exit->instruction_length == HV_LENGTH_UNKNOWN && !exit_length_find(vp, exit))
         return EXIT_HANDLED;
-    return exit_handler_of(exit->reason)(vp, exit);
+    return is_plain(exit) ? handle_bracketed(vp, exit) : exit_handler_of(exit->reason)(vp, exit);
 }
 
 /* Between two entries: all that is not done with interrupts off. */
-static enum run_step between_entries(struct hv_vp *vp, struct hv_exit *exit, enum entry_end end)
+static enum run_step between_entries(struct hv_vp *vp, struct hv_exit *exit, unsigned end)
 {
     enum run_step step;
 
@@ -444,7 +510,7 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t
         vp_walk_begin(vp);
     }
     while (step == STEP_ENTER) {
-        enum entry_end end;
+        unsigned end;
 
         if (hv_host_should_yield()) /* by what came while interrupts were on, or ended the entry */
             return STEP_PREEMPTED;

@@ -31,6 +31,8 @@ void offsets(void)
     DEFINE(VCPU_CR2, offsetof(struct vcpu, cr2));
     DEFINE(VMX_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
     DEFINE(VMCS_HOST_RSP, VMCS_HOST_RSP);
+    DEFINE(VMCS_EXIT_REASON, VMCS_EXIT_REASON);
+    DEFINE(VMX_VMFAIL, VMX_VMFAIL);
     DEFINE(SVM_VMCB_PA, offsetof(struct svm_vcpu, vmcb_pa));
     DEFINE(SVM_HOST_PA, offsetof(struct svm_vcpu, host_pa));
 }

@@ -902,8 +902,9 @@ static void keep_nothing(const struct svm_vcpu *svm)
 }
 
 /* What the assembly does, with VMRUN in its midst. */
-void svm_entry(struct svm_vcpu *svm)
+void svm_run_guest(void *vcpu)
 {
+    struct svm_vcpu *svm = vcpu;
     struct vmcb *vmcb = svm->vmcb;
 
     check_host(svm);

@@ -614,10 +614,10 @@ static void record_exit(struct fake_vmcs *vmcs, const struct fake_step *s)
     set(vmcs, VMCS_ENTRY_CONTROLS, has(vmcs, VMCS_GUEST_EFER, EFER_LMA) ? entry | ENTRY_GUEST_64BIT : entry);
 }
 
-static unsigned vm_fail(struct fake_vmcs *vmcs, uint32_t error)
+static uint32_t vm_fail(struct fake_vmcs *vmcs, uint32_t error)
 {
     set(vmcs, VMCS_INSTR_ERROR, error);
-    return VMX_ENTRY_FAILED;
+    return VMX_VMFAIL;
 }
 
 /* What the assembly does besides entering. */
@@ -770,8 +770,9 @@ static void end_guest(struct fake_vmcs *vmcs)
 static const struct fake_step refused = {.reason =
                                              (uint32_t)(EXIT_REASON_ENTRY_FAILED | EXIT_REASON_ENTRY_GUEST_STATE)};
 
-unsigned vmx_entry(struct vmx_vcpu *vmx)
+uint32_t vmx_run_guest(void *vcpu)
 {
+    struct vmx_vcpu *vmx = vcpu;
     struct fake_vmcs *vmcs = current("VMLAUNCH");
     const struct fake_step *step;
 
@@ -809,7 +810,7 @@ unsigned vmx_entry(struct vmx_vcpu *vmx)
     }
     record_exit(vmcs, step);
     load_host_state(vmcs);
-    return VMX_ENTRY_EXITED;
+    return (uint32_t)vmx_read(VMCS_EXIT_REASON);
 }
 
 /* --------------------------------------------------------------------------- all of it */

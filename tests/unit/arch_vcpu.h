@@ -59,13 +59,20 @@ static inline void put(void)
     unpin();
 }
 
+static inline unsigned exited(void *owner, struct hv_exit *exit)
+{
+    (void)owner;
+    (void)exit;
+    return VCPU_END;
+}
+
 static inline struct hv_exit enter(void)
 {
     struct hv_exit exit;
     uint64_t flags = hv_host_irq_save();
 
     memset(&exit, 0x5a, sizeof(exit));
-    backend()->enter(v, &exit);
+    backend()->enter(v, &exit, exited, NULL);
     hv_host_irq_restore(flags);
     return exit;
 }

@@ -155,6 +155,15 @@ void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
     stub_exit.skips++;
 }
 
+/* As virt/run.c has it done. */
+static inline enum exit_outcome skipped(enum exit_outcome outcome)
+{
+    if (outcome != EXIT_SKIP)
+        return outcome;
+    stub_exit.skips++;
+    return EXIT_HANDLED;
+}
+
 void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code)
 {
     (void)vp;

@@ -196,6 +196,15 @@ void exit_skip_instruction(struct hv_vp *vp, const struct hv_exit *exit)
     stub_exit.skips++;
 }
 
+/* As virt/run.c has it done. */
+static inline enum exit_outcome skipped(enum exit_outcome outcome)
+{
+    if (outcome != EXIT_SKIP)
+        return outcome;
+    stub_exit.skips++;
+    return EXIT_HANDLED;
+}
+
 void exit_retire_instruction(struct hv_vp *vp)
 {
     (void)vp;

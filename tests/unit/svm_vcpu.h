@@ -6,6 +6,7 @@
 
 #include "arch/x86_64/svm/svm.h"
 #include "arch_vcpu.h"
+#include <arch/svm_insn.h>
 #include <fake_svm.h>
 #include <stdio.h>
 

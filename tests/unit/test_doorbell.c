@@ -293,7 +293,7 @@ static void check(void)
     }
     for (unsigned i = 0; i < SLOTS; i++)
         has_ports |= w.is_there[i] && w.doorbell[i].is_port;
-    assert_int_equal(doorbell_has_ports(&stub_partition), has_ports);
+    assert_int_equal(stub_partition.doorbells && stub_partition.doorbells->ports, has_ports);
     for (unsigned i = 0; i < EVENTS; i++)
         assert_int_equal(fake_event_signals(handles[i]), w.signals[i]);
 }
@@ -604,7 +604,7 @@ static void the_cpus_own_stores(void **state)
 
 static enum exit_outcome out(struct hv_exit exit)
 {
-    return exit_doorbell_port(&stub_vp, &exit);
+    return skipped(exit_doorbell_port(&stub_vp, &exit));
 }
 
 static void ports_ring(void **state)

@@ -113,6 +113,13 @@ static void look(uint64_t gpr[16])
     assert_true(fake_vmcb()->v_intr & V_X2AVIC || !any_is_direct(v));
 }
 
+static unsigned exited(void *owner, struct hv_exit *exit)
+{
+    (void)owner;
+    (void)exit;
+    return VCPU_END;
+}
+
 static struct hv_exit run_steps(struct fake_svm_step *steps, unsigned count)
 {
     struct hv_exit exit = {.reason = HV_EXIT_INTERNAL_ERROR};
@@ -126,7 +133,7 @@ static struct hv_exit run_steps(struct fake_svm_step *steps, unsigned count)
     vcpu_load(v);
     flags = hv_host_irq_save();
     for (unsigned i = 0; i < count; i++)
-        backend()->enter(v, &exit);
+        backend()->enter(v, &exit, exited, NULL);
     hv_host_irq_restore(flags);
     vcpu_put(v);
     hv_host_preempt_enable();

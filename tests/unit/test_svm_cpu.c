@@ -607,7 +607,7 @@ static void expect_bad_vmrun(const char *why)
     uint64_t flags = hv_host_irq_save();
     struct fake_x86 host = *fake_x86(0);
 
-    expect_assert_failure(svm_entry(svm()));
+    expect_assert_failure(svm_run_guest(svm()));
     if (!strstr(global_last_failed_assert, why))
         fail_msg("\"%s\", without \"%s\"", global_last_failed_assert, why);
     *fake_x86(0) = host; /* VMLOAD comes before VMRUN */
@@ -629,7 +629,7 @@ static void an_illegal_vmrun_is_found(void **state)
     FAKE_SVM_GUEST({.code = CODE(CPUID)}, {.code = CODE(PUSHF)});
     load();
     enter();
-    expect_assert_failure(svm_entry(svm())); /* interrupts on */
+    expect_assert_failure(svm_run_guest(svm())); /* interrupts on */
     EXPECT_BAD(intercepts[0], good & ~BIT32(INTERCEPT_INTR), "INTR is not intercepted");
     EXPECT_BAD(intercepts[0], good & ~BIT32(INTERCEPT_MSR), "MSR is not intercepted");
     EXPECT_BAD(intercepts[1], good & ~BIT32(INTERCEPT_CLGI % 32), "CLGI is not intercepted");

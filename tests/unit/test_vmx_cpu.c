@@ -545,7 +545,7 @@ static void misuse_is_found(void **state)
     expect_assert_failure(vmx_vmxoff());
     expect_assert_failure(vmx_vmptrld(hv_host_virt_to_phys(page, NULL)));
     expect_assert_failure(vmx_vmclear(backend_cpu_of(0)->region_pa));
-    expect_assert_failure(vmx_entry(vmx())); /* interrupts on */
+    expect_assert_failure(vmx_run_guest(vmx())); /* interrupts on */
     expect_assert_failure(cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE));
     expect_assert_failure(cpu_write_xcr0(XCR0_AVX));
     expect_assert_failure(cpu_load_tr(FAKE_SEL_TSS)); /* is busy */

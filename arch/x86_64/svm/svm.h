@@ -67,6 +67,9 @@ struct svm_vcpu {
     struct svm_code code;
     uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */
     uint32_t window;                              /* of V_INTR: the interrupt window, when it is asked for */
+    uint32_t v_intr;                              /* as it was at the last entry */
+#define SVM_TPR_UNKNOWN BIT64(32)
+    uint64_t tpr; /* the APIC page's, that V_INTR was made for; SVM_TPR_UNKNOWN: it has to be made anew */
 
     uint64_t entry_dr6; /* the guest's at the last entry */
 
@@ -137,16 +140,13 @@ void npt_svm_flush(struct svm_vcpu *svm); /* before an entry, interrupts off */
 
 /*
  * Translations, the guest's and the nested ones together, are tagged with the ASID and live in a CPU's TLB: the vcpu
- * drops them when the tables have changed since it last did, and when it comes to another CPU. The generation is read
- * after the bracket around the use of the tables was entered, so a change is either seen here or its author waits for
- * us.
+ * drops them when the tables have changed since it last did, and when it comes to another CPU, or has lost its ASID
+ * there (which set flush_guest, as well). The generation is read after the bracket around the use of the tables was
+ * entered, so a change is either seen here or its author waits for us.
  */
-static inline bool npt_svm_is_stale(const struct svm_vcpu *svm)
+static inline bool npt_svm_has_changed(const struct vcpu *v)
 {
-    const struct vcpu *v = &svm->v;
-
-    return __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST) != v->npt_seen || svm->active_cpu != v->last_cpu ||
-           v->flush_guest || svm->asid_generation != v->cpu->asid.generation;
+    return __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST) != v->npt_seen;
 }
 
 /* svm_regs.c */
@@ -162,7 +162,7 @@ enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
 /* svm_run.c */
 void svm_load(struct vcpu *v);
 void svm_put(struct vcpu *v);
-void svm_enter(struct vcpu *v, struct hv_exit *exit);
+unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner);
 bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the entry that svm_enter would make */
 
 /* svm_step.c */
@@ -173,8 +173,5 @@ void svm_step_cancel(struct svm_vcpu *svm);                           /* the CPU
 /* svm_exit.c */
 void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit);
 void svm_exit_entry_failed(struct svm_vcpu *svm, struct hv_exit *exit);
-
-/* svm_entry.asm */
-void svm_entry(struct svm_vcpu *svm);
 
 #endif

@@ -188,6 +188,7 @@ __attribute__((noinline)) void svm_apic_before_entry(struct svm_vcpu *svm)
     svm->apic_at = at;
     svm->holds_apic_page = held;
     svm->v.last_cpu = HV_CPU_NONE; /* as on a new CPU: drops them all */
+    svm->v.flush_guest = true;
 }
 
 /* --------------------------------------------------------------------------- groups of the vcpu */

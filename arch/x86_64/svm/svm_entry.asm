@@ -7,15 +7,15 @@ bits 64
 default rel
 section .text
 
-; void svm_entry(struct svm_vcpu *svm)
+; svm_entry: called by svm_run_guest, not from C
 ;
-; In:   rdi = svm, whose host_pa is this CPU's page for the host's state; interrupts off
-; The general registers of the guest are loaded from and saved to svm->v; RAX, RSP, RIP, RFLAGS and CR2 are in the VMCB.
+; In:   rdi = struct svm_vcpu *, whose host_pa is this CPU's page for the host's state; interrupts off
+; The general registers of the guest are loaded from and saved to it; RAX, RSP, RIP, RFLAGS and CR2 are in the VMCB.
 ; From CLGI to STGI nothing reaches the host, NMIs included: its FS, GS, TR and LDTR are the guest's in between. What
 ; ends the guest's run stays pending until then. The guest is interrupted for the host by the host's RFLAGS.IF, which is
 ; therefore on during VMRUN (APM 2 15.21.1).
 ; VMLOAD, VMRUN and VMSAVE take the physical address of a VMCB in RAX.
-; Clobbers what a C function may. Afterwards no general register holds a value of the guest's.
+; Keeps RSP, RBP and RDI. Afterwards no general register holds a value of the guest's.
 global svm_entry
 svm_entry:
         PUSH_HOST

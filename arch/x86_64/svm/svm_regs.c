@@ -308,6 +308,7 @@ static void sync_controls(struct svm_vcpu *svm)
     vmcb_intercept(vmcb, INTERCEPT_RDTSCP, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_HLT, c->hlt_exit);
     svm->window = c->interrupt_window ? V_IRQ | V_IGN_TPR | V_INTR_PRIO : 0;
+    svm->tpr = SVM_TPR_UNKNOWN;
     svm->wants_nmi_window = c->nmi_window;
     set_dr_accesses(vmcb, svm->v.dr_loaded ? 0 : 0xffff);
     set_bit16(vmcb, &vmcb->cr_writes, 8, c->tpr_threshold);

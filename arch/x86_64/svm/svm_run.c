@@ -233,25 +233,33 @@ static void undo_injection(struct svm_vcpu *svm)
 /* -------------------------------------------------------------------------------- one entry */
 
 /* CR8 is V_TPR, to which the APIC page's TPR goes and from which it comes back. */
-static inline uint32_t v_intr_word(const struct svm_vcpu *svm, uint32_t window)
-{
-    return (svm->vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | vcpu_cr8_of_tpr(&svm->v);
-}
-
-static inline void write_volatile_state(struct svm_vcpu *svm, uint32_t window)
+static void write_v_intr(struct svm_vcpu *svm, uint32_t window)
 {
     struct vmcb *vmcb = svm->vmcb;
-    uint32_t v_intr = v_intr_word(svm, window);
+    uint32_t v_intr = (vmcb->v_intr & (V_AVIC | V_X2AVIC)) | V_INTR_MASKING | window | vcpu_cr8_of_tpr(&svm->v);
+
+    svm->v_intr = v_intr;
+    if (vmcb->v_intr != v_intr) {
+        vmcb->v_intr = v_intr;
+        vmcb_touch(vmcb, CLEAN_V_INTR);
+    }
+}
+
+static __attribute__((noinline)) void follow_tpr(struct svm_vcpu *svm)
+{
+    svm->tpr = *vcpu_tpr(&svm->v);
+    write_v_intr(svm, svm->window);
+}
+
+static inline void write_volatile_state(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
 
     vmcb->rax = svm->v.gpr[GPR_RAX];
     svm->entry_dr6 = vmcb->dr6;
     if (vmcb->cr2 != svm->v.cr2) {
         vmcb->cr2 = svm->v.cr2;
         vmcb_touch(vmcb, CLEAN_CR2);
-    }
-    if (vmcb->v_intr != v_intr) {
-        vmcb->v_intr = v_intr;
-        vmcb_touch(vmcb, CLEAN_V_INTR);
     }
 }
 
@@ -262,7 +270,8 @@ static inline void read_volatile_state(struct svm_vcpu *svm)
     vmcb->clean = svm_caps.clean;
     svm->v.gpr[GPR_RAX] = vmcb->rax;
     svm->v.cr2 = vmcb->cr2;
-    vcpu_cr8_to_tpr(&svm->v, vmcb->v_intr & 0xf);
+    if (vmcb->v_intr != svm->v_intr)
+        vcpu_cr8_to_tpr(&svm->v, vmcb->v_intr & 0xf);
 }
 
 /* What VMRUN is to find in the VMCB, but for what needs this CPU. */
@@ -280,11 +289,13 @@ static void prepare(struct svm_vcpu *svm)
     set_virtual(svm, false);
     if (v->event & HV_PENDING_INT_VALID)
         inject(svm, v->event);
+    write_volatile_state(svm);
+    svm->tpr = SVM_TPR_UNKNOWN;
     if (svm->is_virtual) {
-        write_volatile_state(svm, V_IRQ | V_IGN_TPR | V_INTR_PRIO);
+        write_v_intr(svm, V_IRQ | V_IGN_TPR | V_INTR_PRIO);
         vmcb_touch(svm->vmcb, CLEAN_V_INTR); /* for the vector */
     } else {
-        write_volatile_state(svm, svm->is_stepping ? 0 : svm->window);
+        write_v_intr(svm, svm->is_stepping ? 0 : svm->window);
     }
     if (svm->is_stepping)
         svm->entry_dr6 = svm->step.dr6;
@@ -361,8 +372,7 @@ static inline void flush_if_stale(struct svm_vcpu *svm)
 {
     if (svm->apic_ids)
         svm_apic_before_entry(svm);
-    svm->vmcb->tlb_control = TLB_KEEP;
-    if (npt_svm_is_stale(svm))
+    if (svm->v.flush_guest || npt_svm_has_changed(&svm->v))
         npt_svm_flush(svm);
 }
 
@@ -408,7 +418,8 @@ static __attribute__((noinline)) void enter_special(struct svm_vcpu *svm, struct
         back_up(svm);
     rip = vmcb->rip;
     shadow = vmcb->interrupt_state & INTERRUPT_SHADOW;
-    svm_entry(svm);
+    svm_run_guest(svm);
+    vmcb->tlb_control = TLB_KEEP;
     if (!take_exit(svm, exit))
         return;
     svm->is_unproven = false;
@@ -431,28 +442,44 @@ static inline bool is_special(const struct svm_vcpu *svm)
 {
     const struct vcpu *v = &svm->v;
 
-    return (v->dirty & ~VCPU_RIP) | v->event | v->pending_debug | svm->injected | svm->special |
-           svm->vmcb->interrupt_state;
+    return (v->unsettled & ~(uint64_t)VCPU_RIP) | v->event | v->pending_debug | svm->injected | svm->special |
+               svm->vmcb->interrupt_state ||
+           npt_svm_has_changed(v);
 }
 
-void svm_enter(struct vcpu *v, struct hv_exit *exit)
+static inline void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    struct svm_vcpu *svm = to_svm(v);
-
-    if (is_special(svm)) {
-        enter_special(svm, exit);
-        return;
-    }
-    if (v->dirty)
+    if (svm->v.dirty)
         svm_sync(svm);
-    write_volatile_state(svm, svm->window);
-    flush_if_stale(svm);
-    svm_entry(svm);
+    write_volatile_state(svm);
+    if (*vcpu_tpr(&svm->v) != svm->tpr)
+        follow_tpr(svm);
+    svm_run_guest(svm);
     if (!take_exit(svm, exit))
         return;
     if (svm->vmcb->exit_int_info & EVENT_VALID)
         take_interrupted_event(svm, svm->vmcb->exit_int_info);
     svm_exit_describe(svm, exit);
+}
+
+unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner)
+{
+    struct svm_vcpu *svm = to_svm(v);
+    unsigned next;
+
+    for (;;) {
+        if (svm->apic_ids)
+            svm_apic_before_entry(svm);
+        if (is_special(svm))
+            enter_special(svm, exit);
+        else
+            enter_plain(svm, exit);
+        next = exited(owner, exit);
+        if (next == VCPU_SKIP)
+            svm_advance(v, exit->instruction_length);
+        else if (next != VCPU_ENTER)
+            return next;
+    }
 }
 
 bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out)

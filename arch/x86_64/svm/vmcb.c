@@ -165,14 +165,17 @@ void svm_acquire(struct vcpu *v)
     struct backend_cpu *cpu = backend_cpu();
 
     cpu->current = v;
-    if (v->cpu == cpu)
+    if (v->cpu == cpu) {
+        v->flush_guest |= svm->asid_generation != cpu->asid.generation; /* taken by others: see npt_svm_flush */
         return;
+    }
     v->cpu = cpu;
     svm->host_pa = cpu->state_pa;
     if (svm->active_cpu != HV_CPU_NONE)
         tsc_arrive(v);
     svm->active_cpu = cpu->id;
     svm->asid_generation = 0;
+    v->flush_guest = true;
     vmcb_touch(svm->vmcb, CLEAN_ALL);
     vcpu_changed(v, VCPU_TSC);
 }

@@ -310,6 +310,7 @@ void vmx_acquire(struct vcpu *v)
     cpu->current = v;
     vmx->active_cpu = cpu->id;
     hv_host_irq_restore(flags);
+    v->flush_guest = true; /* see ept_flush */
     write_host_cpu_state(vmx);
     if (moves)
         tsc_arrive(v);
@@ -367,6 +368,7 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
     vmx->cpu = vmx_controls.cpu;
     vmx->cpu2 = vmx->vpid ? vmx_controls.cpu2 : vmx_controls.cpu2 & ~CPU2_VPID;
     vmx->v.npt = npt;
+    vmx->v.sets_timer = true;
     /*
      * NE, CD and NW stay the host's: NE must be 1 in VMX operation, and a guest's cache control must not reach the
      * CPU. So does MCE: with it off, a machine check would be the end of the machine. All else needs no exit: with

@@ -26,7 +26,6 @@ struct vmx_vcpu {
     /* MSRs of x2APIC mode that the client wants to exit, whatever the CPU could do of them: bit n is 0x800 + n */
 #define X2APIC_WORDS 4
     uint64_t x2apic_read_exits[X2APIC_WORDS], x2apic_write_exits[X2APIC_WORDS];
-    bool timer_is_heartbeat; /* the timer field holds the heartbeat: nothing to write */
 
     /* host state as it stands in the VMCS */
     struct {
@@ -82,15 +81,13 @@ void ept_flush(struct vmx_vcpu *vmx); /* before an entry, interrupts off */
 
 /*
  * Translations are tagged with EPTP and VPID and live in a CPU's TLB: the vcpu drops them when the tables have
- * changed since it last did, and when it comes to a CPU where it may have left some behind. The generation is read
- * after vp.shared.walking was set (virt/walk.h), so a change is either seen here or its author waits for us.
+ * changed since it last did, and when it comes to a CPU where it may have left some behind (which sets flush_guest, as
+ * well). The generation is read after vp.shared.walking was set (virt/walk.h), so a change is either seen here or its
+ * author waits for us.
  */
-static inline bool ept_is_stale(const struct vmx_vcpu *vmx)
+static inline bool ept_has_changed(const struct vcpu *v)
 {
-    const struct vcpu *v = &vmx->v;
-
-    return __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST) != v->npt_seen || vmx->active_cpu != v->last_cpu ||
-           v->flush_guest;
+    return __atomic_load_n(v->npt_generation, __ATOMIC_SEQ_CST) != v->npt_seen;
 }
 
 /* vmx_regs.c */
@@ -105,7 +102,7 @@ enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
 /* vmx_run.c */
 void vmx_load(struct vcpu *v);
 void vmx_put(struct vcpu *v);
-void vmx_enter(struct vcpu *v, struct hv_exit *exit);
+unsigned vmx_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner);
 bool vmx_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the entry that vmx_enter would make */
 
 /* vmx_exit.c */
@@ -114,9 +111,8 @@ void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *ex
 void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit);
 bool vmx_exit_audit(struct vmx_vcpu *vmx, unsigned parts, struct hv_audit_finding *out); /* parts: VMX_AUDIT_* */
 
-/* vmx_entry.asm */
-enum { VMX_ENTRY_EXITED = 0, VMX_ENTRY_FAILED = 1 };
-unsigned vmx_entry(struct vmx_vcpu *vmx);
+/* vmx_entry.asm: see vmx_run_guest. What it says of an entry that ended with VMfail: no exit reason. */
+#define VMX_VMFAIL 0x7fffffff
 extern const char vmx_exit_point[];
 
 #endif

@@ -149,6 +149,7 @@ static void sync_access_page(struct vmx_vcpu *vmx, uint64_t cpu2)
         vmx_write(VMCS_APIC_ACCESS_ADDR, pa);
     vmx->apic_access_pa = pa;
     vmx->v.last_cpu = HV_CPU_NONE;
+    vmx->v.flush_guest = true;
 }
 
 /* What does not change any more. The rules of the entry: SDM 3C 27.2.1.1. */

@@ -149,7 +149,7 @@ static void arm_timer(struct vmx_vcpu *vmx)
     unsigned shift = (unsigned)FIELD_GET(VMX_MISC_TIMER_SHIFT, vmx_caps.misc);
     uint64_t deadline = vmx->v.deadline_tsc, now = cpu_tsc(), ticks = heartbeat_ticks(shift);
 
-    vmx->timer_is_heartbeat = !deadline;
+    vmx->v.sets_timer = deadline; /* else it holds the heartbeat: nothing to write */
     if (!(vmx_caps.pin >> 32 & PIN_PREEMPTION_TIMER))
         return;
     if (deadline)
@@ -161,7 +161,7 @@ static void arm_timer(struct vmx_vcpu *vmx)
 
 /* -------------------------------------------------------------------------------- one entry */
 
-/* What most entries go without. Not inlined: they would save registers for it. */
+/* What most entries go without. */
 static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
 {
     struct vcpu *v = &vmx->v;
@@ -170,31 +170,59 @@ static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
         vmx_sync(vmx);
     if (v->event & HV_PENDING_INT_VALID)
         inject(v, v->event);
-    if (v->deadline_tsc || !vmx->timer_is_heartbeat)
+    if (v->deadline_tsc || v->sets_timer)
         arm_timer(vmx);
+    if (v->flush_guest || ept_has_changed(v))
+        ept_flush(vmx);
 }
 
-void vmx_enter(struct vcpu *v, struct hv_exit *exit)
+static inline bool is_special(const struct vcpu *v)
 {
-    struct vmx_vcpu *vmx = to_vmx(v);
+    return v->unsettled | v->event | v->deadline_tsc || ept_has_changed(v);
+}
+
+static inline void take_exit(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
+{
+    vmx->v.valid &= VCPU_STICKY;
+    vmx->v.event = 0;
+    vmx_exit_describe(vmx, reason, exit);
+}
+
+/* A refused entry, or a reason with more in it than the number. */
+static __attribute__((noinline)) void take_odd_exit(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
+{
+    if (reason == VMX_VMFAIL || reason & EXIT_REASON_ENTRY_FAILED)
+        vmx_exit_entry_failed(vmx, reason == VMX_VMFAIL, exit);
+    else
+        take_exit(vmx, reason, exit);
+}
+
+static inline void enter(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
     uint32_t reason;
 
-    if (v->dirty | v->event | v->deadline_tsc || !vmx->timer_is_heartbeat)
+    if (is_special(&vmx->v))
         prepare(vmx);
-    if (ept_is_stale(vmx))
-        ept_flush(vmx);
-    if (vmx_entry(vmx) != VMX_ENTRY_EXITED) {
-        vmx_exit_entry_failed(vmx, true, exit);
-        return;
+    reason = vmx_run_guest(vmx);
+    if (reason < EXIT_REASON_COUNT)
+        take_exit(vmx, reason, exit);
+    else
+        take_odd_exit(vmx, reason, exit);
+}
+
+unsigned vmx_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner)
+{
+    struct vmx_vcpu *vmx = to_vmx(v);
+    unsigned next;
+
+    for (;;) {
+        enter(vmx, exit);
+        next = exited(owner, exit);
+        if (next == VCPU_SKIP)
+            vmx_advance(v, exit->instruction_length);
+        else if (next != VCPU_ENTER)
+            return next;
     }
-    reason = (uint32_t)vmx_read(VMCS_EXIT_REASON);
-    if (reason & EXIT_REASON_ENTRY_FAILED) {
-        vmx_exit_entry_failed(vmx, false, exit);
-        return;
-    }
-    v->valid &= VCPU_STICKY;
-    v->event = 0;
-    vmx_exit_describe(vmx, reason, exit);
 }
 
 /* Without the rules about the host: its state is written when the VP is loaded. */

@@ -2,7 +2,8 @@
 /*
  * What virt/ calls: the vendor-neutral functions of arch/x86_64/, and the table of operations that VMX and SVM each
  * implement.
- * A backend enters once and describes what happened in the words of struct hv_exit; it neither loops nor decides.
+ * A backend enters and describes what happened in the words of struct hv_exit. Whether it then enters again is not for
+ * it to decide: it asks.
  */
 #ifndef ARCH_BACKEND_H
 #define ARCH_BACKEND_H
@@ -55,6 +56,13 @@ struct vcpu_code {
 #define VCPU_MODE_CPL       0x3u
 #define VCPU_MODE_64BIT     (1u << 2)
 #define VCPU_MODE_PROTECTED (1u << 3) /* and not virtual-8086 mode */
+
+/*
+ * Called after each exit, with the owner that `enter` was given. What is to follow: the next entry, that with the
+ * instruction stepped over (as by `advance`), or the end; numbers from VCPU_END on are the caller's.
+ */
+typedef unsigned vcpu_exited(void *owner, struct hv_exit *exit);
+enum { VCPU_ENTER, VCPU_SKIP, VCPU_END };
 
 struct hv_backend {
     const char *name;
@@ -110,8 +118,11 @@ struct hv_backend {
     void (*load)(struct vcpu *v);
     void (*put)(struct vcpu *v);
 
-    /* One entry, between load and put, with interrupts off. */
-    void (*enter)(struct vcpu *v, struct hv_exit *exit);
+    /*
+     * Entries, between load and put, with interrupts off, until `exited` says that it is the end: its last word is
+     * returned.
+     */
+    unsigned (*enter)(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner);
 
     /*
      * Makes a guest's accesses exit (or not, again) to an MSR that it may use directly; all others always exit. While

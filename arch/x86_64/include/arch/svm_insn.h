@@ -14,4 +14,17 @@ static inline void svm_vmsave(hv_hpa_t page)
     __asm__ volatile("vmsave %0" : : "a"(page) : "memory");
 }
 
+/*
+ * Into the guest and back: svm_entry.asm. What is to live through it is on the stack: the caller enters again and
+ * again, and the host's registers are not saved and restored each time. svm: struct svm_vcpu.
+ */
+static inline void svm_run_guest(void *svm)
+{
+    __asm__ volatile("call svm_entry"
+                     :
+                     : "D"(svm)
+                     : "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+                       "memory");
+}
+
 #endif

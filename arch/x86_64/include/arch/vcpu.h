@@ -107,7 +107,16 @@ struct vcpu {
     };
     uint64_t cr2; /* always valid */
 
-    uint32_t valid, dirty;
+    /* what has to be done before the next entry */
+    union {
+        struct {
+            uint32_t dirty;   /* groups that the hardware has to be given */
+            bool flush_guest; /* guest-virtual translations have to be dropped */
+            bool sets_timer;  /* the backend's: what ends the guest's run has to be set anew */
+        };
+        uint64_t unsettled; /* any of it */
+    };
+    uint32_t valid;
 
     struct hv_segment seg[SEG_COUNT];
     struct hv_table idtr, gdtr;
@@ -163,7 +172,6 @@ struct vcpu {
     struct npt *npt;
     const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush */
     uint64_t npt_seen;                       /* generation at the last flush */
-    bool flush_guest;                        /* drop guest-virtual translations before the next entry */
     struct backend_cpu *cpu;                 /* that has acquired it last */
     uint32_t last_cpu;                       /* CPU of the last entry, HV_CPU_NONE before the first */
     bool loaded; /* the CPU has its registers: from vcpu_load until it is taken off; changes there */

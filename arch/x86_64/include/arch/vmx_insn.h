@@ -88,4 +88,21 @@ static inline void vmx_invvpid(uint64_t type, uint16_t vpid)
     __asm__ volatile("invvpid %0, %1" : : "m"(operand), "r"(type) : "cc", "memory");
 }
 
+/*
+ * Into the guest and back: vmx_entry.asm. What is to live through it is on the stack: the caller enters again and
+ * again, and the host's registers are not saved and restored each time. vmx: struct vmx_vcpu. Returns the exit reason,
+ * or VMX_VMFAIL.
+ */
+static inline uint32_t vmx_run_guest(void *vmx)
+{
+    uint32_t reason;
+
+    __asm__ volatile("call vmx_entry"
+                     : "=a"(reason)
+                     : "D"(vmx)
+                     : "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+                       "memory");
+    return reason;
+}
+
 #endif

@@ -6,5 +6,6 @@
 #include <hv/types.h>
 
 void svm_vmsave(hv_hpa_t page);
+void svm_run_guest(void *svm);
 
 #endif
