@@ -252,14 +252,42 @@ static __attribute__((noinline)) void fetch_others(struct vcpu *v, uint32_t grou
         fetch_dr6(v);
 }
 
-/* What says whether an interrupt can go in is asked for before each of them. */
-void vmx_fetch(struct vcpu *v, uint32_t groups)
+/* All that says where the code is. */
+#define CODE_GROUPS (VCPU_RIP | VCPU_CS | VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER)
+
+static void fetch_code(struct vcpu *v)
 {
-    groups &= ~v->valid;
+    v->rip = vmx_read(VMCS_GUEST_RIP);
+    fetch_segment(v, SEG_CS);
+    fetch_cr0(v);
+    v->cr3 = vmx_read(VMCS_GUEST_CR3);
+    fetch_cr4(v);
+    v->efer = vmx_read(VMCS_GUEST_EFER);
+}
+
+/* What is asked for often: whether an interrupt can go in, and where the code is. */
+static uint32_t fetch_frequent(struct vcpu *v, uint32_t groups)
+{
+    uint32_t fetched = groups & (VCPU_INTR | VCPU_RFLAGS);
+
     if (groups & VCPU_INTR)
         fetch_intr(v);
-    if (groups & ~VCPU_INTR)
-        fetch_others(v, groups & ~VCPU_INTR);
+    if (groups & VCPU_RFLAGS)
+        v->rflags = vmx_read(VMCS_GUEST_RFLAGS);
+    if ((groups & CODE_GROUPS) != CODE_GROUPS)
+        return fetched;
+    fetch_code(v);
+    return fetched | CODE_GROUPS;
+}
+
+void vmx_fetch(struct vcpu *v, uint32_t groups)
+{
+    uint32_t others;
+
+    groups &= ~v->valid;
+    others = groups & ~fetch_frequent(v, groups);
+    if (others)
+        fetch_others(v, others);
     v->valid |= groups;
 }
 
