@@ -253,10 +253,3 @@ const char *hv_exit_reason_name(enum hv_exit_reason reason)
 {
     return (unsigned)reason < HV_EXIT_REASON_COUNT ? reason_names[reason] : "?";
 }
-
-/* ------------------------------------------------------------------------- what the client sees */
-
-void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit)
-{
-    backend()->context(vp->vcpu, exit);
-}

@@ -26,6 +26,7 @@ void exit_inject(struct hv_vp *vp, uint8_t vector); /* exception without error c
 void exit_inject_error(struct hv_vp *vp, uint8_t vector, uint32_t error_code);
 
 exit_handler *exit_handler_of(enum hv_exit_reason reason);
-void exit_fill_context(struct hv_vp *vp, struct hv_exit *exit); /* pinned */
+/* exit_context.c. Pinned; of the guest's own exits before vcpu_put. */
+void exit_fill_context(struct hv_vp *vp, const struct hv_exit *exit, struct hv_exit_context *to);
 
 #endif

@@ -10,10 +10,9 @@
  */
 enum exit_outcome exit_io(struct hv_vp *vp, struct hv_exit *exit)
 {
-    exit->instruction.count = 0;
-    if (exit->io.is_string)
+    if (exit->io.access.is_string)
         code_fetch(vp, &exit->instruction);
-    else if (exit->io.is_write)
+    else if (exit->io.access.is_write)
         return exit_doorbell_port(vp, exit);
     return EXIT_TO_CLIENT;
 }

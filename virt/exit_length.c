@@ -239,9 +239,9 @@ static bool is_port_access(const struct insn *insn, const struct hv_exit *exit)
 {
     bool is_string = insn->op == INSN_INS || insn->op == INSN_OUTS;
 
-    if (is_string != exit->io.is_string)
+    if (is_string != exit->io.access.is_string)
         return false;
-    return exit->io.is_write ? insn->op == INSN_OUT || insn->op == INSN_OUTS
+    return exit->io.access.is_write ? insn->op == INSN_OUT || insn->op == INSN_OUTS
                              : insn->op == INSN_IN || insn->op == INSN_INS;
 }
 

@@ -90,21 +90,6 @@ static bool may_call(uint32_t mode)
     return mode & VCPU_MODE_PROTECTED && !(mode & VCPU_MODE_CPL);
 }
 
-static enum exit_outcome to_client(const struct hv_vp *vp, struct hv_exit *exit)
-{
-    const struct vcpu *v = vp->vcpu;
-
-    exit->hypercall.rax = v->gpr[GPR_RAX];
-    exit->hypercall.rbx = v->gpr[GPR_RBX];
-    exit->hypercall.rcx = v->gpr[GPR_RCX];
-    exit->hypercall.rdx = v->gpr[GPR_RDX];
-    exit->hypercall.r8 = v->gpr[GPR_R8];
-    exit->hypercall.rsi = v->gpr[GPR_RSI];
-    exit->hypercall.rdi = v->gpr[GPR_RDI];
-    vcpu_read_xmm(v, exit->hypercall.xmm[0]);
-    return EXIT_TO_CLIENT;
-}
-
 /* ----------------------------------------------------------------------------------- input */
 
 static uint64_t pair(const struct vcpu *v, enum vcpu_gpr high, enum vcpu_gpr low)
@@ -237,7 +222,7 @@ static enum exit_outcome call_kind(struct hv_vp *vp, struct hv_exit *exit, const
         return EXIT_YIELD;
     count(vp, kind);
     if (status & HYPERCALL_NOBODY && wants_connections(vp))
-        return to_client(vp, exit);
+        return EXIT_TO_CLIENT;
     outcome = finish(vp, exit, call, status & ~HYPERCALL_NOBODY);
     return kind->fn == notify_spin_wait ? EXIT_YIELD : outcome;
 }
@@ -271,7 +256,7 @@ enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
 
     if (!may_call(mode)) {
         if (wants_calls(vp))
-            return to_client(vp, exit);
+            return EXIT_TO_CLIENT;
         exit_inject(vp, VEC_UD);
         return EXIT_HANDLED;
     }
@@ -281,7 +266,7 @@ enum exit_outcome exit_hypercall(struct hv_vp *vp, struct hv_exit *exit)
         return call_kind(vp, exit, kind, &call);
     count(vp, NULL);
     if (wants_calls(vp))
-        return to_client(vp, exit);
+        return EXIT_TO_CLIENT;
     return finish(vp, exit, &call, kind ? HV_STATUS_ACCESS_DENIED : HV_STATUS_INVALID_HYPERCALL_CODE);
 }
 

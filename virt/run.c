@@ -36,11 +36,11 @@ static void describe_cancel(struct hv_exit *exit)
 }
 
 /* Not a single instruction of the guest's runs, and none of its state is loaded. */
-static void cancel_before_entry(struct hv_vp *vp, struct hv_exit *exit)
+static void cancel_before_entry(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
     describe_cancel(exit);
     vp_pin(vp);
-    exit_fill_context(vp, exit);
+    exit_fill_context(vp, exit, to);
     vp_unpin(vp);
 }
 
@@ -111,20 +111,20 @@ bool run_tell_window(struct hv_vp *vp, struct hv_exit *exit)
  * A halted VP is not entered, and no window's exit would come: a client that waits for one, to wake the VP by an event,
  * hears of it here. So it does of what came to the VP in the meantime. It stays suspended.
  */
-static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit)
+static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
     bool tells;
 
     vp_pin(vp);
     tells = irq_tell(vp, exit) || (waits_for_interrupt(vp) && (run_tell_window(vp, exit) || synic_notify(vp, exit)));
     if (tells)
-        exit_fill_context(vp, exit);
+        exit_fill_context(vp, exit, to);
     vp_unpin(vp);
     return tells;
 }
 
 /* Until the VP may run. False: the client has to hear of something first. */
-static bool settle(struct hv_vp *vp, struct hv_exit *exit)
+static bool settle(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
     if (vp->overlays_stale)
         overlay_apply(vp);
@@ -132,7 +132,7 @@ static bool settle(struct hv_vp *vp, struct hv_exit *exit)
         uint32_t requests = __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 
         if (take_cancel(vp) || irq_take_run_deadline(vp)) {
-            cancel_before_entry(vp, exit);
+            cancel_before_entry(vp, exit, to);
             return false;
         }
         if (requests & VP_REQUEST_ROUTES)
@@ -141,7 +141,7 @@ static bool settle(struct hv_vp *vp, struct hv_exit *exit)
             look_at_requests(vp);
         if (!vp->activity)
             return true;
-        if ((vp->todo || vp->notifications) && tell_suspended(vp, exit))
+        if ((vp->todo || vp->notifications) && tell_suspended(vp, exit, to))
             return false;
         sleep_until_request(vp);
     }
@@ -525,7 +525,7 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t
     return step;
 }
 
-static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
+static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
     enum run_step step;
     uint64_t flags;
@@ -540,7 +540,7 @@ static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit)
     vcpu_load(vp->vcpu);
     step = run_loaded(vp, exit, flags);
     if (step == STEP_TO_CLIENT)
-        exit_fill_context(vp, exit);
+        exit_fill_context(vp, exit, to);
     __atomic_store_n(&vp->shared.working, 0, __ATOMIC_RELEASE);
     vcpu_put(vp->vcpu);
     vp->run_ticks += cpu_tsc() - vp->run_begin;
@@ -560,9 +560,9 @@ static inline bool is_ready(const struct hv_vp *vp)
 }
 
 /* False: the client has to hear of something first. */
-static __attribute__((noinline)) bool make_ready(struct hv_vp *vp, struct hv_exit *exit)
+static __attribute__((noinline)) bool make_ready(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
-    if (!settle(vp, exit))
+    if (!settle(vp, exit, to))
         return false;
     vp_pin(vp);
     prepare(vp);
@@ -570,28 +570,30 @@ static __attribute__((noinline)) bool make_ready(struct hv_vp *vp, struct hv_exi
     return true;
 }
 
-static void run(struct hv_vp *vp, struct hv_exit *exit)
+static void run(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
     enum run_step step;
 
     do {
-        if (!is_ready(vp) && !make_ready(vp, exit))
+        if (!is_ready(vp) && !make_ready(vp, exit, to))
             return;
-        step = run_pinned(vp, exit);
+        step = run_pinned(vp, exit, to);
         if (step == STEP_YIELD)
             hv_host_yield();
     } while (step != STEP_TO_CLIENT);
 }
 
-enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit)
+enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit_context *to)
 {
+    struct hv_exit exit;
+
     if (!vp_claim(vp))
         return vp_unclaimed(vp);
     vp->triple_fault_valid = vp->finding_valid = false;
-    exit->instruction_length = 0; /* not every exit has one */
+    exit.instruction_length = 0; /* not every exit has one */
     time_enter(vp);
-    run(vp, exit);
-    vp->counters.to_client[exit->reason]++;
+    run(vp, &exit, to);
+    vp->counters.to_client[exit.reason]++;
     vp_release(vp);
     return HV_OK;
 }

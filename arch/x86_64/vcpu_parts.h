@@ -84,6 +84,15 @@ static inline uint16_t vcpu_execution_state(uint64_t cpl, uint64_t cr0, uint64_t
     return (uint16_t)state;
 }
 
+/* The first word of the context, written at once. */
+static inline void vcpu_put_state(struct hv_exit_vp *to, uint8_t instruction_length, uint64_t cr8, uint16_t state)
+{
+    uint64_t word = state | (uint64_t)(instruction_length & 0xf) << 16 | (cr8 & 0xf) << 20;
+
+    _Static_assert(offsetof(struct hv_exit_vp, cs) == sizeof(word), "all before CS");
+    __builtin_memcpy(to, &word, sizeof(word));
+}
+
 /* ---------------------------------------------------------------------------- refused entries */
 
 static inline void vcpu_log_refusal(const struct hv_audit_finding *finding)

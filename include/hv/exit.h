@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why a virtual processor stopped, in words that fit both vendors. A backend fills one of these after each VM entry;
- * virt/exit.c either handles it and runs on, or hands it to the client, as virt/whp does in WHV_RUN_VP_EXIT_CONTEXT.
+ * Why a virtual processor stopped, in words that fit both vendors. A backend fills a struct hv_exit after each VM
+ * entry; virt/exit.c either handles it and runs on, or it goes to the client, who gets a struct hv_exit_context.
  */
 #ifndef HV_EXIT_H
 #define HV_EXIT_H
@@ -10,7 +10,7 @@
 #include <hv/types.h>
 
 enum hv_exit_reason {
-    /* what a client can see; names as in WHV_RUN_VP_EXIT_REASON */
+    /* what a client can see; names as in WHV_RUN_VP_EXIT_REASON. Of hv_exit and its context: */
     HV_EXIT_NONE,
     HV_EXIT_MEMORY,                  /* union member: memory */
     HV_EXIT_IO,                      /* io */
@@ -79,6 +79,105 @@ struct hv_exit_cpuid {
     uint64_t default_rax, default_rcx, default_rdx, default_rbx; /* what the core would have answered */
 };
 
+struct hv_exit_io_access {
+    uint32_t is_write : 1;
+    uint32_t size : 3; /* 1, 2 or 4 bytes */
+    uint32_t is_string : 1;
+    uint32_t has_rep : 1;
+    uint32_t unused : 26;
+};
+
+struct hv_exit_vp {
+    uint16_t execution_state;       /* HV_EXEC_* */
+    uint8_t instruction_length : 4; /* of the instruction that exited, 0 when there is none */
+    uint8_t cr8 : 4;
+    uint8_t reserved[5];
+    struct hv_segment cs;
+    uint64_t rip, rflags;
+};
+
+/* The instruction that exited, as far as it could be read; bytes behind it are 0. count 0: not read. */
+struct hv_exit_code {
+    uint8_t count;
+    uint8_t reserved[3];
+    uint8_t bytes[HV_INSTRUCTION_BYTES_MAX];
+};
+
+/*
+ * What the client gets to see of an exit: but for the reason's number, to the bit what WHV_RUN_VP_EXIT_CONTEXT is.
+ * Written once, and whole: what a reason has nothing to say about is 0.
+ */
+struct hv_exit_context {
+    uint32_t reason; /* enum hv_exit_reason, below HV_EXIT_INTERNAL */
+    uint32_t reserved;
+    struct hv_exit_vp vp;
+    union {
+        struct hv_exit_code instruction; /* of memory, io (string forms) and exception exits */
+        struct {
+            struct hv_exit_code instruction;
+            uint32_t access : 2;    /* enum hv_access */
+            uint32_t unmapped : 1;  /* no mapping at all, as opposed to one without the right */
+            uint32_t gva_valid : 1; /* the guest accessed gva; clear for accesses of a page walk */
+            uint32_t unused : 28;
+            hv_gpa_t gpa;
+            hv_gva_t gva;
+        } memory;
+        struct {
+            struct hv_exit_code instruction;
+            struct hv_exit_io_access access;
+            uint16_t port;
+            uint16_t reserved[3];
+            uint64_t rax, rcx, rsi, rdi;
+            struct hv_segment ds, es;
+        } io;
+        struct {
+            uint32_t code; /* 1 intercept, 2 task switch */
+            uint32_t reserved;
+            uint64_t parameter;
+        } unsupported;
+        struct {
+            uint32_t type; /* HV_INT_TYPE_EXTERNAL or HV_INT_TYPE_NMI */
+        } window;
+        struct {
+            uint32_t is_write : 1;
+            uint32_t unused : 31;
+            uint32_t index;
+            uint64_t rax, rdx;
+        } msr;
+        struct hv_exit_cpuid cpuid;
+        struct {
+            struct hv_exit_code instruction;
+            uint32_t has_error_code : 1;
+            uint32_t is_software : 1;
+            uint32_t unused : 30;
+            uint8_t vector;
+            uint8_t reserved[3];
+            uint32_t error_code;
+            uint64_t parameter; /* #PF: the address; #DB: the bits for DR6 */
+        } exception;
+        struct {
+            uint64_t tsc_aux, virtual_offset, tsc, reference_time; /* reference time in 100 ns */
+            uint64_t is_rdtscp : 1;
+            uint64_t unused : 63;
+        } rdtsc;
+        struct {
+            uint64_t rax, rbx, rcx, rdx, r8, rsi, rdi, reserved;
+            uint64_t xmm[6][2];
+        } hypercall;
+        struct {
+            uint32_t vector;
+        } apic;
+        uint16_t sints; /* those that were asked for: bit n is SINTn */
+        uint64_t icr;   /* as written, in the layout of the APIC's mode */
+        struct {
+            uint32_t offset; /* of the register in the page */
+            uint32_t reserved;
+            uint64_t value;
+        } apic_write;
+        uint64_t words[22];
+    };
+} __attribute__((may_alias));
+
 /*
  * The CPU does not say how long the instruction is that exited: virt/exit_length.c finds out before any handler runs.
  * Only in what a backend says.
@@ -88,14 +187,6 @@ struct hv_exit_cpuid {
 struct hv_exit {
     enum hv_exit_reason reason;
     uint8_t instruction_length; /* of the instruction that exited, 0 when there is none */
-
-    /* filled for exits that go to the client */
-    struct {
-        uint16_t execution_state; /* HV_EXEC_* */
-        uint8_t cr8;
-        struct hv_segment cs;
-        uint64_t rip, rflags;
-    } vp;
 
     /* memory, string I/O and exception exits; of memory and exceptions a backend says what its CPU has fetched */
     struct hv_instruction instruction;
@@ -110,11 +201,9 @@ struct hv_exit {
             hv_gva_t gva;
         } memory;
         struct {
-            bool is_write, is_string, has_rep;
-            uint8_t size; /* 1, 2 or 4 bytes */
+            struct hv_exit_io_access access;
             uint16_t port;
-            uint64_t rax, rcx, rsi, rdi;
-            struct hv_segment ds, es;
+            uint64_t rax;
         } io;
         struct {
             uint32_t code; /* 1 intercept, 2 task switch */
@@ -139,10 +228,6 @@ struct hv_exit {
             bool is_rdtscp;
             uint64_t tsc_aux, virtual_offset, tsc, reference_time; /* reference time in 100 ns */
         } rdtsc;
-        struct {
-            uint64_t rax, rbx, rcx, rdx, r8, rsi, rdi;
-            uint64_t xmm[6][2];
-        } hypercall;
         struct {
             uint8_t vector;  /* HV_EXIT_APIC_EOI, HV_EXIT_APIC_EOI_DONE */
             uint16_t offset; /* HV_EXIT_APIC_WRITE: in the page, a multiple of 16 */

@@ -177,10 +177,11 @@ void hv_vp_unref(struct hv_vp *vp);
 struct hv_vp *hv_vp_find(struct hv_partition *p, uint32_t index);
 
 /*
- * Runs the VP on the calling thread until something happens that the client has to know. HV_E_VP_BUSY: it runs already.
- * HV_E_VP_NOT_FOUND: a VP of hv_vp_find's was deleted.
+ * Runs the VP on the calling thread until something happens that the client has to know. *exit is written, by HV_OK
+ * alone, and with interrupts off: it is memory that is there. HV_E_VP_BUSY: it runs already. HV_E_VP_NOT_FOUND: a VP of
+ * hv_vp_find's was deleted.
  */
-enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit *exit);
+enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit_context *exit);
 
 /*
  * For hosts of which hv_host_takes_back is true, on whose conditions it is called: the registers of the calling CPU are

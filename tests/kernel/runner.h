@@ -15,7 +15,7 @@ struct runner {
     volatile uint32_t ended;
     HRESULT result;               /* WHvRunVirtualProcessor's; native: S_OK */
     WHV_RUN_VP_EXIT_CONTEXT exit; /* native: ExitReason only, by name */
-    struct hv_exit native_exit;
+    struct hv_exit_context native_exit;
 };
 
 #define RUNNER_LIMIT_MS 2000

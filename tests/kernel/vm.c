@@ -360,23 +360,18 @@ const char *vm_reason_name(WHV_RUN_VP_EXIT_REASON reason)
     return "?";
 }
 
-/* The native exit in WHP's words, as far as all exits have it. */
+/* The native exit is WHP's, but for the number of its reason. */
 static WHV_RUN_VP_EXIT_REASON run_native(struct vm *vm)
 {
-    const struct hv_exit *e = &vm->native_exit;
+    const struct hv_exit_context *e = &vm->native_exit;
     WHV_RUN_VP_EXIT_CONTEXT *to = &vm->exit;
 
     EXPECT_EQ(hv_vp_run(vm->native_vp, &vm->native_exit), HV_OK);
+    memcpy(to, e, sizeof(*to));
     to->ExitReason = WHvRunVpExitReasonNone;
     for (unsigned i = 0; i < COUNT(reasons); i++)
         if (strcmp(reasons[i].name, hv_exit_reason_name(e->reason)) == 0)
             to->ExitReason = reasons[i].reason;
-    to->VpContext.ExecutionState.AsUINT16 = e->vp.execution_state;
-    to->VpContext.InstructionLength = e->instruction_length & 0xf;
-    to->VpContext.Cr8 = e->vp.cr8 & 0xf;
-    memcpy(&to->VpContext.Cs, &e->vp.cs, sizeof(e->vp.cs));
-    to->VpContext.Rip = e->vp.rip;
-    to->VpContext.Rflags = e->vp.rflags;
     return to->ExitReason;
 }
 

@@ -136,7 +136,7 @@ struct vm {
     const struct guest_code *code; /* loaded by vm_load */
     uint64_t code_gpa;
     WHV_RUN_VP_EXIT_CONTEXT exit; /* of the last vm_run */
-    struct hv_exit native_exit;
+    struct hv_exit_context native_exit;
     struct vm *next; /* of those that exist */
 };
 

@@ -69,7 +69,7 @@ static int teardown(void **state)
 
 static void run_to(enum hv_exit_reason reason)
 {
-    struct hv_exit exit = run();
+    struct hv_exit_context exit = run();
 
     assert_reason(&exit, reason);
 }

@@ -108,9 +108,9 @@ static inline int run_vp_teardown(void **state)
     return machine_teardown(state);
 }
 
-static inline struct hv_exit run(void)
+static inline struct hv_exit_context run(void)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     memset(&exit, 0, sizeof(exit));
     assert_int_equal(hv_vp_run(vp, &exit), HV_OK);
@@ -119,7 +119,7 @@ static inline struct hv_exit run(void)
     return exit;
 }
 
-static inline void assert_reason(const struct hv_exit *exit, enum hv_exit_reason reason)
+static inline void assert_reason(const struct hv_exit_context *exit, enum hv_exit_reason reason)
 {
     assert_string_equal(hv_exit_reason_name(exit->reason), hv_exit_reason_name(reason));
 }

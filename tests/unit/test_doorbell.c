@@ -609,7 +609,7 @@ static enum exit_outcome out(struct hv_exit exit)
 
 static void ports_ring(void **state)
 {
-    struct hv_exit exit = {.io = {.is_write = true, .size = 2, .port = PORT, .rax = 0xabcd1234}}, other;
+    struct hv_exit exit = {.io = {.access = {.is_write = true, .size = 2}, .port = PORT, .rax = 0xabcd1234}}, other;
 
     (void)state;
     assert_int_equal(out(exit), EXIT_TO_CLIENT);
@@ -617,7 +617,7 @@ static void ports_ring(void **state)
     assert_int_equal(out(exit), EXIT_HANDLED);
     assert_int_equal(stub_exit.skips, 1);
     other = exit;
-    other.io.size = 4;
+    other.io.access.size = 4;
     assert_int_equal(out(other), EXIT_TO_CLIENT);
     other = exit;
     other.io.rax++;

@@ -157,9 +157,9 @@ static bool is_fast(void)
     {                                                                   \
         .reason = HV_EXIT_CR, .cr = {.number = (n), .is_read = (read) } \
     }
-#define IO(write, string)                                                         \
-    {                                                                             \
-        .reason = HV_EXIT_IO, .io = {.is_write = (write), .is_string = (string) } \
+#define IO(write, string)                                                                     \
+    {                                                                                         \
+        .reason = HV_EXIT_IO, .io = {.access = {.is_write = (write), .is_string = (string)} } \
     }
 #define OTHERS(why)             \
     {                           \

@@ -277,7 +277,7 @@ static void an_ext_int_goes_first(void **state)
 
 static void the_client_waits_for_a_window_too(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
@@ -286,7 +286,7 @@ static void the_client_waits_for_a_window_too(void **state)
     GUEST({.run = allow_interrupts, .reason = EXIT_REASON_INTR_WINDOW});
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_false(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_EXTERNAL);
     assert_seen(0, 0, true, false, 0);
     assert_int_equal(get(HV_REG_DELIVERABILITY_NOTIFICATIONS), 0);
     GUEST(LOOK_AND_STOP);
@@ -373,7 +373,7 @@ static bool eoi_exits(uint8_t vector)
     return fake_vmcs_get(VMCS_EOI_EXIT_BITMAP0 + 2u * (vector / 64u)) >> vector % 64 & 1;
 }
 
-static struct hv_exit virtual_eoi(uint8_t vector)
+static struct hv_exit_context virtual_eoi(uint8_t vector)
 {
     FAKE_GUEST({.reason = EXIT_REASON_EXTERNAL_INTR}, {.reason = EXIT_REASON_VIRTUAL_EOI, .qualification = vector});
     return run();
@@ -381,7 +381,7 @@ static struct hv_exit virtual_eoi(uint8_t vector)
 
 static void eois_that_the_cpu_does(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     send(APIC_MODE_FIXED, 0, 0x9a, true);
@@ -389,7 +389,7 @@ static void eois_that_the_cpu_does(void **state)
     exit = virtual_eoi(0x9a);
     assert_reason(&exit, HV_EXIT_APIC_EOI);
     assert_int_equal(exit.apic.vector, 0x9a);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, CODE);
     assert_true(eoi_exits(0x9a));
     assert_false(eoi_exits(0x9b));
@@ -475,7 +475,7 @@ static void an_interrupt_wakes_a_halted_vp(void **state)
 
 static void a_halted_vp_that_masks_interrupts(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
@@ -620,7 +620,7 @@ static void the_client_wakes_a_halted_vp(void **state)
 /* No entry, no window: but a halted VP takes interrupts, and the client wants to know when. */
 static void a_halted_vp_has_a_window(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_on_wait(cancel_at_once);
@@ -629,8 +629,8 @@ static void a_halted_vp_has_a_window(void **state)
     GUEST({.run = allow_interrupts, .reason = EXIT_REASON_HLT, .length = 1});
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_false(exit.window.nmi);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_EXTERNAL);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, CODE + 1);
     assert_int_equal(get(HV_REG_DELIVERABILITY_NOTIFICATIONS), 0);
     assert_int_equal(get(HV_REG_INTERNAL_ACTIVITY_STATE), HV_ACTIVITY_HALT_SUSPEND);
@@ -638,7 +638,7 @@ static void a_halted_vp_has_a_window(void **state)
     set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_NMI);
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_true(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_NMI);
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
     set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_INTERRUPT);
     run_to(HV_EXIT_CANCELED);
@@ -653,9 +653,9 @@ static void a_halted_vp_has_a_window(void **state)
 
 /* ----------------------------------------------------------------------------- INIT and startup */
 
-static struct hv_exit run_other(void)
+static struct hv_exit_context run_other(void)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     memset(&exit, 0, sizeof(exit));
     assert_int_equal(hv_vp_run(other, &exit), HV_OK);
@@ -679,7 +679,7 @@ static void start_other(const volatile uint32_t *word, uint32_t expected)
 
 static void other_processors_wait_to_be_started(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     waits = 0;
@@ -701,7 +701,7 @@ static void other_processors_wait_to_be_started(void **state)
 /* As an operating system starts the others. */
 static void started_by_the_guest(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     will_write(0, X2APIC(APIC_ICR_LOW), BIT64(32) | FIELD_PUT(APIC_ICR_MODE, APIC_MODE_INIT) | APIC_ICR_ASSERT);
@@ -727,7 +727,7 @@ static void send_init(uint64_t gpr[16])
 /* The bootstrap processor starts over at once, and what was pending is gone. */
 static void init_of_the_bootstrap_processor(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
@@ -847,7 +847,7 @@ static void task_priority_by_msr(void **state)
 
 static void eoi_of_a_level_triggered_interrupt(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     send(APIC_MODE_FIXED, 0, 0x51, true);
@@ -856,7 +856,7 @@ static void eoi_of_a_level_triggered_interrupt(void **state)
     exit = run();
     assert_reason(&exit, HV_EXIT_APIC_EOI);
     assert_int_equal(exit.apic.vector, 0x51);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, CODE + 2);
     GUEST(STOP); /* told once */
     run_to(HV_EXIT_IO);
@@ -881,7 +881,7 @@ static void use_xapic(void)
 static void eoi_by_memory(void **state)
 {
     static const uint8_t eoi[] = {0xc7, 0x05, 0xb0, 0x00, 0xe0, 0xfe, 0, 0, 0, 0}; /* MOV DWORD [FEE000B0], 0 */
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     use_xapic();

@@ -137,7 +137,7 @@ static void messages_that_exit(void **state)
 {
     const uint64_t smi = FIELD_PUT(APIC_ICR_MODE, APIC_MODE_SMI) | BIT64(32);
     const uint64_t init = FIELD_PUT(APIC_ICR_MODE, APIC_MODE_INIT) | APIC_ICR_ASSERT | APIC_ICR_LEVEL | BIT64(32);
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     trap(HV_EXTENDED_SMI);
@@ -147,7 +147,7 @@ static void messages_that_exit(void **state)
     exit = run();
     assert_reason(&exit, HV_EXIT_APIC_SMI_TRAP);
     assert_int_equal(exit.icr, smi);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, CODE + 2);
     assert_int_equal(other->shared.requests, 0);
     GUEST(WRMSR, STOP);
@@ -176,7 +176,7 @@ static void smis_by_the_client(void **state)
 {
     const struct hv_interrupt smi = {.type = APIC_MODE_SMI, .destination = 0xff};
     const uint64_t own = FIELD_PUT(APIC_ICR_MODE, APIC_MODE_SMI) | FIELD_PUT(APIC_ICR_SHORTHAND, APIC_SHORTHAND_SELF);
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     assert_int_equal(hv_partition_interrupt(partition, &smi), HV_E_INVALID);
@@ -197,17 +197,17 @@ static void smis_by_the_client(void **state)
     run_to(HV_EXIT_IO);
 }
 
-static void assert_write_trap(const struct hv_exit *exit, uint32_t offset, uint64_t value)
+static void assert_write_trap(const struct hv_exit_context *exit, uint32_t offset, uint64_t value)
 {
     assert_reason(exit, HV_EXIT_APIC_WRITE_TRAP);
     assert_int_equal(exit->apic_write.offset, offset);
     assert_int_equal(exit->apic_write.value, value);
-    assert_int_equal(exit->instruction_length, 0);
+    assert_int_equal(exit->vp.instruction_length, 0);
 }
 
 static void writes_that_exit(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     trap(HV_EXTENDED_APIC_SVR);
@@ -242,7 +242,7 @@ static void write_page(uint64_t gpr[16])
 
 static void writes_by_the_cpu_that_exit(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     trap(HV_EXTENDED_APIC_LDR | HV_EXTENDED_APIC_DFR);
@@ -335,7 +335,7 @@ static void lower_cr8(uint64_t gpr[16])
 /* A CPU that delivers does not tell when the task priority falls: while the client waits for that, it does not. */
 static void a_window_by_priority(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_CR8, 9);
@@ -363,7 +363,7 @@ static void a_window_by_priority(void **state)
 /* Both windows are open: each is told, NMI first, and nothing of the APIC's goes in before. */
 static void windows_that_are_open(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     send_fixed(0x51);
@@ -371,10 +371,10 @@ static void windows_that_are_open(void **state)
     set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_NMI | HV_NOTIFY_INTERRUPT);
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_true(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_NMI);
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_false(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_EXTERNAL);
     assert_int_equal(exit.vp.rip, CODE);
     GUEST(LOOK_AND_STOP);
     run_to(HV_EXIT_IO);

@@ -61,7 +61,7 @@ static void stop_counting(uint64_t gpr[16])
 /* From the exit to the next entry. */
 static void answer(struct fake_step step)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     step.run = start_counting;
     FAKE_GUEST({.reason = EXIT_REASON_EXTERNAL_INTR}, step,
@@ -228,9 +228,9 @@ static void stepping_over(void **state)
 /* --------------------------------------------------------------------- exits to the client */
 
 /* From the exit to the return of the run. */
-static struct hv_exit to_client(const char *name, struct fake_step step)
+static struct hv_exit_context to_client(const char *name, struct fake_step step)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     set(HV_REG_RIP, CODE);
     step.run = start_counting;
@@ -248,16 +248,16 @@ static struct hv_exit to_client(const char *name, struct fake_step step)
 
 static void port_io(void **state)
 {
-    struct hv_exit exit = to_client(
+    struct hv_exit_context exit = to_client(
         "OUT",
         (struct fake_step){.reason = EXIT_REASON_IO, .length = 1, .qualification = FIELD_PUT(QUAL_IO_PORT, 0x3f8)});
 
     (void)state;
     assert_reason(&exit, HV_EXIT_IO);
-    assert_true(exit.io.is_write);
+    assert_true(exit.io.access.is_write);
     assert_int_equal(exit.io.port, 0x3f8);
-    assert_int_equal(exit.io.size, 1);
-    assert_int_equal(exit.instruction_length, 1);
+    assert_int_equal(exit.io.access.size, 1);
+    assert_int_equal(exit.vp.instruction_length, 1);
     assert_int_equal(exit.io.ds.attributes, SEG_ATTR_DATA32);
     /* the client steps over it: one write, that of RIP */
     set(HV_REG_RIP, CODE + 1);
@@ -270,7 +270,7 @@ static void port_io(void **state)
 
 static void string_io_shows_the_instruction(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     memcpy(ram + CODE, (uint8_t[]){0xf3, 0x6c}, 2); /* REP INSB */
@@ -279,14 +279,14 @@ static void string_io_shows_the_instruction(void **state)
                                                     .qualification = QUAL_IO_IN | QUAL_IO_STRING | QUAL_IO_REP |
                                                                      FIELD_PUT(QUAL_IO_PORT, 0x60)});
     assert_reason(&exit, HV_EXIT_IO);
-    assert_true(exit.io.is_string && exit.io.has_rep && !exit.io.is_write);
+    assert_true(exit.io.access.is_string && exit.io.access.has_rep && !exit.io.access.is_write);
     assert_int_equal(exit.instruction.count, 16);
     assert_memory_equal(exit.instruction.bytes, ram + CODE, 16);
 }
 
 static void unmapped_memory(void **state)
 {
-    struct hv_exit exit =
+    struct hv_exit_context exit =
         to_client("EPT violation, unmapped",
                   (struct fake_step){.reason = EXIT_REASON_EPT_VIOLATION,
                                      .qualification = QUAL_EPT_WRITE | QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED,
@@ -303,7 +303,7 @@ static void unmapped_memory(void **state)
 
 static void forbidden_memory(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     assert_int_equal(hv_partition_map(partition, ram, 0x5000, HV_PAGE_SIZE, NPT_READ), HV_OK);
@@ -327,7 +327,7 @@ static void a_violation_that_is_none_any_more(void **state)
 
 static void memory_mapped_between_runs(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     FAKE_GUEST({.reason = EXIT_REASON_EPT_VIOLATION, .qualification = 2, .gpa = UNMAPPED});
@@ -343,18 +343,18 @@ static void memory_mapped_between_runs(void **state)
 
 static void halt(void **state)
 {
-    struct hv_exit exit = to_client("HLT", (struct fake_step){.reason = EXIT_REASON_HLT, .length = 1});
+    struct hv_exit_context exit = to_client("HLT", (struct fake_step){.reason = EXIT_REASON_HLT, .length = 1});
 
     (void)state;
     assert_reason(&exit, HV_EXIT_HALT);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, CODE + 1); /* behind it */
     assert_int_equal(get(HV_REG_RIP), CODE + 1);
 }
 
 static void exits_that_the_client_asks_for(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set_property(EXTENDED_EXITS, HV_EXTENDED_CPUID | HV_EXTENDED_RDTSC | HV_EXTENDED_HYPERCALL | HV_EXTENDED_EXCEPTION |
@@ -364,7 +364,7 @@ static void exits_that_the_client_asks_for(void **state)
     exit = to_client("CPUID, asked for", (struct fake_step){.reason = EXIT_REASON_CPUID, .length = 2});
     assert_reason(&exit, HV_EXIT_CPUID);
     assert_int_equal(exit.cpuid.default_rbx, 0x756e6547);
-    assert_int_equal(exit.instruction_length, 2);
+    assert_int_equal(exit.vp.instruction_length, 2);
     exit = to_client("RDTSC, asked for", (struct fake_step){.reason = EXIT_REASON_RDTSC, .length = 2});
     assert_reason(&exit, HV_EXIT_RDTSC);
     assert_false(exit.rdtsc.is_rdtscp);
@@ -373,7 +373,7 @@ static void exits_that_the_client_asks_for(void **state)
     exit = to_client("VMCALL, asked for", (struct fake_step){.reason = EXIT_REASON_VMCALL, .length = 3});
     assert_reason(&exit, HV_EXIT_HYPERCALL);
     assert_int_equal(exit.hypercall.r8, 0x88);
-    assert_int_equal(exit.instruction_length, 3);
+    assert_int_equal(exit.vp.instruction_length, 3);
     exit = to_client("exception, asked for", (struct fake_step){.reason = EXIT_REASON_EXCEPTION_NMI,
                                                                 .intr_info = INFO(INTR_TYPE_HW_EXCEPTION, VEC_UD)});
     assert_reason(&exit, HV_EXIT_EXCEPTION);
@@ -384,7 +384,7 @@ static void exits_that_the_client_asks_for(void **state)
     exit = to_client("RDMSR of no MSR, asked for", (struct fake_step){.reason = EXIT_REASON_RDMSR, .length = 2});
     assert_reason(&exit, HV_EXIT_MSR);
     assert_int_equal(exit.msr.index, 0x12345);
-    assert_int_equal(exit.instruction_length, 2);
+    assert_int_equal(exit.vp.instruction_length, 2);
     set_property(EXTENDED_EXITS, 0); /* and no more */
     FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = 2}, STOP);
     run();
@@ -401,7 +401,7 @@ static void use_xmm(uint64_t gpr[16])
 
 static void a_hypercall_shows_xmm_registers(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set_property(EXTENDED_EXITS, HV_EXTENDED_HYPERCALL);
@@ -413,7 +413,7 @@ static void a_hypercall_shows_xmm_registers(void **state)
 
 static void exits_that_cannot_be(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     FAKE_GUEST({.reason = EXIT_REASON_PML_FULL});
@@ -509,7 +509,7 @@ static void events_are_counted(void **state)
 
 static void write_apic(uint32_t offset, uint64_t value)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     set_msr_operands(MSR_IA32_X2APIC_BASE + (offset >> 4), value);
     FAKE_GUEST({.reason = EXIT_REASON_WRMSR, .length = 2},
@@ -569,16 +569,16 @@ static void apic_memory_accesses_are_counted(void **state)
 
 /* ------------------------------------------------------------------------------ cancelling */
 
-static void assert_cancelled(const struct hv_exit *exit, uint64_t rip)
+static void assert_cancelled(const struct hv_exit_context *exit, uint64_t rip)
 {
     assert_reason(exit, HV_EXIT_CANCELED);
-    assert_int_equal(exit->instruction_length, 0);
+    assert_int_equal(exit->vp.instruction_length, 0);
     assert_int_equal(exit->vp.rip, rip);
 }
 
 static void cancelled_before_the_run(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     hv_vp_cancel(vp);
@@ -603,7 +603,7 @@ static void cancel_from_elsewhere(uint64_t gpr[16])
 /* The CPU that runs the guest is kicked; the interrupt ends the guest's run, and the run is over. */
 static void cancelled_in_the_run(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_set_cpu(1);
@@ -627,7 +627,7 @@ static void cancelled_in_the_run(void **state)
 static void busy_in_the_run(uint64_t gpr[16])
 {
     union hv_reg_value value;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
     uint32_t name = HV_REG_RIP;
 
     (void)gpr;
@@ -655,7 +655,7 @@ static void cancel_while_waiting(const volatile uint32_t *word, uint32_t expecte
 
 static void a_suspended_vp_waits(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_INTERNAL_ACTIVITY_STATE, HV_ACTIVITY_HALT_SUSPEND);
@@ -680,7 +680,7 @@ static void time_passes(uint64_t gpr[16])
 
 static void the_deadline_ends_the_run(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_set_tsc(1000000);
@@ -747,7 +747,7 @@ static void a_run_moves_between_cpus(void **state)
 {
     static struct fake_x86 before[2];
     struct hv_vp_counters counters;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     before[0] = *fake_x86(0);
@@ -836,7 +836,7 @@ static void pending_external_interrupts(void **state)
 
 static void an_interrupted_delivery_is_shown(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
     uint64_t event;
 
     (void)state;
@@ -882,7 +882,7 @@ static void expect_window(uint64_t gpr[16])
 
 static void the_interrupt_window(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_INTERRUPT);
@@ -890,7 +890,7 @@ static void the_interrupt_window(void **state)
                {.run = expect_window, .reason = EXIT_REASON_INTR_WINDOW});
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_false(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_EXTERNAL);
     assert_int_equal(get(HV_REG_DELIVERABILITY_NOTIFICATIONS), 0); /* one shot */
     FAKE_GUEST({.run = expect_closed_window, .reason = EXIT_REASON_HLT, .length = 1});
     run();
@@ -898,18 +898,18 @@ static void the_interrupt_window(void **state)
 
 static void the_nmi_window(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_DELIVERABILITY_NOTIFICATIONS, HV_NOTIFY_NMI | HV_NOTIFY_INTERRUPT);
     FAKE_GUEST({.reason = EXIT_REASON_NMI_WINDOW});
     exit = run();
     assert_reason(&exit, HV_EXIT_WINDOW);
-    assert_true(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_NMI);
     assert_int_equal(get(HV_REG_DELIVERABILITY_NOTIFICATIONS), HV_NOTIFY_INTERRUPT);
     FAKE_GUEST({.run = expect_window, .reason = EXIT_REASON_INTR_WINDOW});
     exit = run();
-    assert_false(exit.window.nmi);
+    assert_int_equal(exit.window.type, HV_INT_TYPE_EXTERNAL);
     assert_false(fake_vmcs_get(VMCS_CPU_CONTROLS) & CPU_NMI_WINDOW);
 }
 
@@ -932,7 +932,7 @@ static void expect_window_alone(uint64_t gpr[16])
 /* An interrupt of class 5 is deliverable only when CR8 is below 5: the CPU tells when. */
 static void a_window_with_a_priority(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_CR8, 7);
@@ -953,7 +953,7 @@ static void a_window_with_a_priority(void **state)
 static void a_refused_entry_is_repaired(void **state)
 {
     struct hv_audit_finding finding;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     assert_int_equal(hv_vp_audit_finding(vp, &finding), HV_E_STATE);
@@ -980,7 +980,7 @@ static void a_refused_entry_is_repaired(void **state)
 static void a_refused_raw_field(void **state)
 {
     struct hv_audit_finding finding;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_vmx_expect_refusal(true);
@@ -1019,7 +1019,7 @@ static void expect_double_fault(uint64_t gpr[16])
 static void a_triple_fault_is_explained(void **state)
 {
     struct hv_triple_fault t;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     assert_int_equal(hv_vp_triple_fault(vp, &t), HV_E_STATE);
@@ -1065,7 +1065,7 @@ static void a_triple_fault_is_explained(void **state)
 static void a_triple_fault_that_does_not_repeat(void **state)
 {
     struct hv_triple_fault t;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     FAKE_GUEST({.reason = EXIT_REASON_TRIPLE_FAULT}, {.reason = EXIT_REASON_CPUID, .length = 2});
@@ -1078,7 +1078,7 @@ static void a_triple_fault_that_does_not_repeat(void **state)
 /* The search of a triple fault's vectors is cut short; the request is for the next run. */
 static void a_triple_fault_while_being_cancelled(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_set_cpu(1);
@@ -1103,7 +1103,7 @@ static void a_triple_fault_without_a_timer(void **state)
 {
     struct fake_step steps[1 + REPLAYS] = {{.reason = EXIT_REASON_TRIPLE_FAULT}};
     struct hv_triple_fault t;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     vmx_caps.pin &= ~(PIN_PREEMPTION_TIMER << 32);
@@ -1137,7 +1137,7 @@ static void code_changes_to_cpuid(uint64_t gpr[16])
 
 static void lengths_are_found(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     code_changes_to_cpuid(NULL);
@@ -1151,14 +1151,14 @@ static void lengths_are_found(void **state)
     FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = UNSAID});
     exit = run();
     assert_reason(&exit, HV_EXIT_CPUID);
-    assert_int_equal(exit.instruction_length, 3); /* the client moves RIP by it */
+    assert_int_equal(exit.vp.instruction_length, 3); /* the client moves RIP by it */
     assert_int_equal(get(HV_REG_RIP), CODE);
 }
 
 /* The guest runs on at the same place, and may be cancelled and preempted there. */
 static void another_instruction_is_tried_again(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     put_code("", 0);
@@ -1183,7 +1183,7 @@ static void another_instruction_is_tried_again(void **state)
 
 static void unreadable_code_is_the_clients(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_RIP, UNMAPPED);
@@ -1194,7 +1194,7 @@ static void unreadable_code_is_the_clients(void **state)
     exit = run();
     assert_reason(&exit, HV_EXIT_UNSUPPORTED_FEATURE);
     assert_int_equal(exit.unsupported.code, 1);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, UNMAPPED);
 }
 
@@ -1202,7 +1202,7 @@ static void unreadable_code_is_the_clients(void **state)
 
 static void reset_begins_anew(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_PENDING_INTERRUPTION, HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_VECTOR, 0x41));
@@ -1228,7 +1228,7 @@ static void a_deleted_vp_can_not_be_claimed(void **state)
     const uint32_t name = HV_REG_RIP;
     union hv_reg_value value = {.u64 = 0x1234};
     struct hv_vp *found = hv_vp_find(partition, 0);
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     assert_ptr_equal(found, vp);

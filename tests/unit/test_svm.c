@@ -933,20 +933,18 @@ static void io_contents(void **state)
 
     (void)state;
     v->gpr[GPR_RAX] = 0xabcd;
-    v->gpr[GPR_RSI] = 0x51;
     exit = io(FIELD_PUT(IO_INFO_PORT, 0x3f8) | FIELD_PUT(IO_INFO_SIZE, 4), 1);
-    assert_true(exit.io.is_write && !exit.io.is_string && !exit.io.has_rep);
-    assert_int_equal(exit.io.size, 4);
+    assert_true(exit.io.access.is_write && !exit.io.access.is_string && !exit.io.access.has_rep);
+    assert_int_equal(exit.io.access.size, 4);
     assert_int_equal(exit.io.port, 0x3f8);
     assert_int_equal(exit.io.rax, 0xabcd);
-    assert_int_equal(exit.io.rsi, 0x51);
     assert_int_equal(exit.instruction_length, 1);
     exit = io(FIELD_PUT(IO_INFO_PORT, 0x60) | FIELD_PUT(IO_INFO_SIZE, 1) | IO_INFO_IN | IO_INFO_STR | IO_INFO_REP, 2);
-    assert_true(!exit.io.is_write && exit.io.is_string && exit.io.has_rep);
-    assert_int_equal(exit.io.size, 1);
+    assert_true(!exit.io.access.is_write && exit.io.access.is_string && exit.io.access.has_rep);
+    assert_int_equal(exit.io.access.size, 1);
     assert_int_equal(exit.io.port, 0x60);
     exit = io(FIELD_PUT(IO_INFO_PORT, 0xffff) | FIELD_PUT(IO_INFO_SIZE, 2) | IO_INFO_IN, 4);
-    assert_int_equal(exit.io.size, 2);
+    assert_int_equal(exit.io.access.size, 2);
     assert_int_equal(exit.io.port, 0xffff);
     assert_int_equal(exit.instruction_length, 4);
 }
@@ -1056,7 +1054,8 @@ static void unexpected_exits(void **state)
 
 static void context_of_an_exit(void **state)
 {
-    struct hv_exit exit = {0};
+    const struct hv_exit exit = {.reason = HV_EXIT_CPUID, .instruction_length = 2};
+    struct hv_exit_context to;
 
     (void)state;
     set_mode(LONG);
@@ -1069,24 +1068,25 @@ static void context_of_an_exit(void **state)
     FAKE_SVM_GUEST({.code = CODE(CPUID), .length = 2});
     load();
     enter();
-    backend()->context(v, &exit);
-    assert_int_equal(exit.vp.execution_state,
+    backend()->context(v, &exit, &to);
+    assert_int_equal(to.vp.execution_state,
                      3 | HV_EXEC_CR0_PE | HV_EXEC_CR0_AM | HV_EXEC_EFER_LMA | HV_EXEC_DEBUG_ACTIVE);
-    assert_int_equal(exit.vp.rip, 0x401000);
-    assert_int_equal(exit.vp.rflags, RFLAGS_FIXED);
-    assert_int_equal(exit.vp.cr8, 5);
-    assert_memory_equal(&exit.vp.cs, &v->seg[SEG_CS], sizeof(exit.vp.cs));
+    assert_int_equal(to.vp.instruction_length, 2);
+    assert_int_equal(to.vp.rip, 0x401000);
+    assert_int_equal(to.vp.rflags, RFLAGS_FIXED);
+    assert_int_equal(to.vp.cr8, 5);
+    assert_memory_equal(&to.vp.cs, &v->seg[SEG_CS], sizeof(to.vp.cs));
     /* the same when all of it is in the cache */
     vcpu_need(v, VCPU_ALL & ~VCPU_STICKY);
     v->interrupt_shadow = true;
     vcpu_changed(v, VCPU_INTR);
     v->event = HV_PENDING_INT_VALID;
-    backend()->context(v, &exit);
+    backend()->context(v, &exit, &to);
     v->event = 0;
     put();
-    assert_int_equal(exit.vp.execution_state, 3 | HV_EXEC_CR0_PE | HV_EXEC_CR0_AM | HV_EXEC_EFER_LMA |
-                                                  HV_EXEC_DEBUG_ACTIVE | HV_EXEC_INTERRUPT_SHADOW |
-                                                  HV_EXEC_INTERRUPTION_PENDING);
+    assert_int_equal(to.vp.execution_state, 3 | HV_EXEC_CR0_PE | HV_EXEC_CR0_AM | HV_EXEC_EFER_LMA |
+                                                HV_EXEC_DEBUG_ACTIVE | HV_EXEC_INTERRUPT_SHADOW |
+                                                HV_EXEC_INTERRUPTION_PENDING);
 }
 
 static void step_over(uint8_t length)

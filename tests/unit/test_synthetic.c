@@ -551,7 +551,7 @@ static void one_in_the_handler_of_another(void **state)
 
 static void the_client_hears_of_level_triggered_ones(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     send(0x41, true);

@@ -589,16 +589,16 @@ static void io_contents(void **state)
     v->gpr[GPR_RAX] = 0xabcd;
     exit = exit_of(
         (struct fake_step){.reason = EXIT_REASON_IO, .length = 1, .qualification = FIELD_PUT(QUAL_IO_PORT, 0x3f8) | 3});
-    assert_true(exit.io.is_write && !exit.io.is_string && !exit.io.has_rep);
-    assert_int_equal(exit.io.size, 4);
+    assert_true(exit.io.access.is_write && !exit.io.access.is_string && !exit.io.access.has_rep);
+    assert_int_equal(exit.io.access.size, 4);
     assert_int_equal(exit.io.port, 0x3f8);
     assert_int_equal(exit.io.rax, 0xabcd);
     exit = exit_of(
         (struct fake_step){.reason = EXIT_REASON_IO,
                            .length = 2,
                            .qualification = FIELD_PUT(QUAL_IO_PORT, 0x60) | QUAL_IO_IN | QUAL_IO_STRING | QUAL_IO_REP});
-    assert_true(!exit.io.is_write && exit.io.is_string && exit.io.has_rep);
-    assert_int_equal(exit.io.size, 1);
+    assert_true(!exit.io.access.is_write && exit.io.access.is_string && exit.io.access.has_rep);
+    assert_int_equal(exit.io.access.size, 1);
     assert_int_equal(exit.io.port, 0x60);
 }
 
@@ -680,7 +680,8 @@ static void unexpected_exits(void **state)
 
 static void context_of_an_exit(void **state)
 {
-    struct hv_exit exit = {0};
+    const struct hv_exit exit = {.reason = HV_EXIT_CPUID, .instruction_length = 2};
+    struct hv_exit_context to;
 
     (void)state;
     set_mode(LONG);
@@ -694,31 +695,32 @@ static void context_of_an_exit(void **state)
     load();
     enter();
     fake_vmx_forget();
-    vmx_context(v, &exit);
+    vmx_context(v, &exit, &to);
     printf("# context of an exit to the client: %u VMREAD\n", (unsigned)fake_vmx_counts.reads);
     EXPECT_READS(VMCS_GUEST_RIP, VMCS_GUEST_RFLAGS, VMCS_GUEST_CS_SELECTOR, VMCS_GUEST_CS_BASE, VMCS_GUEST_CS_LIMIT,
                  VMCS_GUEST_CS_ACCESS, VMCS_GUEST_CR0, VMCS_GUEST_EFER, VMCS_GUEST_SS_ACCESS, VMCS_GUEST_DR7,
                  VMCS_GUEST_INTERRUPTIBILITY);
     put();
-    assert_int_equal(exit.vp.execution_state,
+    assert_int_equal(to.vp.execution_state,
                      3 | HV_EXEC_CR0_PE | HV_EXEC_CR0_AM | HV_EXEC_EFER_LMA | HV_EXEC_DEBUG_ACTIVE);
-    assert_int_equal(exit.vp.rip, 0x401000);
-    assert_int_equal(exit.vp.rflags, RFLAGS_FIXED);
-    assert_int_equal(exit.vp.cr8, 5);
-    assert_memory_equal(&exit.vp.cs, &v->seg[SEG_CS], sizeof(exit.vp.cs));
+    assert_int_equal(to.vp.instruction_length, 2);
+    assert_int_equal(to.vp.rip, 0x401000);
+    assert_int_equal(to.vp.rflags, RFLAGS_FIXED);
+    assert_int_equal(to.vp.cr8, 5);
+    assert_memory_equal(&to.vp.cs, &v->seg[SEG_CS], sizeof(to.vp.cs));
     /* the same when all of it is in the cache */
     pin();
     vcpu_need(v, VCPU_ALL);
     v->interrupt_shadow = true;
     v->event = HV_PENDING_INT_VALID;
     fake_vmx_forget();
-    vmx_context(v, &exit);
+    vmx_context(v, &exit, &to);
     EXPECT_NO_READS();
     v->event = 0;
     unpin();
-    assert_int_equal(exit.vp.execution_state, 3 | HV_EXEC_CR0_PE | HV_EXEC_CR0_AM | HV_EXEC_EFER_LMA |
-                                                  HV_EXEC_DEBUG_ACTIVE | HV_EXEC_INTERRUPT_SHADOW |
-                                                  HV_EXEC_INTERRUPTION_PENDING);
+    assert_int_equal(to.vp.execution_state, 3 | HV_EXEC_CR0_PE | HV_EXEC_CR0_AM | HV_EXEC_EFER_LMA |
+                                                HV_EXEC_DEBUG_ACTIVE | HV_EXEC_INTERRUPT_SHADOW |
+                                                HV_EXEC_INTERRUPTION_PENDING);
 }
 
 /* --------------------------------------------------------------------------------- events */

@@ -11,7 +11,7 @@
  */
 #define WHP_EXIT_CONTEXT_MIN offsetof(WHV_RUN_VP_EXIT_CONTEXT, MemoryAccess)
 
-/* Writes all bytes of the context. */
-void whp_exit_context(WHV_RUN_VP_EXIT_CONTEXT *context, const struct hv_exit *exit);
+/* A context that hv_vp_run has written becomes a WHV_RUN_VP_EXIT_CONTEXT. */
+void whp_exit_number(struct hv_exit_context *context);
 
 #endif

@@ -72,23 +72,29 @@ HRESULT WHVAPI WHvDeleteVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 
 
 /* ----------------------------------------------------------------------------- runs */
 
-/* Straight into the caller's memory when that holds a whole context, properly aligned; else by way of a copy. */
-static void put_exit(void *to, UINT32 size, const struct hv_exit *exit)
+static inline HRESULT run(struct hv_vp *vp, struct hv_exit_context *context)
 {
-    WHV_RUN_VP_EXIT_CONTEXT context;
+    enum hv_status st = hv_vp_run(vp, context);
 
-    if (size >= sizeof(context) && IS_ALIGNED((uintptr_t)to, _Alignof(WHV_RUN_VP_EXIT_CONTEXT))) {
-        whp_exit_context(to, exit);
-    } else {
-        whp_exit_context(&context, exit);
+    if (st == HV_OK)
+        whp_exit_number(context);
+    return whp_result(st);
+}
+
+/* By way of a copy. */
+static __attribute__((noinline)) HRESULT run_and_copy(struct hv_vp *vp, void *to, UINT32 size)
+{
+    struct hv_exit_context context;
+    HRESULT hr = run(vp, &context);
+
+    if (SUCCEEDED(hr))
         memcpy(to, &context, HV_MIN(size, sizeof(context)));
-    }
+    return hr;
 }
 
 HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, VOID *ExitContext,
                                       UINT32 ExitContextSizeInBytes)
 {
-    struct hv_exit exit;
     struct vp_use in;
     HRESULT hr;
 
@@ -99,10 +105,12 @@ HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpI
     hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_RUN);
     if (FAILED(hr))
         return hr;
-    hr = whp_result(hv_vp_run(in.vp, &exit));
+    if (ExitContextSizeInBytes >= sizeof(struct hv_exit_context) &&
+        IS_ALIGNED((uintptr_t)ExitContext, _Alignof(struct hv_exit_context)))
+        hr = run(in.vp, ExitContext);
+    else
+        hr = run_and_copy(in.vp, ExitContext, ExitContextSizeInBytes);
     vp_leave_claimed(&in, WHP_USE_RUN);
-    if (SUCCEEDED(hr))
-        put_exit(ExitContext, ExitContextSizeInBytes, &exit);
     return hr;
 }
 

@@ -153,7 +153,7 @@ static inline bool npt_svm_has_changed(const struct vcpu *v)
 void svm_fetch(struct vcpu *v, uint32_t groups);
 void svm_advance(struct vcpu *v, uint8_t length);
 uint32_t svm_mode(struct vcpu *v);
-void svm_context(struct vcpu *v, struct hv_exit *exit);
+void svm_context(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to);
 void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
 bool svm_wants_software_ints(const struct svm_vcpu *svm);
 enum hv_status svm_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);

@@ -302,15 +302,14 @@ static void svm_exit_io(struct svm_vcpu *svm, struct hv_exit *exit)
 
     exit->reason = HV_EXIT_IO;
     exit->instruction_length = (uint8_t)(vmcb->exit_info2 - vmcb->rip);
-    exit->io.is_write = !(info & IO_INFO_IN);
-    exit->io.is_string = info & IO_INFO_STR;
-    exit->io.has_rep = info & IO_INFO_REP;
-    exit->io.size = (uint8_t)FIELD_GET(IO_INFO_SIZE, info);
+    exit->io.access = (struct hv_exit_io_access){
+        .is_write = !FIELD_GET(IO_INFO_IN, info),
+        .size = FIELD_GET(IO_INFO_SIZE, info) & 7,
+        .is_string = FIELD_GET(IO_INFO_STR, info) & 1,
+        .has_rep = FIELD_GET(IO_INFO_REP, info) & 1,
+    };
     exit->io.port = (uint16_t)FIELD_GET(IO_INFO_PORT, info);
     exit->io.rax = svm->v.gpr[GPR_RAX];
-    exit->io.rcx = svm->v.gpr[GPR_RCX];
-    exit->io.rsi = svm->v.gpr[GPR_RSI];
-    exit->io.rdi = svm->v.gpr[GPR_RDI];
 }
 
 /* ---------------------------------------------------------------------------------------- memory */

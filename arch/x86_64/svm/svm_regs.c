@@ -99,12 +99,24 @@ static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned s)
  */
 #define TSS_BUSY 2u
 
-static inline void copy_segment(struct hv_segment *to, const struct vmcb_segment *from, uint32_t attributes)
+/* All but the base, as struct hv_segment has it: limit, selector, attributes. */
+static inline uint64_t segment_word(uint64_t vmcb_word)
 {
+    uint64_t word = vmcb_word >> 32 | vmcb_word << 32;
+
+    return (word & BITS64(55, 0)) | (word & BITS64(59, 56)) << 4;
+}
+
+_Static_assert(offsetof(struct hv_segment, limit) == 8 && offsetof(struct hv_segment, selector) == 12 &&
+                   offsetof(struct hv_segment, attributes) == 14,
+               "one word");
+
+static inline void copy_segment(struct hv_segment *to, const struct vmcb_segment *from)
+{
+    uint64_t word = segment_word(from->word);
+
     to->base = from->base;
-    to->limit = from->limit;
-    to->selector = from->selector;
-    to->attributes = (uint16_t)((attributes & 0xff) | (attributes & 0xf00) << 4);
+    __builtin_memcpy(&to->limit, &word, sizeof(word)); /* one store */
 }
 
 /*
@@ -115,13 +127,12 @@ static inline void fetch_segment(struct svm_vcpu *svm, unsigned s)
 {
     const struct vmcb_segment *from = segment_of(svm->vmcb, s);
     struct hv_segment *to = &svm->v.seg[s];
-    uint32_t a = from->attributes;
 
+    copy_segment(to, from);
     if (s == SEG_TR)
-        a |= TSS_BUSY;
+        to->attributes |= TSS_BUSY;
     if (s == SEG_SS)
-        a = (a & ~(uint32_t)SEG_DPL) | (uint32_t)FIELD_PUT(SEG_DPL, svm->vmcb->cpl);
-    copy_segment(to, from, a);
+        to->attributes = (uint16_t)((to->attributes & ~SEG_DPL) | FIELD_PUT(SEG_DPL, svm->vmcb->cpl));
 }
 
 static void sync_segment(struct svm_vcpu *svm, unsigned s)
@@ -458,40 +469,40 @@ uint32_t svm_mode(struct vcpu *v)
      VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES))
 
 /* By way of the cache, from which the client's view may be taken always. */
-static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
+static __attribute__((noinline)) void context_of_cache(struct vcpu *v, const struct hv_exit *exit,
+                                                       struct hv_exit_context *to)
 {
-    vcpu_need(v, VCPU_RIP | VCPU_RFLAGS | VCPU_CS | VCPU_SS | VCPU_CR0 | VCPU_EFER | VCPU_DR7 | VCPU_INTR | VCPU_CR8);
-    exit->vp.rip = v->rip;
-    exit->vp.rflags = v->rflags;
-    exit->vp.cs = v->seg[SEG_CS];
-    exit->vp.cr8 = (uint8_t)v->cr8;
-    exit->vp.execution_state = vcpu_execution_state(FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes), v->cr0, v->efer,
-                                                    v->dr7, v->event, v->interrupt_shadow);
-    if (exit->reason != HV_EXIT_IO)
-        return;
-    vcpu_need(v, VCPU_SEG(SEG_DS) | VCPU_SEG(SEG_ES));
-    exit->io.ds = v->seg[SEG_DS];
-    exit->io.es = v->seg[SEG_ES];
+    vcpu_need(v, CONTEXT_GROUPS);
+    vcpu_put_state(&to->vp, exit->instruction_length, v->cr8,
+                   vcpu_execution_state(FIELD_GET(SEG_DPL, v->seg[SEG_SS].attributes), v->cr0, v->efer, v->dr7,
+                                        v->event, v->interrupt_shadow));
+    to->vp.cs = v->seg[SEG_CS];
+    to->vp.rip = v->rip;
+    to->vp.rflags = v->rflags;
+    if (exit->reason == HV_EXIT_IO) {
+        to->io.ds = v->seg[SEG_DS];
+        to->io.es = v->seg[SEG_ES];
+    }
 }
 
-void svm_context(struct vcpu *v, struct hv_exit *exit)
+void svm_context(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to)
 {
     const struct svm_vcpu *svm = to_svm(v);
     const struct vmcb *vmcb = svm->vmcb;
 
     if (v->dirty & CONTEXT_GROUPS) {
-        context_of_cache(v, exit);
+        context_of_cache(v, exit, to);
         return;
     }
-    exit->vp.rip = vmcb->rip;
-    exit->vp.rflags = vmcb->rflags;
-    copy_segment(&exit->vp.cs, &vmcb->cs, vmcb->cs.attributes);
-    exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
-    exit->vp.execution_state = vcpu_execution_state(vmcb->cpl, vmcb->cr0, vmcb->efer | svm->hidden_efer, vmcb->dr7,
-                                                    v->event, vmcb->interrupt_state & INTERRUPT_SHADOW);
+    vcpu_put_state(&to->vp, exit->instruction_length, vcpu_cr8_of_tpr(v),
+                   vcpu_execution_state(vmcb->cpl, vmcb->cr0, vmcb->efer | svm->hidden_efer, vmcb->dr7, v->event,
+                                        vmcb->interrupt_state & INTERRUPT_SHADOW));
+    copy_segment(&to->vp.cs, &vmcb->cs);
+    to->vp.rip = vmcb->rip;
+    to->vp.rflags = vmcb->rflags;
     if (exit->reason == HV_EXIT_IO) {
-        copy_segment(&exit->io.ds, &vmcb->ds, vmcb->ds.attributes);
-        copy_segment(&exit->io.es, &vmcb->es, vmcb->es.attributes);
+        copy_segment(&to->io.ds, &vmcb->ds);
+        copy_segment(&to->io.es, &vmcb->es);
     }
 }
 

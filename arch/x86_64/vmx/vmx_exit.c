@@ -300,15 +300,14 @@ static void vmx_exit_io(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
     exit->reason = HV_EXIT_IO;
     exit->instruction_length = instruction_length();
-    exit->io.is_write = !(qual & QUAL_IO_IN);
-    exit->io.is_string = qual & QUAL_IO_STRING;
-    exit->io.has_rep = qual & QUAL_IO_REP;
-    exit->io.size = (uint8_t)(FIELD_GET(QUAL_IO_SIZE, qual) + 1);
+    exit->io.access = (struct hv_exit_io_access){
+        .is_write = !FIELD_GET(QUAL_IO_IN, qual),
+        .size = (FIELD_GET(QUAL_IO_SIZE, qual) + 1) & 7,
+        .is_string = FIELD_GET(QUAL_IO_STRING, qual) & 1,
+        .has_rep = FIELD_GET(QUAL_IO_REP, qual) & 1,
+    };
     exit->io.port = (uint16_t)FIELD_GET(QUAL_IO_PORT, qual);
     exit->io.rax = vmx->v.gpr[GPR_RAX];
-    exit->io.rcx = vmx->v.gpr[GPR_RCX];
-    exit->io.rsi = vmx->v.gpr[GPR_RSI];
-    exit->io.rdi = vmx->v.gpr[GPR_RDI];
 }
 
 /* ---------------------------------------------------------------------------------------- memory */

@@ -386,43 +386,44 @@ static void known_or_read_segment(const struct vcpu *v, unsigned s, struct hv_se
         read_segment(to, s);
 }
 
-static __attribute__((noinline)) void context_of_cache(struct vcpu *v, struct hv_exit *exit)
-{
-    const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
-    bool shadow = v->valid & VCPU_INTR ? v->interrupt_shadow : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & shadows;
+#define SHADOWS (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)
 
-    exit->vp.rip = known_or(v, VCPU_RIP, v->rip, VMCS_GUEST_RIP);
-    exit->vp.rflags = known_or(v, VCPU_RFLAGS, v->rflags, VMCS_GUEST_RFLAGS);
-    exit->vp.cr8 = (uint8_t)(v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v));
-    exit->vp.execution_state = vcpu_execution_state(
-        FIELD_GET(SEG_DPL, known_or(v, VCPU_SS, v->seg[SEG_SS].attributes, VMCS_SEG_ACCESS(SEG_SS))),
-        known_or(v, VCPU_CR0, v->cr0, VMCS_GUEST_CR0), known_or(v, VCPU_EFER, v->efer, VMCS_GUEST_EFER),
-        known_or(v, VCPU_DR7, v->dr7, VMCS_GUEST_DR7), v->event, shadow);
-    known_or_read_segment(v, SEG_CS, &exit->vp.cs);
+static __attribute__((noinline)) void context_of_cache(struct vcpu *v, const struct hv_exit *exit,
+                                                       struct hv_exit_context *to)
+{
+    bool shadow = v->valid & VCPU_INTR ? v->interrupt_shadow : vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & SHADOWS;
+    uint64_t cpl = FIELD_GET(SEG_DPL, known_or(v, VCPU_SS, v->seg[SEG_SS].attributes, VMCS_SEG_ACCESS(SEG_SS)));
+
+    vcpu_put_state(&to->vp, exit->instruction_length, v->valid & VCPU_CR8 ? v->cr8 : vcpu_cr8_of_tpr(v),
+                   vcpu_execution_state(cpl, known_or(v, VCPU_CR0, v->cr0, VMCS_GUEST_CR0),
+                                        known_or(v, VCPU_EFER, v->efer, VMCS_GUEST_EFER),
+                                        known_or(v, VCPU_DR7, v->dr7, VMCS_GUEST_DR7), v->event, shadow));
+    known_or_read_segment(v, SEG_CS, &to->vp.cs);
+    to->vp.rip = known_or(v, VCPU_RIP, v->rip, VMCS_GUEST_RIP);
+    to->vp.rflags = known_or(v, VCPU_RFLAGS, v->rflags, VMCS_GUEST_RFLAGS);
     if (exit->reason == HV_EXIT_IO) {
-        known_or_read_segment(v, SEG_DS, &exit->io.ds);
-        known_or_read_segment(v, SEG_ES, &exit->io.es);
+        known_or_read_segment(v, SEG_DS, &to->io.ds);
+        known_or_read_segment(v, SEG_ES, &to->io.es);
     }
 }
 
 /* Most exits to the client, and those of I/O above all, go there with nothing read before. */
-void vmx_context(struct vcpu *v, struct hv_exit *exit)
+void vmx_context(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to)
 {
     if (v->valid & CONTEXT_GROUPS) {
-        context_of_cache(v, exit);
+        context_of_cache(v, exit, to);
         return;
     }
-    exit->vp.rip = vmx_read(VMCS_GUEST_RIP);
-    exit->vp.rflags = vmx_read(VMCS_GUEST_RFLAGS);
-    exit->vp.cr8 = (uint8_t)vcpu_cr8_of_tpr(v);
-    exit->vp.execution_state =
-        vcpu_execution_state(FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS))), vmx_read(VMCS_GUEST_CR0),
-                             vmx_read(VMCS_GUEST_EFER), vmx_read(VMCS_GUEST_DR7), v->event,
-                             vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
-    read_segment(&exit->vp.cs, SEG_CS);
+    vcpu_put_state(&to->vp, exit->instruction_length, vcpu_cr8_of_tpr(v),
+                   vcpu_execution_state(FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS))), vmx_read(VMCS_GUEST_CR0),
+                                        vmx_read(VMCS_GUEST_EFER), vmx_read(VMCS_GUEST_DR7), v->event,
+                                        vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & SHADOWS));
+    read_segment(&to->vp.cs, SEG_CS);
+    to->vp.rip = vmx_read(VMCS_GUEST_RIP);
+    to->vp.rflags = vmx_read(VMCS_GUEST_RFLAGS);
     if (exit->reason == HV_EXIT_IO) {
-        read_segment(&exit->io.ds, SEG_DS);
-        read_segment(&exit->io.es, SEG_ES);
+        read_segment(&to->io.ds, SEG_DS);
+        read_segment(&to->io.es, SEG_ES);
     }
 }
 

@@ -108,8 +108,11 @@ struct hv_backend {
      */
     void (*learn_code)(struct vcpu *v, const struct vcpu_code *code, uint64_t offset);
     const uint8_t *(*code)(struct vcpu *v);
-    /* fills exit->vp, and of HV_EXIT_IO the segments; after acquire, while still pinned */
-    void (*context)(struct vcpu *v, struct hv_exit *exit);
+    /*
+     * For the client, whose memory `to` is, which is written and not read: to->vp, and of HV_EXIT_IO the segments.
+     * After acquire, while still pinned.
+     */
+    void (*context)(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to);
 
     /*
      * The entry bracket around any number of entries: host state that the hardware restores at each exit, and that
