@@ -170,9 +170,7 @@ static void context_io(void **state)
     struct hv_exit *e = new_exit(HV_EXIT_IO);
 
     (void)state;
-    e->io.access.is_write = true;
-    e->io.access.is_string = e->io.access.has_rep = false;
-    e->io.access.size = 4;
+    e->io.access = (struct hv_exit_io_access){.is_write = 1, .size = 4};
     e->io.port = 0xcf8;
     vcpu.gpr[GPR_RAX] = 1;
     vcpu.gpr[GPR_RCX] = 2;

@@ -707,7 +707,7 @@ static void pass_to_the_deadline(const volatile uint32_t *word, uint32_t expecte
 /* Also where the guest does not run. */
 static void the_deadline_ends_a_wait(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_set_tsc(1000000);
@@ -768,7 +768,7 @@ static void a_run_moves_between_cpus(void **state)
 /* An interrupt that comes before the first entry will not end it. */
 static void a_run_gives_way_before_it_begins(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     fake_set_yield(true);
