@@ -242,7 +242,7 @@ static bool is_port_access(const struct insn *insn, const struct hv_exit *exit)
     if (is_string != exit->io.access.is_string)
         return false;
     return exit->io.access.is_write ? insn->op == INSN_OUT || insn->op == INSN_OUTS
-                             : insn->op == INSN_IN || insn->op == INSN_INS;
+                                    : insn->op == INSN_IN || insn->op == INSN_INS;
 }
 
 static enum match match_decoded(const struct hv_exit *exit, unsigned code_size, uint8_t *length)
