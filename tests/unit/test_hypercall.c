@@ -97,7 +97,7 @@ static void set_input(uint64_t control, uint64_t input, uint64_t output)
 /* A call that is answered; returns the result value. The guest was 64-bit. */
 static uint64_t call(uint64_t control, uint64_t input, uint64_t output)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     set_input(control, input, output);
     FAKE_GUEST(CALL, THEN);
@@ -111,7 +111,7 @@ static uint64_t call(uint64_t control, uint64_t input, uint64_t output)
 
 static void assert_to_client(uint64_t control, uint64_t input, uint64_t output)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     set_input(control, input, output);
     FAKE_GUEST(CALL);
@@ -127,7 +127,7 @@ static void assert_to_client(uint64_t control, uint64_t input, uint64_t output)
 
 static void assert_ud(uint64_t control)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     set_input(control, 0, 0);
     FAKE_GUEST(CALL, THEN);
@@ -336,7 +336,7 @@ static void fast_input(void **state)
 static void calls_of_32_bits(void **state)
 {
     const uint64_t high = 0xdead000000000000;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set(HV_REG_RDX, high);
@@ -381,7 +381,7 @@ static void look_at_flush(uint64_t gpr[16])
 static bool flushes_itself(uint64_t control)
 {
     uint64_t before;
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     set_input(control, INPUT, 0);
     FAKE_GUEST(THEN); /* nothing of earlier is left to flush */
@@ -500,7 +500,7 @@ static void count_tries(uint64_t gpr[16])
 
 static void a_flush_waits_for_those_that_work(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     start_64bit();

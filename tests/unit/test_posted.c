@@ -315,7 +315,7 @@ static void in_the_guest(uint64_t gpr[16])
 /* To an exit for the client. */
 static void run_once_on(uint32_t index)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     in_guest = index;
     memset(&exit, 0, sizeof(exit));
@@ -396,7 +396,7 @@ static void send_to_the_sleeper(const volatile uint32_t *word, uint32_t expected
 
 static void a_vp_that_waits_is_woken(void **state)
 {
-    struct hv_exit exit = {0};
+    struct hv_exit_context exit = {0};
 
     (void)state;
     fake_on_wait(send_to_the_sleeper);
@@ -431,7 +431,7 @@ static void arm_send(uint64_t gpr[16])
 /* It comes after the VP was put and before it waits: nobody was notified. */
 static void what_was_posted_on_the_way_to_sleep(void **state)
 {
-    struct hv_exit exit = {0};
+    struct hv_exit_context exit = {0};
 
     (void)state;
     fake_on_wait(never_asleep);
@@ -605,7 +605,7 @@ static void cancel_the_sleeper(const volatile uint32_t *word, uint32_t expected)
 
 static void an_init_forgets_what_was_posted(void **state)
 {
-    struct hv_exit exit = {0};
+    struct hv_exit_context exit = {0};
 
     (void)state;
     send(1);
@@ -658,7 +658,7 @@ static void run_by_chance(uint32_t index)
                                              GUEST_STEP(EXIT_REASON_PAUSE, 2)};
     struct fake_step script[12];
     unsigned count = 1 + (unsigned)rnd(10);
-    struct hv_exit exit = {0};
+    struct hv_exit_context exit = {0};
 
     for (unsigned i = 0; i < count; i++)
         script[i] = kinds[rnd(ARRAY_COUNT(kinds))];

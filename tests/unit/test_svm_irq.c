@@ -64,9 +64,9 @@ static int setup(void **state)
 #define AVIC_ONLY(fn)  cmocka_unit_test_setup_teardown(fn, setup_avic_only, run_vp_teardown)
 #define NO_AVIC(fn)    cmocka_unit_test_setup_teardown(fn, setup_no_avic, run_vp_teardown)
 
-static struct hv_exit run_to(enum hv_exit_reason reason)
+static struct hv_exit_context run_to(enum hv_exit_reason reason)
 {
-    struct hv_exit exit = run();
+    struct hv_exit_context exit = run();
 
     assert_int_equal(fake_svm_guest_left(), 0);
     assert_reason(&exit, reason);
@@ -251,14 +251,14 @@ static void take_9a(uint64_t gpr[16])
 
 static void the_end_of_a_level_triggered_interrupt(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     send(0x9a, true);
     FAKE_SVM_GUEST(HOST(take_9a), LEVEL_EOI(0x9a));
     exit = run_to(HV_EXIT_APIC_EOI);
     assert_int_equal(exit.apic.vector, 0x9a);
-    assert_int_equal(exit.instruction_length, 0);
+    assert_int_equal(exit.vp.instruction_length, 0);
     assert_int_equal(exit.vp.rip, CODE);
     assert_false(has(APIC_ISR, 0x9a)); /* the CPU has left that to us */
     assert_true(has(APIC_TMR, 0x9a));
@@ -512,7 +512,7 @@ static void look_at_count(uint64_t gpr[16])
 static void registers_of_xapic_mode(void **state)
 {
     uint32_t version = (uint32_t)get_apic(APIC_VERSION);
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     FAKE_SVM_GUEST(ACCESS(write_id), ACCESS(write_version), ACCESS(write_rrd), ACCESS(write_dfr), ACCESS(write_irr),
@@ -561,7 +561,7 @@ static void end_9a(uint64_t gpr[16])
 
 static void the_end_of_a_level_triggered_interrupt_in_xapic_mode(void **state)
 {
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     send(0x9a, true);
@@ -798,7 +798,7 @@ static void write_memory(uint64_t gpr[16])
 static void memory_of_others_is_held(void **state)
 {
     struct hv_vp *first = vp, *other = hv_vp_ref(partition, 1);
-    struct hv_exit exit;
+    struct hv_exit_context exit;
 
     (void)state;
     set_apic(APIC_SVR, 0xff);
