@@ -790,7 +790,7 @@ uint32_t vmx_run_guest(void *vcpu)
         note_injection(vmcs);
         if (!begin_guest(vmcs)) {
             load_host_state(vmcs);
-            return VMX_ENTRY_EXITED;
+            return (uint32_t)vmx_read(VMCS_EXIT_REASON);
         }
         fake_require(step_next < step_count, "VM entry: the test expects no further one");
         step = &steps[step_next++];
