@@ -134,14 +134,17 @@ static inline bool is_same_way(const struct hv_vp *vp, const struct code_way *wa
     return true;
 }
 
-const uint8_t *code_known(struct hv_vp *vp)
+/* By the backend's own memory of it. */
+static inline const uint8_t *known_to_backend(struct hv_vp *vp)
 {
-    const uint8_t *code = backend()->code ? backend()->code(vp->vcpu) : NULL;
+    return backend()->code ? backend()->code(vp->vcpu) : NULL;
+}
+
+static const uint8_t *follow_way(struct hv_vp *vp)
+{
     const struct code_way *way;
     hv_gva_t linear;
 
-    if (code)
-        return code;
     vcpu_need(vp->vcpu, WAY_GROUPS);
     linear = gva_of_code(vp->vcpu);
     way = way_of(vp, linear);
@@ -151,11 +154,25 @@ const uint8_t *code_known(struct hv_vp *vp)
     return is_same_way(vp, way, linear) ? tell_backend(vp, &way->place, linear & HV_PAGE_MASK) : NULL;
 }
 
-const uint8_t *code_reach(struct hv_vp *vp)
+static __attribute__((noinline)) const uint8_t *follow_or_learn_way(struct hv_vp *vp)
 {
-    const uint8_t *code = code_known(vp);
+    const uint8_t *code = follow_way(vp);
 
     return code ? code : learn_way(vp);
+}
+
+const uint8_t *code_known(struct hv_vp *vp)
+{
+    const uint8_t *code = known_to_backend(vp);
+
+    return code ? code : follow_way(vp);
+}
+
+const uint8_t *code_reach(struct hv_vp *vp)
+{
+    const uint8_t *code = known_to_backend(vp);
+
+    return code ? code : follow_or_learn_way(vp);
 }
 
 /* ---------------------------------------------------------------------------------- the bytes */

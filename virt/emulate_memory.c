@@ -193,12 +193,31 @@ static bool is_misaligned(const struct emulation *e, hv_gva_t linear, unsigned s
     return (linear & (size - 1)) && size <= 8 && s->cpl == 3 && (s->cr0 & CR0_AM) && (s->rflags & RFLAGS_AC);
 }
 
+/*
+ * In 64-bit code: an aligned access in the page that the stream's last one was in, and of its kind. Nothing but the
+ * place in the page is another one. (With no access yet, that kind is none.)
+ */
+static inline bool open_again(const struct emulation *e, struct emulate_span *span, unsigned segment, uint64_t offset,
+                              unsigned size, uint32_t access, const struct emulate_page *known)
+{
+    hv_gva_t linear = offset + (segment >= HV_EMULATE_FS ? e->state->seg[segment].base : 0);
+
+    if (e->insn.code_size != 8 || known->access != access || (linear ^ known->page) >= HV_PAGE_SIZE ||
+        linear & (size - 1))
+        return false;
+    span->size = span->first = size;
+    span->gpa[0] = known->gpa | (linear & HV_PAGE_MASK);
+    return true;
+}
+
 enum hv_emulate_result emulate_open(struct emulation *e, struct emulate_span *span, unsigned segment, uint64_t offset,
                                     unsigned size, uint32_t access, unsigned stream)
 {
     hv_gva_t linear, second;
     enum hv_emulate_result result;
 
+    if (open_again(e, span, segment, offset, size, access, &e->pages[stream]))
+        return HV_EMULATE_OK;
     if (!linear_address(e, segment, offset, size, access, &linear))
         return emulate_fault(e, segment == HV_EMULATE_SS ? VEC_SS : VEC_GP, 0);
     if (e->insn.aligned && linear & (size - 1))
@@ -219,8 +238,8 @@ enum hv_emulate_result emulate_open(struct emulation *e, struct emulate_span *sp
 /* --------------------------------------------------------------------------------- the bytes */
 
 /* In pieces of at most 8 bytes that do not cross the pages. */
-static enum hv_emulate_result transfer(struct emulation *e, const struct emulate_span *span, bool is_write,
-                                       uint8_t *data)
+static enum hv_emulate_result transfer_pieces(struct emulation *e, const struct emulate_span *span, bool is_write,
+                                              uint8_t *data)
 {
     for (uint32_t at = 0, n; at < span->size; at += n) {
         bool in_first = at < span->first;
@@ -231,6 +250,15 @@ static enum hv_emulate_result transfer(struct emulation *e, const struct emulate
             return HV_EMULATE_MEMORY_FAILED;
     }
     return HV_EMULATE_OK;
+}
+
+static inline enum hv_emulate_result transfer(struct emulation *e, const struct emulate_span *span, bool is_write,
+                                              uint8_t *data)
+{
+    if (span->first != span->size || span->size > 8)
+        return transfer_pieces(e, span, is_write, data);
+    return e->ops->memory(e->context, span->gpa[0], is_write, span->size, data) ? HV_EMULATE_OK
+                                                                                : HV_EMULATE_MEMORY_FAILED;
 }
 
 enum hv_emulate_result emulate_read(struct emulation *e, const struct emulate_span *span, uint64_t *value)

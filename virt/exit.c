@@ -141,12 +141,11 @@ static enum exit_outcome exit_timer(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_TO_CLIENT;
 }
 
-/* An interrupt of the host may be that of the timer which it keeps for us (set_host_timer in irq_timer.c). */
+/* An interrupt of the host may be that of the timer which it keeps for us. */
 static enum exit_outcome exit_host_event(struct hv_vp *vp, struct hv_exit *exit)
 {
     (void)exit;
-    if (vp->has_apic && backend()->run_deadline() != HV_OK)
-        vp->todo |= VP_TODO_TIMER;
+    irq_look_at_timer(vp);
     return EXIT_HANDLED;
 }
 

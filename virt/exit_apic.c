@@ -225,7 +225,7 @@ static void write_page(struct hv_vp *vp, uint32_t offset, uint32_t size, const v
 
     if (offset % 16 || size < 4)
         return;
-    memcpy(&value, data, sizeof(value));
+    __builtin_memcpy(&value, data, sizeof(value));
     write_word(vp, offset, value);
 }
 
@@ -258,20 +258,23 @@ static const struct hv_emulate_ops emulate_ops = {.memory = emulate_memory, .tra
 bool exit_apic_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint32_t offset = exit->memory.gpa & HV_PAGE_MASK;
-    struct hv_mov mov;
+    const struct hv_mov *mov;
     uint64_t value = 0;
     hv_gva_t gva;
 
-    if (!exit_apic_is_here(vp, exit->memory.gpa) || !exit_mov_find(vp, exit, &mov, &gva))
+    if (!exit_apic_is_here(vp, exit->memory.gpa))
+        return false;
+    mov = exit_mov_find(vp, exit, &gva);
+    if (!mov)
         return false;
     vp->counters.apic.mmio++;
-    if (!mov.is_store) {
-        read_page(vp, offset, mov.size, &value);
+    if (!mov->is_store) {
+        read_page(vp, offset, mov->size, &value);
     } else {
-        value = hv_mov_stored(&mov, vp->vcpu->gpr);
-        write_page(vp, offset, mov.size, &value);
+        value = hv_mov_stored(mov, vp->vcpu->gpr);
+        write_page(vp, offset, mov->size, &value);
     }
-    exit_mov_done(vp, exit, &mov, value);
+    exit_mov_done(vp, exit, mov, value);
     return true;
 }
 

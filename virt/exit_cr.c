@@ -15,8 +15,6 @@
 #include <hv/base/bits.h>
 #include <hv/base/memory.h>
 
-#define CR_GROUPS (VCPU_CR0 | VCPU_CR3 | VCPU_CR4 | VCPU_EFER)
-
 /* PAE paging loads the PDPTEs when one of these changes (SDM 3A 4.4.1) */
 #define CR0_PDPTE_BITS (CR0_PG | CR0_CD | CR0_NW)
 #define CR4_PDPTE_BITS (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
@@ -64,6 +62,13 @@ static bool load_pdptes(struct hv_vp *vp, uint64_t cr3)
     vcpu_changed(vp->vcpu, VCPU_PDPTE);
     vp->pdptes_stale = false;
     return true;
+}
+
+/* For the CR3 that there is. */
+static bool reload_pdptes(struct hv_vp *vp)
+{
+    vcpu_need(vp->vcpu, VCPU_CR3);
+    return load_pdptes(vp, vp->vcpu->cr3);
 }
 
 static bool is_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
@@ -114,7 +119,7 @@ static uint64_t efer_with(uint64_t efer, uint64_t cr0)
     return (cr0 & CR0_PG) && (efer & EFER_LME) ? efer | EFER_LMA : efer & ~EFER_LMA;
 }
 
-static bool write_cr0(struct hv_vp *vp, uint64_t value)
+static __attribute__((noinline)) bool write_all_of_cr0(struct hv_vp *vp, uint64_t value)
 {
     struct vcpu *v = vp->vcpu;
     uint64_t cr0, changed, efer;
@@ -124,7 +129,7 @@ static bool write_cr0(struct hv_vp *vp, uint64_t value)
     cr0 = (value & CR0_DEFINED) | CR0_ET;
     changed = cr0 ^ v->cr0;
     efer = efer_with(v->efer, cr0);
-    if ((changed & CR0_PDPTE_BITS) && is_pae_paging(cr0, v->cr4, efer) && !load_pdptes(vp, v->cr3))
+    if ((changed & CR0_PDPTE_BITS) && is_pae_paging(cr0, v->cr4, efer) && !reload_pdptes(vp))
         return false;
     if (changed & CR0_PAGING_BITS)
         v->flush_guest = true;
@@ -132,6 +137,25 @@ static bool write_cr0(struct hv_vp *vp, uint64_t value)
         v->efer = efer;
         vcpu_changed(v, VCPU_EFER);
     }
+    v->cr0 = cr0;
+    vcpu_changed(v, VCPU_CR0);
+    return true;
+}
+
+/* Systems change these again and again. Neither modes nor other registers follow from them. */
+#define CR0_FREQUENT (CR0_WP | CR0_TS | CR0_AM | CR0_NE | CR0_EM | CR0_MP)
+
+static bool write_cr0(struct hv_vp *vp, uint64_t value)
+{
+    struct vcpu *v = vp->vcpu;
+    uint64_t cr0 = (value & CR0_DEFINED) | CR0_ET, changed = cr0 ^ v->cr0;
+
+    if (changed & ~CR0_FREQUENT)
+        return write_all_of_cr0(vp, value);
+    if (!cr0_is_valid(value))
+        return false;
+    if (changed & CR0_WP)
+        v->flush_guest = true;
     v->cr0 = cr0;
     vcpu_changed(v, VCPU_CR0);
     return true;
@@ -165,7 +189,7 @@ static bool write_cr3(struct hv_vp *vp, uint64_t value)
 
 /* ---------------------------------------------------------------------------------- CR4 */
 
-static bool cr4_may_change(const struct vcpu *v, uint64_t cr4)
+static bool cr4_may_change(struct vcpu *v, uint64_t cr4)
 {
     uint64_t changed = cr4 ^ v->cr4;
     bool long_mode = (v->efer & EFER_LMA) != 0;
@@ -176,6 +200,7 @@ static bool cr4_may_change(const struct vcpu *v, uint64_t cr4)
         return false;
     if (!(changed & cr4 & CR4_PCIDE))
         return true;
+    vcpu_need(v, VCPU_CR3);
     return long_mode && !(v->cr3 & CR3_PCID);
 }
 
@@ -186,7 +211,7 @@ static bool write_cr4(struct hv_vp *vp, uint64_t value)
 
     if (!cr4_may_change(v, value))
         return false;
-    if ((changed & CR4_PDPTE_BITS) && is_pae_paging(v->cr0, value, v->efer) && !load_pdptes(vp, v->cr3))
+    if ((changed & CR4_PDPTE_BITS) && is_pae_paging(v->cr0, value, v->efer) && !reload_pdptes(vp))
         return false;
     if (changed & CR4_PAGING_BITS)
         v->flush_guest = true;
@@ -222,11 +247,14 @@ static enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit, bo
     return EXIT_HANDLED;
 }
 
-static bool (*const writes[])(struct hv_vp *vp, uint64_t value) = {
-    [0] = write_cr0,
-    [3] = write_cr3,
-    [4] = write_cr4,
-    [8] = write_cr8,
+static const struct control_register {
+    bool (*write)(struct hv_vp *vp, uint64_t value); /* false: #GP */
+    uint32_t groups;                                 /* what that looks at in any case */
+} registers[] = {
+    [0] = {write_cr0, VCPU_CR0 | VCPU_CR4 | VCPU_EFER},
+    [3] = {write_cr3, VCPU_CR0 | VCPU_CR4 | VCPU_EFER},
+    [4] = {write_cr4, VCPU_CR0 | VCPU_CR4 | VCPU_EFER},
+    [8] = {write_cr8, 0},
 };
 
 /* ------------------------------------------------------------ accesses that have to be decoded */
@@ -280,7 +308,7 @@ static enum exit_outcome refuse(struct hv_exit *exit)
 }
 
 /* exit_length_find has fetched the instruction, and seen that it is an access to this register in this direction. */
-static enum exit_outcome decode_access(struct hv_vp *vp, struct hv_exit *exit)
+static __attribute__((noinline)) enum exit_outcome decode_access(struct hv_vp *vp, struct hv_exit *exit)
 {
     struct cr_access access = {.vp = vp};
     struct hv_emulate_state state;
@@ -290,7 +318,7 @@ static enum exit_outcome decode_access(struct hv_vp *vp, struct hv_exit *exit)
     switch (hv_emulate(&state, &exit->instruction, NULL, &access_ops, &access, &fault)) {
     case HV_EMULATE_OK:
         if (access.is_write)
-            return finish(vp, exit, writes[exit->cr.number](vp, access.value));
+            return finish(vp, exit, registers[exit->cr.number].write(vp, access.value));
         exit_emulate_end(vp, &state);
         exit_retire_instruction(vp);
         return EXIT_HANDLED;
@@ -302,12 +330,14 @@ static enum exit_outcome decode_access(struct hv_vp *vp, struct hv_exit *exit)
     }
 }
 
-static enum exit_outcome read_known(struct hv_vp *vp, const struct hv_exit *exit)
+static __attribute__((noinline)) enum exit_outcome read_known(struct hv_vp *vp, const struct hv_exit *exit)
 {
     struct vcpu *v = vp->vcpu;
     uint64_t value = exit->cr.number == 4 ? v->cr4 : v->cr0;
-    bool is_wide = gva_is_long_mode(v) && v->seg[SEG_CS].attributes & SEG_L;
+    bool is_wide;
 
+    vcpu_need(v, VCPU_CS);
+    is_wide = gva_is_long_mode(v) && v->seg[SEG_CS].attributes & SEG_L;
     v->gpr[exit->cr.gpr] = is_wide ? value : (uint32_t)value;
     if (exit->cr.gpr == GPR_RSP)
         vcpu_changed(v, VCPU_RSP);
@@ -319,18 +349,16 @@ enum exit_outcome exit_cr(struct hv_vp *vp, struct hv_exit *exit)
 {
     unsigned number = exit->cr.number;
 
-    if (number >= ARRAY_COUNT(writes) || !writes[number]) {
+    if (number >= ARRAY_COUNT(registers) || !registers[number].write) {
         exit_inject(vp, VEC_UD);
         return EXIT_HANDLED;
     }
-    vcpu_need(vp->vcpu, CR_GROUPS);
+    vcpu_need(vp->vcpu, registers[number].groups);
     if (!exit->cr.is_known)
         return decode_access(vp, exit);
-    if (exit->cr.is_read) {
-        vcpu_need(vp->vcpu, VCPU_CS);
+    if (exit->cr.is_read)
         return read_known(vp, exit);
-    }
-    return finish(vp, exit, writes[number](vp, exit->cr.value));
+    return finish(vp, exit, registers[number].write(vp, exit->cr.value));
 }
 
 enum exit_outcome exit_xsetbv(struct hv_vp *vp, struct hv_exit *exit)

@@ -118,22 +118,23 @@ enum ring { RING_NONE, RING_DONE, RING_OTHER_STORE };
  * Inside a walk bracket. Where the page is not missing something stands in front of the doorbells' hole, or they are
  * being unregistered.
  */
-static enum ring ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, struct hv_mov *mov)
+static enum ring ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, const struct hv_mov **mov)
 {
     const struct bell *bell = doorbell_at(vp, false, exit->memory.gpa);
     hv_gva_t gva;
 
     if (!bell || !gpa_is_hole(vp, exit->memory.gpa) || is_own_store(vp->vcpu, exit))
         return RING_NONE;
-    if (!exit_mov_find(vp, exit, mov, &gva))
+    *mov = exit_mov_find(vp, exit, &gva);
+    if (!*mov)
         return RING_OTHER_STORE;
-    return doorbell_ring_at(vp, bell, mov->size, hv_mov_stored(mov, vp->vcpu->gpr)) ? RING_DONE : RING_NONE;
+    return doorbell_ring_at(vp, bell, (*mov)->size, hv_mov_stored(*mov, vp->vcpu->gpr)) ? RING_DONE : RING_NONE;
 }
 
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    struct hv_mov mov;
+    const struct hv_mov *mov = NULL;
     enum ring ring = ring_by_mov(vp, exit, &mov);
 
     vp_walk_end(vp, flags);
@@ -141,7 +142,7 @@ enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
         return ring_by_emulation(vp, exit);
     if (ring != RING_DONE)
         return EXIT_TO_CLIENT;
-    exit_mov_done(vp, exit, &mov, 0);
+    exit_mov_done(vp, exit, mov, 0);
     return EXIT_HANDLED;
 }
 

@@ -111,39 +111,17 @@ static inline bool is_in_page(const uint8_t *code)
     return ((uintptr_t)code & HV_PAGE_MASK) <= HV_PAGE_SIZE - sizeof(uint32_t);
 }
 
-#define MOV_FROM_CR 0x200fu /* in the order of memory */
-#define MOV_TO_CR   0x220fu
-
-/*
- * MOV to or from a control register with no prefix but REX, which there is in 64-bit code only: systems switch paging
- * bits often enough for a way past the decoder and the emulator.
- */
+/* A page that the backend does not know, but from now on. */
 static __attribute__((noinline)) void try_mov_cr(struct hv_vp *vp, struct hv_exit *exit)
 {
     const uint8_t *code = code_reach(vp);
     struct vcpu *v = vp->vcpu;
-    uint32_t bytes, rex = 0;
-    uint8_t modrm, gpr;
 
     if (!code || !is_in_page(code))
         return;
-    bytes = read_code(code);
     vcpu_need(v, GVA_CODE_GROUPS);
-    if (gva_code_size(v) == 8 && (bytes & 0xf0) == 0x40) {
-        rex = bytes & 0xff;
-        bytes >>= 8;
-    }
-    modrm = (uint8_t)(bytes >> 16);
-    if ((bytes & 0xffff) != (exit->cr.is_read ? MOV_FROM_CR : MOV_TO_CR) ||
-        ((modrm >> 3 & 7) | (rex & INSN_REX_R ? 8 : 0)) != exit->cr.number)
-        return;
-    gpr = (uint8_t)((modrm & 7) | (rex & INSN_REX_B ? 8 : 0));
-    vcpu_need(v, gpr == GPR_RSP ? VCPU_RSP : 0);
-    exit->cr.is_known = true;
-    exit->cr.gpr = gpr;
-    exit->cr.value = gva_code_size(v) == 8 ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
-    exit->instruction_length = rex ? 4 : 3;
-    vp->length.failures = 0;
+    if (vcpu_find_mov_cr(v, exit, read_code(code), gva_code_size(v) == 8))
+        vp->length.failures = 0;
 }
 
 void exit_length_try(struct hv_vp *vp, struct hv_exit *exit)

@@ -21,10 +21,9 @@ static const unsigned right_of[] = {
 static void describe(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    struct hv_mov mov;
     hv_gva_t gva;
 
-    if (!exit->memory.gva_valid && exit_mov_find(vp, exit, &mov, &gva)) {
+    if (!exit->memory.gva_valid && exit_mov_find(vp, exit, &gva)) {
         exit->memory.gva_valid = true;
         exit->memory.gva = gva;
     }

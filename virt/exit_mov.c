@@ -25,47 +25,55 @@ static inline hv_gva_t linear_address(struct vcpu *v, const struct hv_mov *mov)
     return is_64bit ? linear : (uint32_t)linear;
 }
 
-static __attribute__((noinline)) bool decode_anew(struct exit_mov *last, const struct hv_instruction *bytes,
+static __attribute__((noinline)) bool decode_anew(struct exit_mov *place, const struct hv_instruction *bytes,
                                                   unsigned code_size)
 {
-    last->code_size = 0;
-    if (!hv_mov_decode(&last->mov, bytes, code_size))
+    place->code_size = 0;
+    if (!hv_mov_decode(&place->mov, bytes, code_size))
         return false;
     if (bytes->count == HV_INSTRUCTION_BYTES_MAX) {
-        last->code_size = code_size;
-        __builtin_memcpy(last->bytes, bytes->bytes, sizeof(last->bytes));
+        place->code_size = code_size;
+        __builtin_memcpy(place->bytes, bytes->bytes, sizeof(place->bytes));
     }
     return true;
 }
 
-/* Loops and drivers reach a device by the same few instructions: the last one is not decoded again. */
-static inline bool decode(struct exit_mov *last, const struct hv_instruction *bytes, unsigned code_size)
+/* Multiplied by this, all bits of a word count in the highest ones of the product. */
+#define SPREAD 0x9e3779b97f4a7c15ull
+
+/*
+ * Loops and drivers reach a device by the same few instructions: what is remembered is not decoded again. NULL: not a
+ * move.
+ */
+static inline const struct hv_mov *decode(struct exit_mov places[EXIT_MOVS], const struct hv_instruction *bytes,
+                                          unsigned code_size)
 {
+    struct exit_mov *place;
     uint64_t words[2];
 
     __builtin_memcpy(words, bytes->bytes, sizeof(words));
-    if (words[0] == last->bytes[0] && words[1] == last->bytes[1] && code_size == last->code_size &&
+    place = &places[words[0] * SPREAD / (UINT64_MAX / EXIT_MOVS + 1)];
+    if (words[0] == place->bytes[0] && words[1] == place->bytes[1] && code_size == place->code_size &&
         bytes->count == HV_INSTRUCTION_BYTES_MAX)
-        return true;
-    return decode_anew(last, bytes, code_size);
+        return &place->mov;
+    return decode_anew(place, bytes, code_size) ? &place->mov : NULL;
 }
 
-bool exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, struct hv_mov *mov, hv_gva_t *gva)
+const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, hv_gva_t *gva)
 {
     uint64_t offset = exit->memory.gpa & HV_PAGE_MASK;
+    const struct hv_mov *mov;
     struct vcpu *v = vp->vcpu;
 
     if (is_own_access(v, exit))
-        return false;
+        return NULL;
     code_need(vp, &exit->instruction);
     vcpu_need(v, GVA_CODE_GROUPS);
-    if (!decode(&vp->mov, &exit->instruction, gva_code_size(v)))
-        return false;
-    *mov = vp->mov.mov;
-    if (mov->is_store != (exit->memory.access == HV_ACCESS_WRITE))
-        return false;
+    mov = decode(vp->movs, &exit->instruction, gva_code_size(v));
+    if (!mov || mov->is_store != (exit->memory.access == HV_ACCESS_WRITE))
+        return NULL;
     *gva = linear_address(v, mov);
-    return (*gva & HV_PAGE_MASK) == offset && offset + mov->size <= HV_PAGE_SIZE;
+    return (*gva & HV_PAGE_MASK) == offset && offset + mov->size <= HV_PAGE_SIZE ? mov : NULL;
 }
 
 void exit_mov_done(struct hv_vp *vp, struct hv_exit *exit, const struct hv_mov *mov, uint64_t value)

@@ -5,7 +5,10 @@
 
 #include <hv/mov.h>
 
-/* The last move that was decoded. All zero: none. */
+/* Moves that were decoded, each where its bytes say. A loop's, a handler's, those of some devices. */
+#define EXIT_MOVS 8u
+
+/* All zero: none. */
 struct exit_mov {
     uint64_t bytes[HV_INSTRUCTION_BYTES_MAX / sizeof(uint64_t)]; /* from its first one on, with what follows */
     unsigned code_size;                                          /* 0: none */

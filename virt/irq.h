@@ -67,6 +67,8 @@ void irq_poll_timer(struct hv_vp *vp);
  */
 bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline);
 bool irq_fire_plain(struct hv_vp *vp);
+/* Owner, pinned: the host was interrupted, and where it is whom the timers make do so, one of them may be due. */
+void irq_look_at_timer(struct hv_vp *vp);
 
 /* Owner, pinned: would a VP that is halted, or idles, go on, with what has arrived so far? */
 bool irq_wakes(struct hv_vp *vp);

@@ -118,6 +118,14 @@ static void set_host_timer(struct hv_vp *vp, uint64_t ticks)
     hv_host_timer(ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks));
 }
 
+static void interrupt_in(struct hv_vp *vp, uint64_t ticks)
+{
+    if (backend()->run_deadline() == HV_OK)
+        set_deadline(vp, ticks);
+    else
+        set_host_timer(vp, ticks);
+}
+
 /* A guest that has its timer fire more often than this would do nothing but exit. */
 #define MIN_PERIOD_NS 10000u
 
@@ -131,10 +139,7 @@ void irq_set_timer(struct hv_vp *vp)
         ticks = ticks_to_timer(vp);
         ticks = HV_MAX(ticks, ns_to_tsc(MIN_PERIOD_NS));
     }
-    if (backend()->run_deadline() == HV_OK)
-        set_deadline(vp, ticks);
-    else
-        set_host_timer(vp, ticks);
+    interrupt_in(vp, ticks);
 }
 
 /* Not at once: a guest whose timer is always due gets to run all the same. */
@@ -157,12 +162,12 @@ static bool fire_plain(struct hv_vp *vp)
 {
     if (!lapic_fire_plain(&vp->lapic))
         return false;
-    vp->vcpu->deadline_tsc = 0;
+    vp->vcpu->deadline_tsc = vp->host_timer = 0;
     vp->todo |= VP_TODO_INTERRUPTS;
     return true;
 }
 
-/* Where the host interrupts the guest, it may still do so for a deadline that was replaced; nothing comes of that. */
+/* Where the host interrupts the guest, it may still do so for a deadline that has passed; nothing comes of that. */
 bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
 {
     struct lapic *l = &vp->lapic;
@@ -175,16 +180,22 @@ bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
         return false;
     if (deadline && deadline <= now)
         return fire_plain(vp);
-    if (backend()->run_deadline() != HV_OK)
-        return false;
     l->timer_tsc = deadline;
-    set_deadline(vp, deadline ? deadline - now : UINT64_MAX);
+    interrupt_in(vp, deadline ? deadline - now : UINT64_MAX);
     return true;
 }
 
 bool irq_fire_plain(struct hv_vp *vp)
 {
     return is_plain(vp) && vp->lapic.timer_tsc && vp->lapic.timer_tsc <= vcpu_guest_tsc(vp->vcpu) && fire_plain(vp);
+}
+
+void irq_look_at_timer(struct hv_vp *vp)
+{
+    if (!vp->has_apic || backend()->run_deadline() == HV_OK || irq_fire_plain(vp))
+        return;
+    if (vp->host_timer)
+        vp->todo |= VP_TODO_TIMER;
 }
 
 void irq_stop(struct hv_vp *vp)

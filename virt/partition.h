@@ -217,9 +217,9 @@ struct hv_vp {
         hv_gpa_t page; /* as GPA_HOLE has it */
         uint64_t generation;
     } hole;
-    struct exit_mov mov;       /* (o) */
-    struct exit_length length; /* (o) */
-    struct lapic lapic;        /* (o) without has_apic only its base counts */
+    struct exit_mov movs[EXIT_MOVS]; /* (o) */
+    struct exit_length length;       /* (o) */
+    struct lapic lapic;              /* (o) without has_apic only its base counts */
     struct synic synic;
     struct stimers stimers;
     uint64_t tsc_zero_seen; /* (o) of the partition's clock: what the TSC offset is made for */

@@ -161,7 +161,8 @@ void hv_host_yield(void);
 /*
  * Makes this CPU take an interrupt at deadline_ns (hv_host_time_ns time; 0: no need any more) or not much later, so
  * that a guest that runs here is interrupted then; interrupts before that are no substitute. One deadline a CPU: each
- * call replaces the last. Needed only where the CPU has no timer for guests. Context: pinned.
+ * call replaces the last. Needed only where the CPU has no timer for guests. Context: pinned, interrupts on or
+ * off. Does not sleep.
  */
 void hv_host_timer(uint64_t deadline_ns);
 

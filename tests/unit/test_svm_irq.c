@@ -856,6 +856,75 @@ static void the_host_timer_comes_between_entries(void **state)
     assert_int_equal(fake_timer(0), 0);
 }
 
+#define DEADLINE (START_TSC + 100000)
+
+static uint64_t set_for; /* the host's timer */
+
+static void arm_deadline(uint64_t gpr[16])
+{
+    by_core(gpr);
+    put_msr(gpr, MSR_IA32_TSC_DEADLINE, DEADLINE);
+}
+
+static void too_early(uint64_t gpr[16])
+{
+    by_core(gpr);
+    set_for = fake_timer(fake_cpu());
+    fake_set_tsc(DEADLINE - 5000);
+}
+
+static void in_time(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_int_equal(fake_svm_entered()->event_inj, 0);
+    assert_in_range(fake_timer(fake_cpu()), 1, set_for);
+    fake_set_tsc(DEADLINE);
+}
+
+/* SVM has no timer for guests. Nothing that is asked for meanwhile: the loop of entries does it all. */
+static void a_deadline_that_the_host_keeps(void **state)
+{
+    (void)state;
+    fake_set_tsc(START_TSC);
+    set(HV_REG_TSC, START_TSC);
+    set_apic(APIC_LVT_TIMER, TIMER_41);
+    FAKE_SVM_GUEST(WRMSR(arm_deadline), HOST(too_early), HOST(in_time), STOP(by_core_with_41));
+    run_to(HV_EXIT_IO);
+    assert_in_range(set_for, hv_host_time_ns() + 1, hv_host_time_ns() + 110000);
+    assert_int_equal(vp->lapic.timer_tsc, 0);
+    assert_int_equal(fake_timer(fake_cpu()), 0);
+}
+
+static void disarm(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_true(fake_timer(fake_cpu()));
+    put_msr(gpr, MSR_IA32_TSC_DEADLINE, 0);
+}
+
+static void nothing_is_set(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_int_equal(fake_timer(fake_cpu()), 0);
+    fake_set_tsc(DEADLINE);
+}
+
+static void without_event(uint64_t gpr[16])
+{
+    by_core(gpr);
+    assert_int_equal(fake_svm_entered()->event_inj, 0);
+}
+
+static void a_deadline_that_is_taken_back(void **state)
+{
+    (void)state;
+    fake_set_tsc(START_TSC);
+    set(HV_REG_TSC, START_TSC);
+    set_apic(APIC_LVT_TIMER, TIMER_41);
+    FAKE_SVM_GUEST(WRMSR(arm_deadline), WRMSR(disarm), HOST(nothing_is_set), STOP(without_event));
+    run_to(HV_EXIT_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -869,6 +938,8 @@ int main(void)
         XAPIC_TEST(from_mode_to_mode),
         AVIC_ONLY(x2apic_mode_without_x2avic),
         NO_AVIC(no_avic),
+        NO_AVIC(a_deadline_that_the_host_keeps),
+        NO_AVIC(a_deadline_that_is_taken_back),
         XAPIC_TEST(the_cpu_delivers_in_xapic_mode),
         AVIC_ONLY(the_cpu_delivers_in_xapic_mode),
         XAPIC_TEST(registers_of_xapic_mode),

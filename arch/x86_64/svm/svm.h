@@ -6,6 +6,9 @@
 #include "svm_caps.h"
 #include "vmcb.h"
 #include <arch/backend.h>
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
 #include <hv/base/memory.h>
 
 /* One instruction of the guest's that runs alone: see svm_step.c. */
@@ -25,17 +28,16 @@ struct svm_backup {
     uint8_t save[SVM_SAVE_SIZE];
 };
 
-/* See svm_code.h. */
+/* One page of code: see svm_code.h. */
 struct svm_code {
-    const uint8_t *page; /* the host's address */
-    uint64_t rip;        /* of the page's first byte */
-    /* as in the VMCB; cs is all but the base, and mode VCPU_CODE_* */
-    uint64_t cs, cs_base, cr3, mode;
-    uint64_t generation; /* SVM_CODE_NONE: nothing is known */
-#define SVM_CODE_FEW 4u  /* entries that are looked at even if there are fewer */
-    unsigned count;
+    const uint8_t *page;       /* the host's address */
+    uint64_t rip;              /* of the page's first byte */
+    uint64_t cs, cs_base, cr3; /* as in the VMCB; cs is all but the base */
+    uint64_t generation;       /* SVM_CODE_NONE: nothing is known */
     struct vcpu_code_entry entry[VCPU_CODE_ENTRIES];
 };
+
+#define SVM_CODE_PAGES 4u /* a loop, what it calls, and what handles interrupts */
 
 struct svm_vcpu {
     struct vcpu v; /* first: the offsets of svm_entry.asm count from here */
@@ -47,7 +49,7 @@ struct svm_vcpu {
     uint32_t active_cpu;      /* CPU that ran it last and may have the VMCB cached, HV_CPU_NONE: none */
     uint64_t asid_generation; /* of that CPU, when the ASID was handed out; 0: never */
 
-    uint64_t injected;            /* the event of the last entry, as in vcpu.event; 0: none */
+    uint64_t injected;            /* the event of the entry at hand, as in vcpu.event; 0: none */
     uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
 
     /* What the next entry needs more than others do: see svm_enter. */
@@ -64,7 +66,9 @@ struct svm_vcpu {
     struct svm_backup backup;
 
     struct svm_step step;
-    struct svm_code code;
+    struct svm_code *code; /* of code_pages: where the last instruction was looked for */
+    struct svm_code code_pages[SVM_CODE_PAGES];
+    uint64_t code_mode;                           /* VCPU_CODE_*, of all that is known */
     uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */
     uint32_t window;                              /* of V_INTR: the interrupt window, when it is asked for */
     uint32_t v_intr;                              /* as it was at the last entry */
@@ -94,6 +98,14 @@ static inline struct svm_vcpu *to_svm(struct vcpu *v)
 static inline void vmcb_touch(struct vmcb *vmcb, uint32_t clean_bits)
 {
     vmcb->clean &= ~clean_bits;
+}
+
+/* Of segments' attributes, which are without the four bits of the limit in their midst. */
+#define VMCB_SEG_L (SEG_L >> 4)
+
+static inline bool vmcb_is_64bit_code(const struct vmcb *vmcb)
+{
+    return vmcb->efer & EFER_LMA && vmcb->cs.attributes & VMCB_SEG_L;
 }
 
 static inline bool vmcb_intercepts(const struct vmcb *vmcb, unsigned which)
@@ -150,11 +162,22 @@ static inline bool npt_svm_has_changed(const struct vcpu *v)
 }
 
 /* svm_regs.c */
+#define SVM_CR0_HIDDEN (CR0_CD | CR0_NW) /* the CPU's are 0 */
+
+static inline void svm_fetch_cr0(struct svm_vcpu *svm)
+{
+    svm->v.cr0 = (svm->vmcb->cr0 & ~SVM_CR0_HIDDEN) | svm->hidden_cr0 | CR0_ET;
+    svm->v.valid |= VCPU_CR0;
+}
+
 void svm_fetch(struct vcpu *v, uint32_t groups);
 void svm_advance(struct vcpu *v, uint8_t length);
 uint32_t svm_mode(struct vcpu *v);
 void svm_context(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to);
 void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
+/* All of it, if that is only RIP and bits of control registers for which VMRUN is never refused. False: there is more.
+ */
+bool svm_sync_free(struct svm_vcpu *svm);
 bool svm_wants_software_ints(const struct svm_vcpu *svm);
 enum hv_status svm_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);
 enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value);

@@ -17,19 +17,20 @@ static inline uint8_t length_by_next_rip(const struct vmcb *vmcb)
     return (uint8_t)(vmcb->next_rip - vmcb->rip);
 }
 
-/* Without next-RIP save the CPU does not say: virt/ finds out what the page of the last code does not tell. */
-static inline __attribute__((always_inline)) uint8_t frequent_length(const struct svm_vcpu *svm,
-                                                                     struct svm_instruction instruction)
+/* Without next-RIP save the CPU does not say: virt/ finds out what the pages of known code do not tell. */
+static inline __attribute__((always_inline)) void tell_length(struct svm_vcpu *svm, struct hv_exit *exit,
+                                                              struct svm_instruction instruction)
 {
     if (svm_has(CPUID_SVM_EDX_NRIPS))
-        return length_by_next_rip(svm->vmcb);
-    return svm_code_length(svm, instruction);
+        exit->instruction_length = length_by_next_rip(svm->vmcb);
+    else
+        svm_code_tell_length(svm, exit, instruction);
 }
 
-static __attribute__((noinline)) uint8_t instruction_length(const struct svm_vcpu *svm,
-                                                            struct svm_instruction instruction)
+static __attribute__((noinline)) void tell_rare_length(struct svm_vcpu *svm, struct hv_exit *exit,
+                                                       struct svm_instruction instruction)
 {
-    return frequent_length(svm, instruction);
+    tell_length(svm, exit, instruction);
 }
 
 /* The same where there are operands, or it could be one of several. */
@@ -106,9 +107,9 @@ static void describe_exception(struct svm_vcpu *svm, struct hv_exit *exit, unsig
     exit->exception.has_error_code = VEC_ERROR_CODE_MASK >> vector & 1 && vmcb->cr0 & CR0_PE;
     exit->exception.error_code = exit->exception.has_error_code ? (uint32_t)vmcb->exit_info1 : 0;
     exit->exception.parameter = vector == VEC_PF ? vmcb->exit_info2 : vector == VEC_DB ? take_debug_bits(svm) : 0;
-    exit->instruction_length = !is_software       ? 0
-                               : vector == VEC_BP ? instruction_length(svm, insn_int3)
-                                                  : length_of_any(svm);
+    exit->instruction_length = is_software ? length_of_any(svm) : 0;
+    if (is_software && vector == VEC_BP)
+        tell_rare_length(svm, exit, insn_int3);
     exit->instruction.count = 0;
     if (vector == VEC_PF)
         take_fetched_bytes(svm, &exit->instruction);
@@ -137,7 +138,7 @@ static void svm_exit_icebp(struct svm_vcpu *svm, struct hv_exit *exit)
 static void svm_exit_software_int(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_SOFTWARE_INT;
-    exit->instruction_length = instruction_length(svm, insn_int3);
+    tell_rare_length(svm, exit, insn_int3);
     exit->software.is_int_n = false;
     exit->software.vector = VEC_BP;
 }
@@ -184,7 +185,7 @@ static void svm_exit_vintr(struct svm_vcpu *svm, struct hv_exit *exit)
 static void svm_exit_cpuid(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_CPUID;
-    exit->instruction_length = frequent_length(svm, insn_cpuid);
+    tell_length(svm, exit, insn_cpuid);
 }
 
 static void svm_exit_msr(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -192,11 +193,11 @@ static void svm_exit_msr(struct svm_vcpu *svm, struct hv_exit *exit)
     bool is_write = svm->vmcb->exit_info1 & MSR_INFO_WRITE;
 
     exit->reason = HV_EXIT_MSR;
-    exit->instruction_length = frequent_length(svm, is_write ? insn_wrmsr : insn_rdmsr);
     exit->msr.is_write = is_write;
     exit->msr.index = (uint32_t)svm->v.gpr[GPR_RCX];
     exit->msr.rax = svm->v.gpr[GPR_RAX];
     exit->msr.rdx = svm->v.gpr[GPR_RDX];
+    tell_length(svm, exit, is_write ? insn_wrmsr : insn_rdmsr);
 }
 
 static void svm_exit_rdtsc(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -204,26 +205,28 @@ static void svm_exit_rdtsc(struct svm_vcpu *svm, struct hv_exit *exit)
     bool is_rdtscp = svm->vmcb->exit_code == EXIT_INTERCEPT_OF(INTERCEPT_RDTSCP);
 
     exit->reason = HV_EXIT_RDTSC;
-    exit->instruction_length = is_rdtscp ? length_of_any(svm) : instruction_length(svm, insn_rdtsc);
+    exit->instruction_length = length_of_any(svm);
     exit->rdtsc.is_rdtscp = is_rdtscp;
+    if (!is_rdtscp)
+        tell_rare_length(svm, exit, insn_rdtsc);
 }
 
 static void svm_exit_hlt(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_HALT;
-    exit->instruction_length = instruction_length(svm, insn_hlt);
+    tell_rare_length(svm, exit, insn_hlt);
 }
 
 static void svm_exit_vmmcall(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_HYPERCALL;
-    exit->instruction_length = frequent_length(svm, insn_vmmcall);
+    tell_length(svm, exit, insn_vmmcall);
 }
 
 static void svm_exit_xsetbv(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     exit->reason = HV_EXIT_XSETBV;
-    exit->instruction_length = instruction_length(svm, insn_xsetbv);
+    tell_rare_length(svm, exit, insn_xsetbv);
 }
 
 static void svm_exit_no_op(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -254,20 +257,33 @@ static void svm_exit_rdpmc(struct svm_vcpu *svm, struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------- control and debug registers */
 
-static void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned number, bool is_read)
+/* With decode assists the CPU tells the operand of MOV. */
+static __attribute__((noinline)) void take_mov_cr(struct svm_vcpu *svm, struct hv_exit *exit)
 {
     uint64_t info = svm->vmcb->exit_info1;
 
+    if (!(info & CR_INFO_MOV))
+        return;
+    exit->instruction_length = length_of_any(svm);
+    exit->cr.is_known = true;
+    exit->cr.gpr = (uint8_t)FIELD_GET(CR_INFO_GPR, info);
+    if (!exit->cr.is_read)
+        exit->cr.value = vcpu_mov_cr_operand(&svm->v, exit->cr.gpr);
+}
+
+/* Whatever becomes of it, CR0 will be looked at. */
+static inline void describe_cr(struct svm_vcpu *svm, struct hv_exit *exit, unsigned number, bool is_read)
+{
+    svm_fetch_cr0(svm);
     exit->reason = HV_EXIT_CR;
+    exit->instruction_length = HV_LENGTH_UNKNOWN;
     exit->cr.number = (uint8_t)number;
     exit->cr.is_read = is_read;
-    exit->cr.is_known = svm_has(CPUID_SVM_EDX_DECODE) && info & CR_INFO_MOV;
-    exit->instruction_length = exit->cr.is_known ? length_of_any(svm) : HV_LENGTH_UNKNOWN;
-    if (!exit->cr.is_known)
-        return;
-    exit->cr.gpr = (uint8_t)FIELD_GET(CR_INFO_GPR, info);
-    if (!is_read)
-        exit->cr.value = vcpu_mov_cr_operand(&svm->v, exit->cr.gpr);
+    exit->cr.is_known = false;
+    if (svm_has(CPUID_SVM_EDX_DECODE))
+        take_mov_cr(svm, exit);
+    else
+        svm_code_find_mov_cr(svm, exit);
 }
 
 static void svm_exit_cr_read(struct svm_vcpu *svm, struct hv_exit *exit)

@@ -86,8 +86,6 @@ static void sync_words(struct svm_vcpu *svm, uint32_t groups)
 
 /* --------------------------------------------------------------------------------- segments */
 
-#define VMCB_SEG_L (SEG_L >> 4) /* attributes are without the four bits of the limit in their midst */
-
 static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned s)
 {
     return s == SEG_LDTR ? &vmcb->ldtr : s == SEG_TR ? &vmcb->tr : &vmcb->es + s;
@@ -195,13 +193,7 @@ static void sync_tables(struct svm_vcpu *svm)
  * which a machine check would be the end of it. As long as the guest's idea differs from the CPU's, its accesses to
  * the register exit; the rest of the time it reads CR0 and CR4 directly, and writes CR0's TS and MP.
  */
-#define CR0_HIDDEN (CR0_CD | CR0_NW)
 #define CR4_HIDDEN CR4_MCE
-
-static void fetch_cr0(struct svm_vcpu *svm)
-{
-    svm->v.cr0 = (svm->vmcb->cr0 & ~CR0_HIDDEN) | svm->hidden_cr0 | CR0_ET;
-}
 
 static void set_bit16(struct vmcb *vmcb, uint16_t *word, unsigned bit, bool on)
 {
@@ -217,8 +209,8 @@ static void sync_cr0(struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
 
-    svm->hidden_cr0 = svm->v.cr0 & CR0_HIDDEN;
-    vmcb->cr0 = svm->v.cr0 & ~CR0_HIDDEN;
+    svm->hidden_cr0 = svm->v.cr0 & SVM_CR0_HIDDEN;
+    vmcb->cr0 = svm->v.cr0 & ~SVM_CR0_HIDDEN;
     set_bit16(vmcb, &vmcb->cr_reads, 0, svm->hidden_cr0);
     set_bit16(vmcb, &vmcb->cr_writes, 0, svm->hidden_cr0);
     vmcb_touch(vmcb, CLEAN_CR);
@@ -319,6 +311,7 @@ static void sync_controls(struct svm_vcpu *svm)
     vmcb_intercept(vmcb, INTERCEPT_RDTSCP, c->rdtsc_exit);
     vmcb_intercept(vmcb, INTERCEPT_HLT, c->hlt_exit);
     svm->window = c->interrupt_window ? V_IRQ | V_IGN_TPR | V_INTR_PRIO : 0;
+    vmcb_intercept(vmcb, INTERCEPT_VINTR, c->interrupt_window); /* else a virtual interrupt is one that is delivered */
     svm->tpr = SVM_TPR_UNKNOWN;
     svm->wants_nmi_window = c->nmi_window;
     set_dr_accesses(vmcb, svm->v.dr_loaded ? 0 : 0xffff);
@@ -335,7 +328,7 @@ static void sync_tsc(struct svm_vcpu *svm)
 /* ------------------------------------------------------------------------ the two directions */
 
 /* What plain exits need, without the tables' loops: the VMCB is memory, and a copy is soon made. */
-#define PLAIN_GROUPS (VCPU_RIP | VCPU_RFLAGS | VCPU_CR0 | VCPU_CR3 | VCPU_CS)
+#define PLAIN_GROUPS (VCPU_RIP | VCPU_RFLAGS | VCPU_CR0 | VCPU_CR3 | VCPU_CS | VCPU_INTR)
 
 static inline void fetch_plain(struct svm_vcpu *svm, uint32_t groups)
 {
@@ -346,11 +339,13 @@ static inline void fetch_plain(struct svm_vcpu *svm, uint32_t groups)
     if (groups & VCPU_RFLAGS)
         svm->v.rflags = vmcb->rflags;
     if (groups & VCPU_CR0)
-        fetch_cr0(svm);
+        svm_fetch_cr0(svm);
     if (groups & VCPU_CR3)
         svm->v.cr3 = vmcb->cr3;
     if (groups & VCPU_CS)
         fetch_segment(svm, SEG_CS);
+    if (groups & VCPU_INTR)
+        fetch_intr(svm);
 }
 
 static __attribute__((noinline)) void fetch_others(struct svm_vcpu *svm, uint32_t groups)
@@ -367,8 +362,6 @@ static __attribute__((noinline)) void fetch_others(struct svm_vcpu *svm, uint32_
         fetch_cr4(svm);
     if (groups & VCPU_EFER)
         v->efer = (svm->vmcb->efer & ~EFER_SVME) | svm->hidden_efer;
-    if (groups & VCPU_INTR)
-        fetch_intr(svm);
     if (groups & VCPU_CR8)
         v->cr8 = vcpu_cr8_of_tpr(v);
     if (groups & VCPU_APIC)
@@ -384,6 +377,56 @@ void svm_fetch(struct vcpu *v, uint32_t groups)
     if (groups & ~PLAIN_GROUPS)
         fetch_others(svm, groups & ~PLAIN_GROUPS);
     v->valid |= groups;
+}
+
+/*
+ * Bits of CR0 and CR4 that no rule of VMRUN's names but that CR4's have to be there (svm_audit.c), and that nothing
+ * else of the VMCB follows from: a state that was entered last can be entered again when only these have changed.
+ * CR0.WP has a rule with CR4.CET. Of both registers the CPU has other values than the guest only in bits that are none
+ * of these.
+ */
+#define CR0_FREE (CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_AM | CR0_WP)
+#define CR4_FREE                                                                                         \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | \
+     CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+
+static inline bool sync_free_cr0(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    uint64_t changed = (vmcb->cr0 | svm->hidden_cr0) ^ svm->v.cr0;
+
+    if (changed & ~CR0_FREE || vmcb->cr4 & CR4_CET)
+        return false;
+    vmcb->cr0 ^= changed;
+    vmcb_touch(vmcb, CLEAN_CR);
+    return true;
+}
+
+static inline bool sync_free_cr4(struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    uint64_t changed = (vmcb->cr4 & ~svm->hidden_cr4) ^ svm->v.cr4;
+
+    if (changed & ~(CR4_FREE & svm_caps.cr4))
+        return false;
+    vmcb->cr4 ^= changed;
+    vmcb_touch(vmcb, CLEAN_CR);
+    return true;
+}
+
+__attribute__((noinline)) bool svm_sync_free(struct svm_vcpu *svm)
+{
+    struct vcpu *v = &svm->v;
+
+    if (v->dirty & ~(VCPU_RIP | VCPU_CR0 | VCPU_CR4))
+        return false;
+    if (v->dirty & VCPU_CR0 && !sync_free_cr0(svm))
+        return false;
+    v->dirty &= ~VCPU_CR0;
+    if (v->dirty & VCPU_CR4 && !sync_free_cr4(svm))
+        return false;
+    v->dirty &= ~VCPU_CR4;
+    return true;
 }
 
 /* What rules of VMRUN's look at: see svm_audit.c. */
@@ -460,7 +503,7 @@ uint32_t svm_mode(struct vcpu *v)
 {
     const struct vmcb *vmcb = to_svm(v)->vmcb;
 
-    return vcpu_mode(vmcb->cpl, vmcb->efer & EFER_LMA && vmcb->cs.attributes & VMCB_SEG_L, vmcb->cr0, vmcb->rflags);
+    return vcpu_mode(vmcb->cpl, vmcb_is_64bit_code(vmcb), vmcb->cr0, vmcb->rflags);
 }
 
 /* What can not be taken from the VMCB when the core has changed it. */

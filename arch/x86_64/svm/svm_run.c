@@ -106,21 +106,13 @@ static bool can_be_virtual(const struct svm_vcpu *svm, uint64_t event)
            !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->is_stepping && !(vmcb->v_intr & V_AVIC);
 }
 
-static void set_virtual(struct svm_vcpu *svm, bool is_virtual)
-{
-    if (svm->is_virtual == is_virtual)
-        return;
-    svm->is_virtual = is_virtual;
-    vmcb_intercept(svm->vmcb, INTERCEPT_VINTR, !is_virtual);
-}
-
 static void inject(struct svm_vcpu *svm, uint64_t event)
 {
     uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event);
 
     svm->injected = event;
     if (can_be_virtual(svm, event)) {
-        set_virtual(svm, true);
+        svm->is_virtual = true;
         svm->vmcb->v_intr_vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
         return;
     }
@@ -215,6 +207,13 @@ static __attribute__((noinline)) void take_interrupted_event(struct svm_vcpu *sv
             HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(EVENT_ERROR_CODE, info));
 }
 
+/* The entry is over, and what has become of its event is known. */
+static void forget_injection(struct svm_vcpu *svm)
+{
+    svm->vmcb->event_inj = svm->injected = 0;
+    svm->is_virtual = false;
+}
+
 /* The CPU has refused the entry: the event is still to come, and what was done for it is undone. */
 static void undo_injection(struct svm_vcpu *svm)
 {
@@ -285,8 +284,6 @@ static void prepare(struct svm_vcpu *svm)
         svm_step_before_entry(svm);
     if (v->pending_debug)
         take_pending_debug(svm);
-    svm->vmcb->event_inj = svm->injected = 0;
-    set_virtual(svm, false);
     if (v->event & HV_PENDING_INT_VALID)
         inject(svm, v->event);
     write_volatile_state(svm);
@@ -348,8 +345,8 @@ static __attribute__((noinline)) void refused(struct svm_vcpu *svm, struct hv_ex
     take_back(svm);
     svm->vmcb->event_inj = event_inj; /* for the auditor */
     svm_exit_entry_failed(svm, exit);
-    svm->vmcb->event_inj = 0;
     undo_injection(svm);
+    forget_injection(svm);
     svm_step_cancel(svm);
 }
 
@@ -431,10 +428,17 @@ static __attribute__((noinline)) void enter_special(struct svm_vcpu *svm, struct
         take_interrupted_event(svm, vmcb->exit_int_info);
     else if (svm->is_virtual)
         take_virtual_back(svm);
+    forget_injection(svm);
     if (svm->is_stepping)
         svm_step_after_exit(svm, exit);
     else
         svm_exit_describe(svm, exit);
+}
+
+/* What keeps an entry from being a plain one, but for registers that have changed and translations to be dropped. */
+static inline uint64_t specials(const struct svm_vcpu *svm)
+{
+    return svm->v.event | svm->v.pending_debug | svm->special | svm->vmcb->interrupt_state;
 }
 
 /* A client's way over an instruction is no reason: RIP is given on without more ado. */
@@ -442,9 +446,7 @@ static inline bool is_special(const struct svm_vcpu *svm)
 {
     const struct vcpu *v = &svm->v;
 
-    return (v->unsettled & ~(uint64_t)VCPU_RIP) | v->event | v->pending_debug | svm->injected | svm->special |
-               svm->vmcb->interrupt_state ||
-           npt_svm_has_changed(v);
+    return (v->unsettled & ~(uint64_t)VCPU_RIP) | specials(svm) || npt_svm_has_changed(v);
 }
 
 static inline void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -462,6 +464,21 @@ static inline void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
     svm_exit_describe(svm, exit);
 }
 
+/*
+ * Systems change some bits of control registers again and again, and flush what they have translated. False: there is
+ * more to it, and nothing was entered.
+ */
+static __attribute__((noinline)) bool enter_settled(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    if (specials(svm) || !svm_sync_free(svm))
+        return false;
+    if (svm->v.flush_guest || npt_svm_has_changed(&svm->v))
+        npt_svm_flush(svm);
+    enter_plain(svm, exit);
+    svm->vmcb->tlb_control = TLB_KEEP;
+    return true;
+}
+
 unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner)
 {
     struct svm_vcpu *svm = to_svm(v);
@@ -470,10 +487,10 @@ unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, vo
     for (;;) {
         if (svm->apic_ids)
             svm_apic_before_entry(svm);
-        if (is_special(svm))
-            enter_special(svm, exit);
-        else
+        if (!is_special(svm))
             enter_plain(svm, exit);
+        else if (!enter_settled(svm, exit))
+            enter_special(svm, exit);
         next = exited(owner, exit);
         if (next == VCPU_SKIP)
             svm_advance(v, exit->instruction_length);

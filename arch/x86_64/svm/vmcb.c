@@ -12,7 +12,7 @@
 /* clang-format off */
 /* Those that are always on. See svm_regs.c for those that come and go, and svm_exit.c for what they lead to. */
 static const uint8_t intercepts[] = {
-    INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT, INTERCEPT_VINTR,
+    INTERCEPT_INTR, INTERCEPT_NMI, INTERCEPT_SMI, INTERCEPT_INIT,
     INTERCEPT_CR0_SEL_WRITE, INTERCEPT_RDPMC, INTERCEPT_CPUID, INTERCEPT_RSM, INTERCEPT_INVD, INTERCEPT_INVLPGA,
     INTERCEPT_IOIO, INTERCEPT_MSR, INTERCEPT_TASK_SWITCH, INTERCEPT_SHUTDOWN,
     /* guests have no SVM: so V_GIF_ENABLE stays 0 too, as no STGI or CLGI of theirs is to do anything */
@@ -38,7 +38,7 @@ void vmcb_intercept(struct vmcb *vmcb, unsigned which, bool on)
  * ASIDs are a CPU's own, and few: they are handed out in turn, and when there are none left, all of them are flushed
  * and their owners get new ones as they come along.
  */
-static __attribute__((noinline)) void new_asid(struct svm_vcpu *svm)
+static void new_asid(struct svm_vcpu *svm)
 {
     struct backend_cpu *cpu = svm->v.cpu;
     struct vmcb *vmcb = svm->vmcb;

@@ -209,6 +209,12 @@ void vcpu_destroy(struct vcpu *v);
 void vcpu_step_over(struct vcpu *v, uint8_t length);
 void vcpu_retire_instruction(struct vcpu *v);
 
+/*
+ * vcpu_mov_cr.c: right after an exit for an access to a control register. Is the instruction, whose first bytes these
+ * are, a MOV to or from it with no prefix but REX? Then all that there is to know of it is in *exit; else nothing is.
+ */
+bool vcpu_find_mov_cr(struct vcpu *v, struct hv_exit *exit, uint32_t bytes, bool is_64bit);
+
 /* Not inside a run. Thread context or pinned, interrupts on. */
 void vcpu_init(struct vcpu *v);  /* the INIT signal: SDM 3A table 10-1 */
 void vcpu_reset(struct vcpu *v); /* start state of a VP: see whp-facts, "Start state"; tsc_offset stays */
