@@ -148,11 +148,11 @@ enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 
 bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
-    struct hv_mov mov;
+    const struct hv_mov *mov = NULL;
 
     if (exit->memory.access != HV_ACCESS_WRITE || ring_by_mov(vp, exit, &mov) != RING_DONE)
         return false;
-    exit_mov_done(vp, exit, &mov, 0);
+    exit_mov_done(vp, exit, mov, 0);
     return true;
 }
 
