@@ -302,6 +302,19 @@ TEST_MODES(exits_deadline, "exits: canceled by the run's deadline", VM_CPL0)
     EXPECT_LE(vm.exit.VpContext.Rip, vm_mark(&vm, 1));
 }
 
+/* And one that does not run at all. */
+TEST(exits_deadline_halted, "exits: a halt is canceled by the run's deadline")
+{
+    VM(vm);
+
+    REQUIRE(vm_create_native(&vm) && vm_enter(&vm, VM_LONG));
+    vm_set(&vm, WHvRegisterInternalActivityState, 2); /* HaltSuspend */
+    if (hv_vp_set_run_deadline(vm.native_vp, rdtsc() + 100000) == HV_E_UNSUPPORTED && vm_is_svm())
+        SKIP("SVM has no timer that ends a guest's run");
+    REQUIRE(EXPECT_EXIT(&vm, Canceled));
+    EXPECT_EQ(vm_get(&vm, WHvRegisterInternalActivityState), 2);
+}
+
 /* -------------------------------------------------------------------------- what must not exit */
 
 static const struct {
