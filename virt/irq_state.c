@@ -3,6 +3,7 @@
 #include "assist.h"
 #include "irq_parts.h"
 #include "time.h"
+#include "vpci.h"
 #include <hv/base/memory.h>
 
 static bool claim_apic(struct hv_vp *vp, enum hv_status *st)
@@ -67,6 +68,7 @@ enum hv_status hv_vp_set_apic(struct hv_vp *vp, const void *buffer, uint32_t siz
     }
     irq_apply(vp, &effect);
     vp_unpin(vp);
+    vpci_follow_address(vp);
     vp_release(vp);
     return st;
 }

@@ -7,6 +7,7 @@
 #include "regs.h"
 #include "overlay.h"
 #include "synthetic.h"
+#include "vpci.h"
 
 /* Groups of more than one register: what is not set has to be known when they are marked as changed. */
 #define SHARED_GROUPS (VCPU_TABLES | VCPU_SYSENTER | VCPU_INTR | VCPU_MSRS)
@@ -394,6 +395,7 @@ __attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, cons
         st = set_list(vp, names + done, count - done, values + done);
         if (vp->overlays_stale)
             overlay_apply(vp);
+        vpci_follow_address(vp);
     }
     vp_release(vp);
     return st;

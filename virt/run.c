@@ -135,8 +135,7 @@ static bool settle(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_contex
             cancel_before_entry(vp, exit, to);
             return false;
         }
-        if (requests & VP_REQUEST_ROUTES)
-            vpci_follow(vp);
+        vpci_follow_address(vp);
         if (requests & VP_REQUEST_RESTART || vp->activity)
             look_at_requests(vp);
         if (!vp->activity)

@@ -171,6 +171,12 @@ void vp_unpin(struct hv_vp *vp)
     hv_host_preempt_enable();
 }
 
+void vpci_follow(struct hv_vp *vp)
+{
+    (void)vp;
+    fake_require(false, "vpci_follow: no devices");
+}
+
 void partition_flush(struct hv_partition *p)
 {
     fake_require(p->mutex.state != 0, "partition_flush: without the mutex");

@@ -324,6 +324,15 @@ static void run_once_on(uint32_t index)
     assert_int_equal(fake_guest_left(), 0);
 }
 
+static void run_to_client(void)
+{
+    struct hv_exit exit = {0};
+
+    in_guest = 0;
+    assert_int_equal(hv_vp_run(vp, &exit), HV_OK);
+    assert_int_equal(exit.reason, HV_EXIT_IO);
+}
+
 static void assert_nothing_owed(void)
 {
     for (uint32_t i = 0; i < VPS; i++)
@@ -557,6 +566,69 @@ static void plain_messages(void **state)
             drain();
         write_bar(TABLE + 12, 4, 1);
     }
+}
+
+static void set_of(struct hv_vp *who, uint32_t name, uint64_t value)
+{
+    struct hv_vp *first = vp;
+
+    vp = who;
+    set(name, value);
+    vp = first;
+}
+
+/* Who is addressed by a logical destination changes with the APICs' registers: at once. */
+static void logical_addresses_that_change(void **state)
+{
+    const uint32_t ldr = HV_REG_APIC_BASE_NUMBER + APIC_LDR / 16;
+
+    (void)state;
+    for (uint32_t i = 0; i < VPS; i++) {
+        set_of(vp_of(i), HV_REG_APIC_BASE, APIC_DEFAULT_BASE | APIC_BASE_EN | (i ? 0 : APIC_BASE_BSP));
+        set_of(vp_of(i), ldr, 0x01000000ull << i);
+        set_of(vp_of(i), HV_REG_APIC_BASE_NUMBER + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff);
+    }
+    mask(0, true);
+    write_message(0, 0xfee02004, 0x45);
+    entries[0].vp = 1;
+    entries[0].vector = 0x45;
+    mask(0, false);
+    send(0);
+    assert_int_equal(posted, 1);
+    drain();
+    set_of(vp, ldr, 0x06000000); /* both */
+    owe(0, 0x45);
+    send(0);
+    assert_int_equal(posted, 1);
+    drain();
+    set_of(other, ldr, 0x08000000); /* the first alone */
+    entries[0].vp = 0;
+    send(0);
+    assert_int_equal(posted, 2);
+    drain();
+    assert_int_equal(model[0].arrived[0x45], 2);
+    assert_int_equal(model[1].arrived[0x45], 2);
+}
+
+/* An APIC that its software has switched off takes none, whoever delivers. */
+static void a_disabled_apic_takes_none(void **state)
+{
+    (void)state;
+    run_once_on(0);
+    set_of(vp, HV_REG_APIC_BASE_NUMBER + APIC_SVR / 16, 0xff);
+    FAKE_GUEST(STOP, STOP);
+    send(0);
+    run_to_client();
+    assert_false(fake_vmcs_get(VMCS_PIN_CONTROLS) & PIN_POSTED_INTR);
+    send(0);
+    run_to_client();
+    assert_true(posted_is_empty(descriptor(0)));
+    assert_int_equal(model[0].arrived[0x40], 0);
+    memset(&model[0], 0, sizeof(model[0]));
+    set_of(vp, HV_REG_APIC_BASE_NUMBER + APIC_SVR / 16, APIC_SVR_ENABLE | 0xff);
+    send(0);
+    drain();
+    assert_true(fake_vmcs_get(VMCS_EXIT_CONTROLS) & EXIT_ACK_INTR);
 }
 
 /* -------------------------------------------------------------------------------------- ends */
@@ -962,6 +1034,8 @@ int main(void)
         POSTED_TEST(a_new_target_from_then_on),
         POSTED_TEST(several_targets_are_not_posted),
         POSTED_TEST(plain_messages),
+        POSTED_TEST(logical_addresses_that_change),
+        POSTED_TEST(a_disabled_apic_takes_none),
         POSTED_TEST(a_deleted_vp_is_posted_to_no_more),
         POSTED_TEST(a_taken_device_posts_no_more),
         POSTED_TEST(an_init_forgets_what_was_posted),

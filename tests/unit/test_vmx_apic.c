@@ -105,6 +105,31 @@ static void controls_by_mode(void **state)
     }
 }
 
+/* Posted interrupts need three things of the CPU. The pin-based control and that of exits are not in the sets above. */
+static void what_posting_needs(void **state)
+{
+    static const uint32_t pins[] = {MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS},
+                          exits[] = {MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS};
+
+    (void)state;
+    for (unsigned has = 0; has < 8; has++) {
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t pin = *fake_msr(0, pins[i]) & ~(PIN_POSTED_INTR << 32);
+            uint64_t exit = *fake_msr(0, exits[i]) & ~(EXIT_ACK_INTR << 32);
+
+            fake_set_msr(pins[i], has & 1 ? pin | PIN_POSTED_INTR << 32 : pin);
+            fake_set_msr(exits[i], has & 2 ? exit | EXIT_ACK_INTR << 32 : exit);
+        }
+        restart_with(has & 4 ? CPU2_APIC : CPU2_APIC & ~CPU2_VIRT_INTR_DELIVERY);
+        assert_int_equal(!(backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_POSTED), has != 7);
+        assert_int_equal(!(backend()->apic_features(VCPU_APIC_X2APIC) & VCPU_APIC_POSTED), has != 7);
+        assert_int_equal(backend()->apic_features(VCPU_APIC_NONE), 0);
+        want(VCPU_APIC_X2APIC, ACCESS_PA); /* nobody has asked for it: the host's interrupts stay where they are */
+        assert_false(fake_vmcs_get(VMCS_EXIT_CONTROLS) & EXIT_ACK_INTR);
+        assert_false(fake_vmcs_get(VMCS_PIN_CONTROLS) & PIN_POSTED_INTR);
+    }
+}
+
 /* The page has one place: registers moved elsewhere are emulated, but the CPU still delivers. */
 static void moved_registers(void **state)
 {
@@ -473,6 +498,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         APIC_TEST(controls_by_mode),
+        APIC_TEST(what_posting_needs),
         APIC_TEST(moved_registers),
         APIC_TEST(translations_to_the_page),
         APIC_TEST(controls_are_written_when_they_change),
