@@ -1,19 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Interrupts that devices post to VPs (arch/posted.h): when VPs run and wait, and what the core takes in for those
- * whose CPU does not. They are edges; the CPU counts none of those that it delivers by itself.
+ * whose CPU does not. They are edges. The CPU counts none of those that it delivers by itself, and leaves TMR alone:
+ * the EOI of a vector that was level-triggered before is told to the client until the core takes an edge of it in, and
+ * no pin of an IOAPIC waits for that.
  */
 #include "irq_parts.h"
 #include <hv/base/bits.h>
+#include <hv/pci.h>
 
 static void on_posted(void *vp)
 {
     vp_request(vp, VP_REQUEST_POSTED);
 }
 
+/* Does anybody post, and can the CPU take it? Else exits for the host's interrupts stay what they are. */
+static bool is_posted_to(const struct hv_vp *vp)
+{
+    return vp->has_apic && vp->partition->properties.allow_device_assignment &&
+           backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_POSTED && hv_iommu_platform()->posts_interrupts;
+}
+
 void irq_posted_create(struct hv_vp *vp)
 {
-    if (vp->has_apic && backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_POSTED)
+    if (is_posted_to(vp))
         vp->vcpu->posted = posted_create(on_posted, vp);
 }
 

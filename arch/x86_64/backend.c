@@ -79,7 +79,7 @@ enum hv_status hv_platform_avoid(uint32_t features)
 {
     enum hv_status st = HV_E_STATE;
 
-    if (features & ~(HV_AVOID_INTERRUPT_DELIVERY | HV_AVOID_XSAVEC))
+    if (features & ~(HV_AVOID_INTERRUPT_DELIVERY | HV_AVOID_XSAVEC | HV_AVOID_POSTED_INTERRUPTS))
         return HV_E_INVALID;
     hv_mutex_lock(&backend_mutex);
     if (!probed) {

@@ -6,17 +6,17 @@
  * to the APIC NDST; hardware does all of this in one atomic step. ON keeps it from sending again until somebody has
  * looked. A VP is in one of three states, which its owner changes:
  *
- * - Stopped: SN. Nothing is sent; what is posted waits in `requests`. Whether the VP is preempted, its client handles
- * an exit, or nobody runs it, there is nobody to tell: who runs it next looks.
+ * Stopped: SN. Nothing is sent; what is posted waits in `requests`. Whether the VP is preempted, its client handles an
+ * exit, or nobody runs it, there is nobody to tell: who runs it next looks.
  *
- * - Runs: NV is one vector for all VPs, NDST the CPU. A CPU that is inside the VP takes the notification by itself: it
- *   clears ON, and moves the requests into the VP's local APIC, without an exit. One that is outside, between two
- *   entries, holds it back until the next entry, which takes it in the same way; or, when interrupts are on, the host's
- *   handler gets it, which is on_notification: it has the VP's owner take the requests before the next entry. So it is
- *   also where the CPU does not deliver by itself, for the VP's APIC is off, or the core delivers: then the
- * notification ends the run as any interrupt of the host's does.
+ * Runs: NV is one vector for all VPs, NDST the CPU. A CPU that is inside the VP takes the notification by itself: it
+ * clears ON, and moves the requests into the VP's local APIC, without an exit. One that is outside, between two
+ * entries, holds it back until the next entry, which takes it in the same way; or, when interrupts are on, the host's
+ * handler gets it, which is on_notification: it has the VP's owner take the requests before the next entry. So it is
+ * also where the CPU does not deliver by itself, for the VP's APIC is off, or the core delivers: then the notification
+ * ends the run as any interrupt of the host's does.
  *
- * - Waits: NV is another vector, NDST a CPU with a list of VPs that wait. The handler wakes all in it that have ON.
+ * Waits: NV is another vector, NDST a CPU with a list of VPs that wait. The handler wakes all in it that have ON.
  *
  * Why none is lost: the way into the latter two states clears SN and ON in one atomic step, and then reads `requests`.
  * What was posted before that step is seen there, though nobody was notified or the notification went to where the VP

@@ -236,10 +236,11 @@ uint64_t hv_host_pci_lock(void);
 void hv_host_pci_unlock(uint64_t flags);
 
 /*
- * An interrupt vector of the host's that is the same on all CPUs, for a device that the library passes on: fn(arg) is
- * called for each interrupt, with interrupts off, on the CPU that takes it; the host does the EOI. 0: there is none
- * left. After hv_host_irq_free has returned, fn is not called any more; an interrupt of before that a CPU's local APIC
- * still holds is the host's to drop: it is not for the vector's next owner, who may be another guest. Context: thread.
+ * An interrupt vector of the host's that is the same on all CPUs, for a device that the library passes on, or for what
+ * remapping hardware sends to CPUs whose VPs have posted interrupts (two for all of them): fn(arg) is called for each
+ * interrupt, with interrupts off, on the CPU that takes it; the host does the EOI. 0: there is none left. After
+ * hv_host_irq_free has returned, fn is not called any more; an interrupt of before that a CPU's local APIC still holds
+ * is the host's to drop: it is not for the vector's next owner, who may be another guest. Context: thread.
  */
 uint32_t hv_host_irq_alloc(void (*fn)(void *arg), void *arg);
 void hv_host_irq_free(uint32_t vector);

@@ -675,6 +675,29 @@ static void cancel_the_sleeper(const volatile uint32_t *word, uint32_t expected)
     hv_vp_cancel(other);
 }
 
+/* Whose VPs nobody can post to: exits do not take the host's interrupts from its APIC there. */
+static void others_go_without(void **state)
+{
+    struct hv_iommu_platform *platform = (struct hv_iommu_platform *)(uintptr_t)hv_iommu_platform();
+    struct hv_partition *p;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t count = 1, allows = i != 0, mode = i == 1 ? HV_LOCAL_APIC_NONE : HV_LOCAL_APIC_X2APIC;
+
+        assert_int_equal(hv_partition_create(&p), HV_OK);
+        assert_int_equal(hv_partition_set_property(p, COUNT, &count, sizeof(count)), HV_OK);
+        assert_int_equal(hv_partition_set_property(p, LOCAL_APIC_MODE, &mode, sizeof(mode)), HV_OK);
+        assert_int_equal(hv_partition_set_property(p, ALLOW_DEVICE_ASSIGNMENT, &allows, sizeof(allows)), HV_OK);
+        assert_int_equal(hv_partition_setup(p), HV_OK);
+        platform->posts_interrupts = i != 2;
+        assert_int_equal(hv_vp_create(p, 0), HV_OK);
+        platform->posts_interrupts = true;
+        assert_null(p->vps[0]->vcpu->posted);
+        assert_int_equal(hv_partition_delete(p), HV_OK);
+    }
+}
+
 static void an_init_forgets_what_was_posted(void **state)
 {
     struct hv_exit_context exit = {0};
@@ -1039,6 +1062,7 @@ int main(void)
         POSTED_TEST(a_deleted_vp_is_posted_to_no_more),
         POSTED_TEST(a_taken_device_posts_no_more),
         POSTED_TEST(an_init_forgets_what_was_posted),
+        POSTED_TEST(others_go_without),
         POSTED_TEST(none_is_lost_and_none_doubled),
         POSTED_TEST(none_is_lost_at_any_instruction),
     };

@@ -108,6 +108,7 @@ static void controls_by_mode(void **state)
 /* Posted interrupts need three things of the CPU. The pin-based control and that of exits are not in the sets above. */
 static void what_posting_needs(void **state)
 {
+    struct cpu_facts *facts = (struct cpu_facts *)(uintptr_t)cpu_facts();
     static const uint32_t pins[] = {MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS},
                           exits[] = {MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS};
 
@@ -128,6 +129,11 @@ static void what_posting_needs(void **state)
         assert_false(fake_vmcs_get(VMCS_EXIT_CONTROLS) & EXIT_ACK_INTR);
         assert_false(fake_vmcs_get(VMCS_PIN_CONTROLS) & PIN_POSTED_INTR);
     }
+    facts->avoid = HV_AVOID_POSTED_INTERRUPTS;
+    assert_false(backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_POSTED);
+    assert_true(backend()->apic_features(VCPU_APIC_XAPIC) & VCPU_APIC_DELIVERY);
+    facts->avoid = 0;
+    assert_int_equal(hv_platform_avoid(HV_AVOID_POSTED_INTERRUPTS), HV_E_STATE); /* known, but too late */
 }
 
 /* The page has one place: registers moved elsewhere are emulated, but the CPU still delivers. */
