@@ -326,11 +326,11 @@ static void run_once_on(uint32_t index)
 
 static void run_to_client(void)
 {
-    struct hv_exit exit = {0};
+    struct hv_exit_context exit = {0};
 
     in_guest = 0;
     assert_int_equal(hv_vp_run(vp, &exit), HV_OK);
-    assert_int_equal(exit.reason, HV_EXIT_IO);
+    assert_reason(&exit, HV_EXIT_IO);
 }
 
 static void assert_nothing_owed(void)
