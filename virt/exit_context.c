@@ -225,23 +225,31 @@ static void (*const fills[HV_EXIT_INTERNAL])(const struct hv_vp *vp, const struc
     [HV_EXIT_APIC_WRITE_TRAP] = fill_apic_write,
 };
 
+/* Reasons that are the core's own business never get here: no handler gives them to the client. */
 static __attribute__((noinline)) void fill_other(struct hv_vp *vp, const struct hv_exit *exit,
                                                  struct hv_exit_context *to)
 {
+    HV_ASSERT(exit->reason < HV_EXIT_INTERNAL);
     fills[exit->reason](vp, exit, to);
     backend()->context(vp->vcpu, exit, to);
 }
 
-/* Reasons that are the core's own business never get here: no handler gives them to the client. */
+#define NOTHING_MORE                                                                                        \
+    (BIT64(HV_EXIT_UNRECOVERABLE_EXCEPTION) | BIT64(HV_EXIT_INVALID_REGISTER_VALUE) | BIT64(HV_EXIT_HALT) | \
+     BIT64(HV_EXIT_CANCELED))
+_Static_assert(HV_EXIT_REASON_COUNT <= 64, "a bit for each reason");
+
 void exit_fill_context(struct hv_vp *vp, const struct hv_exit *exit, struct hv_exit_context *to)
 {
-    HV_ASSERT(exit->reason < HV_EXIT_INTERNAL);
     to->reason = exit->reason;
     to->reserved = 0;
     if (exit->reason == HV_EXIT_IO && !exit->io.access.is_string) {
         fill_plain_io(vp, exit, to);
-        backend()->context(vp->vcpu, exit, to);
+    } else if (NOTHING_MORE >> exit->reason & 1) {
+        clear(to, 0);
     } else {
         fill_other(vp, exit, to);
+        return;
     }
+    backend()->context(vp->vcpu, exit, to);
 }
