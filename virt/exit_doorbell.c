@@ -97,6 +97,8 @@ static enum exit_outcome ring_by_emulation(struct hv_vp *vp, struct hv_exit *exi
 {
     const struct hv_instruction *bytes = &exit->instruction;
     struct insn insn;
+
+    vcpu_need(vp->vcpu, GVA_CODE_GROUPS);
     if (decode_insn(&insn, bytes->bytes, HV_MIN(bytes->count, DECODE_LENGTH_MAX), gva_code_size(vp->vcpu)) !=
             DECODE_OK ||
         !is_store(&insn))

@@ -17,6 +17,8 @@ static inline hv_gva_t linear_address(struct vcpu *v, const struct hv_mov *mov)
 
     if (mov->base == GPR_RSP || mov->reg == GPR_RSP)
         vcpu_need(v, VCPU_RSP);
+    if (mov->base == HV_MOV_RIP)
+        vcpu_need(v, VCPU_RIP);
     linear = hv_mov_offset(mov, v->gpr, v->rip);
     if (has_base) {
         vcpu_need(v, VCPU_SEG(mov->segment));
@@ -59,6 +61,15 @@ static inline const struct hv_mov *decode(struct exit_mov places[EXIT_MOVS], con
     return decode_anew(place, bytes, code_size) ? &place->mov : NULL;
 }
 
+/* In 64-bit code nothing more is needed of what says so. */
+static inline unsigned size_of_code(struct vcpu *v)
+{
+    if (GVA_CODE_GROUPS & ~v->valid && backend()->mode(v) & VCPU_MODE_64BIT)
+        return 8;
+    vcpu_need(v, GVA_CODE_GROUPS);
+    return gva_code_size(v);
+}
+
 const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, hv_gva_t *gva)
 {
     uint64_t offset = exit->memory.gpa & HV_PAGE_MASK;
@@ -68,8 +79,7 @@ const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, hv_gv
     if (is_own_access(v, exit))
         return NULL;
     code_need(vp, &exit->instruction);
-    vcpu_need(v, GVA_CODE_GROUPS);
-    mov = decode(vp->movs, &exit->instruction, gva_code_size(v));
+    mov = decode(vp->movs, &exit->instruction, size_of_code(v));
     if (!mov || mov->is_store != (exit->memory.access == HV_ACCESS_WRITE))
         return NULL;
     *gva = linear_address(v, mov);
