@@ -187,15 +187,21 @@ void hv_host_event_silence(struct hv_host_event *event)
     }
 }
 
+static __attribute__((noinline)) void notify(struct hv_host_event *event)
+{
+    if (!gate_enter(event))
+        return;
+    event->notify(event->arg);
+    gate_leave(event);
+}
+
 void hv_host_event_signal(struct hv_host_event *event)
 {
     __atomic_fetch_add(&event->signals, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&event->is_signalled, 1, __ATOMIC_RELEASE);
     thread_wake(&event->is_signalled);
-    if (event->notify && gate_enter(event)) {
-        event->notify(event->arg);
-        gate_leave(event);
-    }
+    if (event->notify)
+        notify(event);
 }
 
 /* Ends a wait, if there was a signal. */

@@ -55,16 +55,20 @@ void wait_wake_locked(const volatile uint32_t *word)
     }
 }
 
-void thread_wake(const volatile uint32_t *word)
+static __attribute__((noinline)) void wake_waiters(const volatile uint32_t *word)
 {
-    uint64_t flags;
+    uint64_t flags = sched_lock();
 
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&bucket_of(word)->count, __ATOMIC_RELAXED))
-        return;
-    flags = sched_lock();
     wait_wake_locked(word);
     sched_unlock(flags);
     if ((flags & RFLAGS_IF) && !preempt_count() && this_cpu()->need_resched)
         sched_preempt();
+}
+
+/* Mostly nobody waits: that is seen before any register is saved. */
+void thread_wake(const volatile uint32_t *word)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&bucket_of(word)->count, __ATOMIC_RELAXED))
+        wake_waiters(word);
 }
