@@ -187,8 +187,7 @@ static void count(struct hv_vp *vp, const struct hypercall_kind *kind)
     ++*(uint64_t *)((char *)&vp->counters + offset);
 }
 
-static enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit, const struct hypercall *call,
-                                uint32_t status)
+static inline void put_result(struct hv_vp *vp, const struct hypercall *call, uint32_t status)
 {
     uint64_t reps = status == HV_STATUS_SUCCESS ? call->rep_count : call->rep_start;
     uint64_t result = FIELD_PUT(HV_RESULT_STATUS, status) | FIELD_PUT(HV_RESULT_REPS_DONE, reps);
@@ -202,6 +201,12 @@ static enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit, co
         gpr[GPR_RAX] = (uint32_t)result;
         gpr[GPR_RDX] = result >> 32;
     }
+}
+
+static enum exit_outcome finish(struct hv_vp *vp, const struct hv_exit *exit, const struct hypercall *call,
+                                uint32_t status)
+{
+    put_result(vp, call, status);
     exit_skip_instruction(vp, exit);
     return EXIT_HANDLED;
 }
@@ -233,7 +238,7 @@ static inline uint32_t mode_of_caller(const struct hv_vp *vp)
     return has_interface(vp) ? backend()->mode(vp->vcpu) : 0;
 }
 
-bool exit_hypercall_plain(struct hv_vp *vp, struct hv_exit *exit)
+bool hypercall_answer_unknown(struct hv_vp *vp)
 {
     uint32_t mode = mode_of_caller(vp);
     struct hypercall call;
@@ -244,7 +249,7 @@ bool exit_hypercall_plain(struct hv_vp *vp, struct hv_exit *exit)
     if (find_kind(call.control))
         return false;
     count(vp, NULL);
-    finish(vp, exit, &call, HV_STATUS_INVALID_HYPERCALL_CODE);
+    put_result(vp, &call, HV_STATUS_INVALID_HYPERCALL_CODE);
     return true;
 }
 

@@ -6,8 +6,11 @@
 #include "exit.h"
 
 exit_handler exit_hypercall;
-/* In a walk bracket: a call that nobody knows has been told so. False: it is another one, and nothing was done. */
-bool exit_hypercall_plain(struct hv_vp *vp, struct hv_exit *exit);
+/*
+ * The owner, right after the exit: has the guest made a call that nobody knows? It is told so, and the instruction is
+ * to be stepped over. False: it is another one, and nothing was done.
+ */
+bool hypercall_answer_unknown(struct hv_vp *vp);
 
 /* The code of the hypercall page for this machine: the rest of the page is INT3. */
 void hypercall_fill_page(void *page);

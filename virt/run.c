@@ -355,21 +355,6 @@ static inline bool is_plain(const struct hv_exit *exit)
     return PLAIN_EXITS >> exit->reason & 1;
 }
 
-/* Of other exits some are as short: at the local APIC's registers, by its timer, at doorbells, by calls of no use. */
-static inline bool handle_plain_case(struct hv_vp *vp, struct hv_exit *exit)
-{
-    switch (exit->reason) {
-    case HV_EXIT_MEMORY:
-        return exit_apic_memory_plain(vp, exit) || exit_doorbell_memory_plain(vp, exit);
-    case HV_EXIT_HYPERCALL:
-        return exit_hypercall_plain(vp, exit);
-    case HV_EXIT_TIMER:
-        return irq_fire_plain(vp);
-    default:
-        return false;
-    }
-}
-
 /* Is there anything to do before the next entry? */
 static inline bool is_due(const struct hv_vp *vp)
 {
@@ -401,14 +386,41 @@ static inline unsigned go_on(const struct entries *e, enum exit_outcome outcome)
     return outcome;
 }
 
-static __attribute__((noinline)) unsigned exited_otherwise(const struct entries *e)
+static __attribute__((noinline)) unsigned exited_by_memory(const struct entries *e)
 {
-    return handle_plain_case(e->vp, e->exit) ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
+    bool is_done = exit_apic_memory_plain(e->vp, e->exit) || exit_doorbell_memory_plain(e->vp, e->exit);
+
+    return is_done ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
+}
+
+static __attribute__((noinline)) unsigned exited_by_call(const struct entries *e)
+{
+    return hypercall_answer_unknown(e->vp) ? go_on(e, EXIT_SKIP) : ENTRY_EXITED;
+}
+
+static __attribute__((noinline)) unsigned exited_by_timer(const struct entries *e)
+{
+    return irq_fire_plain(e->vp) ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
+}
+
+/* Of these some are as short: at the local APIC's registers, at doorbells, by calls of no use, by the APIC's timer. */
+static inline unsigned exited_otherwise(const struct entries *e, const struct hv_exit *exit)
+{
+    switch (exit->reason) {
+    case HV_EXIT_MEMORY:
+        return exited_by_memory(e);
+    case HV_EXIT_HYPERCALL:
+        return exited_by_call(e);
+    case HV_EXIT_TIMER:
+        return exited_by_timer(e);
+    default:
+        return ENTRY_EXITED;
+    }
 }
 
 static inline unsigned exited_known(const struct entries *e, struct hv_exit *exit)
 {
-    return is_plain(exit) ? go_on(e, exit_handler_of(exit->reason)(e->vp, exit)) : exited_otherwise(e);
+    return is_plain(exit) ? go_on(e, exit_handler_of(exit->reason)(e->vp, exit)) : exited_otherwise(e, exit);
 }
 
 static __attribute__((noinline)) unsigned exited_unknown(const struct entries *e)

@@ -291,8 +291,10 @@ static void prepare(struct svm_vcpu *svm)
     if (svm->is_virtual) {
         write_v_intr(svm, V_IRQ | V_IGN_TPR | V_INTR_PRIO);
         vmcb_touch(svm->vmcb, CLEAN_V_INTR); /* for the vector */
+    } else if (svm->is_stepping) {
+        write_v_intr(svm, 0);
     } else {
-        write_v_intr(svm, svm->is_stepping ? 0 : svm->window);
+        follow_tpr(svm);
     }
     if (svm->is_stepping)
         svm->entry_dr6 = svm->step.dr6;

@@ -462,7 +462,19 @@ void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *e
 
 /* ------------------------------------------------------------------------------------- dispatch */
 
+static void vmx_exit_unknown(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    (void)vmx;
+    hv_log(HV_LOG_ERROR, "VMX: exit reason %u, which no control of ours asks for",
+           (unsigned)FIELD_GET(EXIT_REASON_BASIC, vmx_read(VMCS_EXIT_REASON)));
+    exit->reason = HV_EXIT_INTERNAL_ERROR;
+    exit->instruction_length = 0;
+}
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Winitializer-overrides"
 static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
+    [0 ... EXIT_REASON_COUNT - 1] = vmx_exit_unknown, /* but for these */
     [EXIT_REASON_EXCEPTION_NMI] = vmx_exit_exception,
     [EXIT_REASON_EXTERNAL_INTR] = vmx_exit_external,
     [EXIT_REASON_TRIPLE_FAULT] = vmx_exit_triple_fault,
@@ -513,22 +525,11 @@ static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
     [EXIT_REASON_VMFUNC] = vmx_exit_undefined,
     [EXIT_REASON_ENCLS] = vmx_exit_undefined,
 };
-
-static __attribute__((noinline)) void describe_unknown(uint32_t reason, struct hv_exit *exit)
-{
-    hv_log(HV_LOG_ERROR, "VMX: exit reason %u, which no control of ours asks for",
-           (unsigned)FIELD_GET(EXIT_REASON_BASIC, reason));
-    exit->reason = HV_EXIT_INTERNAL_ERROR;
-    exit->instruction_length = 0;
-}
+#pragma clang diagnostic pop
 
 void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
 {
     uint64_t basic = FIELD_GET(EXIT_REASON_BASIC, reason);
-    vmx_exit_fn *describe = basic < EXIT_REASON_COUNT ? vmx_exits[basic] : NULL;
 
-    if (describe)
-        describe(vmx, exit);
-    else
-        describe_unknown(reason, exit);
+    (basic < EXIT_REASON_COUNT ? vmx_exits[basic] : vmx_exit_unknown)(vmx, exit);
 }
