@@ -87,7 +87,8 @@ make_iso() {
 # On QEMU's TCG each FNINIT, FXRSTOR and XRSTOR of any CPU also writes flags of the first CPU (cpu_clear_ignne), by an
 # instruction that is not atomic. Among them is whether addresses go through nested tables. A VMRUN or #VMEXIT of the first
 # CPU at the same time is then half lost, and that CPU ends in a triple fault: seen in one of 20 runs with two busy guests.
-# So none of our guests runs on the first CPU, which is there in addition.
+# So none of our guests runs on the first CPU, which is there in addition. It also reminds CPUs that do run guests of
+# interrupts of which TCG does not tell them: see remind_late in boot/kernel/sched.c.
 spare_first() {
     [ "$SPARE" = 1 ] || return 0
     CPUS=$((CPUS + 1)) CMDLINE="${CMDLINE:+$CMDLINE }spare_first"

@@ -23,9 +23,9 @@ iommu-intel     600  test-kernel ENGINE=qemu CPUS=2 IOMMU=intel FILTER=iommu
 iommu-amd       600  test-kernel ENGINE=qemu CPUS=2 IOMMU=amd FILTER=iommu
 kernel-bochs-2  450  test-kernel ENGINE=bochs CPUS=2
 kernel-qemu-2   450  test-kernel ENGINE=qemu CPUS=2
+kernel-bochs-1  450  test-kernel ENGINE=bochs CPUS=1
 kernel-uefi     450  test-kernel ENGINE=uefi CPUS=2 FILTER=exits
 unit            450  test-unit
-kernel-qemu-1   450  test-kernel ENGINE=qemu CPUS=1
 check           540  check
 linux-uefi      450  test-linux ENGINE=uefi RUN=check
 oracle          480  test-oracle

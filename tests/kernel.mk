@@ -43,7 +43,7 @@ test-kernel: $(call image_of,$(ENGINE))
 	@failed=0; \
 	for cpus in $(TEST_KERNEL_CPUS); do \
 	    echo "# tests in the kernel: ENGINE=$(TEST_KERNEL_ENGINE) CPUS=$$cpus"; \
-	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=$$((cpus > 1)) TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
+	    boot/run.sh ENGINE=$(TEST_KERNEL_ENGINE) KERNEL=$(KERNEL) CPUS=$$cpus SPARE=1 TIMEOUT=$(TEST_KERNEL_TIMEOUT) \
 	        IOMMU=$(or $(IOMMU),none) INTREMAP=$(or $(INTREMAP),on) DEVICES='$(TEST_KERNEL_DEVICES)' \
 	        CMDLINE='program=tests$(if $(FILTER), filter=$(FILTER))$(if $(STORM), storm=$(STORM))$(if $(CYCLES), cycles=$(CYCLES))' LOG=$(BUILD)/test-kernel-$(TEST_KERNEL_ENGINE)$(IOMMU:%=-%)$(INTREMAP:%=-%)-$$cpus.log || failed=1; \
 	done; \

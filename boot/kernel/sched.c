@@ -79,9 +79,10 @@ static uint64_t timer_wanted(const struct cpu *cpu, uint64_t now)
 #define LATE_NS (100 * NS_PER_MS)
 
 /*
- * QEMU's TCG may lose the news of an interrupt that reaches a CPU in the midst of VMRUN or #VMEXIT, which change its
- * flags of what is pending without a lock: the local APIC has the interrupt, and the CPU hears of it with the next one.
- * When it was the timer's there may be no next one. A CPU that is late so gets one from here.
+ * QEMU's TCG loses the news of an interrupt now and then that reaches a CPU in the midst of VMRUN or #VMEXIT, which
+ * change its flags of what is pending without a lock: the local APIC has the interrupt in IRR, and the CPU hears of it
+ * with the next one. When it was the timer's there may be no next one: a guest that does not exit has the CPU for good.
+ * So one that is this late gets an interrupt from here.
  */
 static void remind_late(const struct cpu *self, uint64_t now)
 {
