@@ -26,6 +26,7 @@ kernel-qemu-2   450  test-kernel ENGINE=qemu CPUS=2
 kernel-bochs-1  450  test-kernel ENGINE=bochs CPUS=1
 kernel-uefi     450  test-kernel ENGINE=uefi CPUS=2 FILTER=exits
 unit            450  test-unit
+kernel-qemu-1   450  test-kernel ENGINE=qemu CPUS=1 FILTER=apic
 check           540  check
 linux-uefi      450  test-linux ENGINE=uefi RUN=check
 oracle          480  test-oracle

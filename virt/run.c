@@ -361,50 +361,59 @@ static inline bool is_due(const struct hv_vp *vp)
     return (vp->todo | vp->activity | vp->overlays_stale) || vp->pending_event[0] & HV_PENDING_EVENT_VALID;
 }
 
+/*
+ * So many plain exits may follow each other before interrupts are let in. Those that wait end the next entry, and are
+ * let in by that; but Bochs 2.7 keeps them from a guest that is entered with RFLAGS.IF clear.
+ */
+#define EXITS_IN_A_ROW 1024u
+
 /* What `exited` is called with. */
 struct entries {
     struct hv_vp *vp;
     struct hv_exit *exit;
+    uint32_t left; /* of EXITS_IN_A_ROW */
 };
 
-/* There is something to do, or asked for. */
+/* There is something to do, or asked for, or interrupts have been off for long. */
 static __attribute__((noinline)) unsigned prepare_next(const struct entries *e, enum exit_outcome outcome)
 {
     if (outcome == EXIT_SKIP)
         exit_skip_instruction(e->vp, e->exit);
     if (is_due(e->vp) && !irq_prepare_plain(e->vp))
         return ENTRY_HANDLED;
-    return is_requested(e->vp) ? ENTRY_REQUESTED : VCPU_ENTER;
+    if (is_requested(e->vp))
+        return ENTRY_REQUESTED;
+    return e->left ? VCPU_ENTER : ENTRY_HANDLED;
 }
 
-static inline unsigned go_on(const struct entries *e, enum exit_outcome outcome)
+static inline unsigned go_on(struct entries *e, enum exit_outcome outcome)
 {
     _Static_assert(EXIT_HANDLED == VCPU_ENTER && EXIT_SKIP == VCPU_SKIP && EXIT_TO_CLIENT >= VCPU_END, "said alike");
 
-    if (outcome < VCPU_END && (is_due(e->vp) || is_requested(e->vp)))
+    if (outcome < VCPU_END && (!--e->left || is_due(e->vp) || is_requested(e->vp)))
         return prepare_next(e, outcome);
     return outcome;
 }
 
-static __attribute__((noinline)) unsigned exited_by_memory(const struct entries *e)
+static __attribute__((noinline)) unsigned exited_by_memory(struct entries *e)
 {
     bool is_done = exit_apic_memory_plain(e->vp, e->exit) || exit_doorbell_memory_plain(e->vp, e->exit);
 
     return is_done ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
 }
 
-static __attribute__((noinline)) unsigned exited_by_call(const struct entries *e)
+static __attribute__((noinline)) unsigned exited_by_call(struct entries *e)
 {
     return hypercall_answer_unknown(e->vp) ? go_on(e, EXIT_SKIP) : ENTRY_EXITED;
 }
 
-static __attribute__((noinline)) unsigned exited_by_timer(const struct entries *e)
+static __attribute__((noinline)) unsigned exited_by_timer(struct entries *e)
 {
     return irq_fire_plain(e->vp) ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
 }
 
 /* Of these some are as short: at the local APIC's registers, at doorbells, by calls of no use, by the APIC's timer. */
-static inline unsigned exited_otherwise(const struct entries *e, const struct hv_exit *exit)
+static inline unsigned exited_otherwise(struct entries *e, const struct hv_exit *exit)
 {
     switch (exit->reason) {
     case HV_EXIT_MEMORY:
@@ -418,12 +427,12 @@ static inline unsigned exited_otherwise(const struct entries *e, const struct hv
     }
 }
 
-static inline unsigned exited_known(const struct entries *e, struct hv_exit *exit)
+static inline unsigned exited_known(struct entries *e, struct hv_exit *exit)
 {
     return is_plain(exit) ? go_on(e, exit_handler_of(exit->reason)(e->vp, exit)) : exited_otherwise(e, exit);
 }
 
-static __attribute__((noinline)) unsigned exited_unknown(const struct entries *e)
+static __attribute__((noinline)) unsigned exited_unknown(struct entries *e)
 {
     exit_length_try(e->vp, e->exit);
     return e->exit->instruction_length == HV_LENGTH_UNKNOWN ? ENTRY_EXITED : exited_known(e, e->exit);
@@ -435,7 +444,7 @@ static __attribute__((noinline)) unsigned exited_unknown(const struct entries *e
  */
 static unsigned exited(void *owner, struct hv_exit *exit)
 {
-    const struct entries *e = owner;
+    struct entries *e = owner;
 
     e->vp->counters.exits[exit->reason]++;
     return exit->instruction_length == HV_LENGTH_UNKNOWN ? exited_unknown(e) : exited_known(e, exit);
@@ -443,7 +452,7 @@ static unsigned exited(void *owner, struct hv_exit *exit)
 
 static unsigned run_entries(struct hv_vp *vp, struct hv_exit *exit)
 {
-    struct entries e = {vp, exit};
+    struct entries e = {vp, exit, EXITS_IN_A_ROW};
 
     return is_requested(vp) ? ENTRY_REQUESTED : backend()->enter(vp->vcpu, exit, exited, &e);
 }

@@ -36,7 +36,7 @@ static unsigned field_reads[FIELDS], field_writes[FIELDS];
 static struct fake_flush last_invept, last_invvpid;
 static unsigned vmxon_countdown;
 
-#define STEPS_MAX 64
+#define STEPS_MAX 4096
 static struct fake_step steps[STEPS_MAX];
 static unsigned step_next, step_count;
 static bool refusal_expected;

@@ -765,6 +765,31 @@ static void a_run_moves_between_cpus(void **state)
     fake_set_cpu(0);
 }
 
+#define MANY 3000u
+
+static void yield_soon(uint64_t gpr[16])
+{
+    (void)gpr;
+    fake_set_yield(true);
+    fake_migrate_to(1);
+}
+
+/* Nothing but short exits, and no interrupt ends an entry: the host gets its turn all the same. */
+static void a_run_of_short_exits_gives_way(void **state)
+{
+    static struct fake_step steps[MANY + 1];
+    struct hv_exit_context exit;
+
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++)
+        steps[i] = (struct fake_step){.run = i ? NULL : yield_soon, .reason = EXIT_REASON_CPUID, .length = 2};
+    steps[MANY] = (struct fake_step){.run = stay, .reason = EXIT_REASON_HLT, .length = 1};
+    fake_guest(steps, MANY + 1);
+    exit = run();
+    assert_reason(&exit, HV_EXIT_HALT);
+    fake_set_cpu(0);
+}
+
 /* An interrupt that comes before the first entry will not end it. */
 static void a_run_gives_way_before_it_begins(void **state)
 {
@@ -1285,6 +1310,7 @@ int main(void)
         RUN_TEST(the_deadline_ends_a_wait),
         RUN_TEST(a_run_moves_between_cpus),
         RUN_TEST(a_run_gives_way_before_it_begins),
+        RUN_TEST(a_run_of_short_exits_gives_way),
         RUN_TEST(pending_exceptions),
         RUN_TEST(pending_external_interrupts),
         RUN_TEST(an_interrupted_delivery_is_shown),
