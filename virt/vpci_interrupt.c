@@ -202,23 +202,32 @@ static void on_interrupt(void *owner, const struct hv_msi_message *message)
     vpci_read_end(flags);
 }
 
-/* -1: to none. */
-static int first_recipient(const struct vpci_device *d, const struct hv_msi_message *m)
+/* Whom a message is for, as things are. */
+struct recipients {
+    uint32_t count, first; /* VPs; 0: it leads nowhere */
+    uint8_t vector;        /* 0: it is no interrupt by vector */
+};
+
+static struct recipients recipients_of(const struct vpci_device *d, const struct hv_msi_message *m)
 {
     const struct message *mapped = find_message(d, m);
-    uint32_t vps[HV_MAX_VPS], count = 0;
-    struct hv_interrupt plain;
+    uint32_t vps[HV_MAX_VPS];
+    struct recipients to = {0};
     struct hv_vpci_target target;
+    struct hv_interrupt plain;
 
     if (mapped) {
         target = read_target(mapped);
-        return __builtin_ctzll(target.vps);
+        to.count = target.is_multicast ? (uint32_t)__builtin_popcountll(target.vps) : 1;
+        to.first = (uint32_t)__builtin_ctzll(target.vps);
+        to.vector = target.vector;
+    } else if (to_interrupt(m, &plain) == HV_OK &&
+               hv_partition_interrupt_targets(d->partition, plain.destination, plain.is_logical, vps, HV_MAX_VPS,
+                                              &to.count) == HV_OK) {
+        to.first = to.count ? vps[0] : 0;
+        to.vector = plain.type == MODE_NMI ? 0 : (uint8_t)plain.vector;
     }
-    if (to_interrupt(m, &plain) != HV_OK ||
-        hv_partition_interrupt_targets(d->partition, plain.destination, plain.is_logical, vps, HV_MAX_VPS, &count) !=
-            HV_OK)
-        return -1;
-    return count ? (int)vps[0] : -1;
+    return to;
 }
 
 /* Where the target ran last: with luck its interrupt ends a run that is under way, and wakes nobody elsewhere. */
@@ -226,8 +235,8 @@ static uint32_t cpu_of(void *owner, const struct hv_msi_message *message)
 {
     const struct vpci_device *d = owner;
     uint64_t flags = vpci_read_begin();
-    int index = first_recipient(d, message);
-    const struct hv_vp *vp = index >= 0 ? __atomic_load_n(&d->partition->vps[index], __ATOMIC_ACQUIRE) : NULL;
+    struct recipients to = recipients_of(d, message);
+    const struct hv_vp *vp = to.count ? hv_vp_find(d->partition, to.first) : NULL;
     uint32_t cpu = vp ? __atomic_load_n(&vp->shared.cpu, __ATOMIC_RELAXED) : 0;
 
     vpci_read_end(flags);
@@ -235,37 +244,20 @@ static uint32_t cpu_of(void *owner, const struct hv_msi_message *message)
 }
 
 /*
- * The only VP that the message is for, as things are; NULL: it is for several or none, or no interrupt by vector. What
- * changes that has the device ask anew: targets, and addresses of local APICs (vpci_follow).
+ * Only a message for one VP alone, by vector, is posted. What changes that has the device ask anew: targets, and
+ * addresses of local APICs (vpci_follow). A VP that is being deleted stays until the device has asked once more: see
+ * hv_vp_delete.
  */
-static const struct hv_vp *only_recipient(const struct vpci_device *d, const struct hv_msi_message *m, uint8_t *vector)
-{
-    const struct message *mapped = find_message(d, m);
-    uint32_t vps[HV_MAX_VPS], count = 0;
-    struct hv_interrupt plain;
-    struct hv_vpci_target target;
-
-    if (mapped) {
-        target = read_target(mapped);
-        *vector = target.vector;
-        return target.is_multicast ? NULL : hv_vp_find(d->partition, (uint32_t)__builtin_ctzll(target.vps));
-    }
-    if (to_interrupt(m, &plain) != HV_OK || plain.type == MODE_NMI || plain.vector < VECTOR_MIN ||
-        hv_partition_interrupt_targets(d->partition, plain.destination, plain.is_logical, vps, HV_MAX_VPS, &count) !=
-            HV_OK ||
-        count != 1)
-        return NULL;
-    *vector = (uint8_t)plain.vector;
-    return hv_vp_find(d->partition, vps[0]);
-}
-
-/* A VP that is being deleted stays until the device has asked once more: see hv_vp_delete. */
 static bool post_to(void *owner, const struct hv_msi_message *message, struct passthrough_posting *out)
 {
+    const struct vpci_device *d = owner;
     uint64_t flags = vpci_read_begin();
-    const struct hv_vp *vp = only_recipient(owner, message, &out->vector);
+    struct recipients to = recipients_of(d, message);
+    bool is_posted = to.count == 1 && to.vector >= VECTOR_MIN;
+    const struct hv_vp *vp = is_posted ? hv_vp_find(d->partition, to.first) : NULL;
 
     out->descriptor = vp ? irq_posted_to(vp) : 0;
+    out->vector = to.vector;
     vpci_read_end(flags);
     return out->descriptor;
 }
