@@ -133,8 +133,8 @@ void hv_host_irq_restore(uint64_t flags);
  *     and RDTSCP, IA32_DEBUGCTL, or changes CR0, CR3, CR4, TR, LDTR, the GDT, or the bases of FS and GS.
  * Until then these are the guest's; ES, DS, FS, GS and LDTR may hold null selectors, with the bases of FS and GS as
  * they were. The host's code that runs in between, above all its interrupt handlers, makes do with the general
- * registers. With false, which is always safe, everything is the host's again at the end of each run. bool
- * hv_host_takes_back(void) { return false; }
+ * registers. A host that does not want to know of all this returns false, which is always safe: everything is the
+ * host's again at the end of each run.
  */
 bool hv_host_takes_back(void);
 
