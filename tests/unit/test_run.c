@@ -767,13 +767,6 @@ static void a_run_moves_between_cpus(void **state)
 
 #define MANY 3000u
 
-static void yield_soon(uint64_t gpr[16])
-{
-    (void)gpr;
-    fake_set_yield(true);
-    fake_migrate_to(1);
-}
-
 /* Nothing but short exits, and no interrupt ends an entry: the host gets its turn all the same. */
 static void a_run_of_short_exits_gives_way(void **state)
 {
@@ -782,7 +775,7 @@ static void a_run_of_short_exits_gives_way(void **state)
 
     (void)state;
     for (unsigned i = 0; i < MANY; i++)
-        steps[i] = (struct fake_step){.run = i ? NULL : yield_soon, .reason = EXIT_REASON_CPUID, .length = 2};
+        steps[i] = (struct fake_step){.run = i ? NULL : yield_and_move, .reason = EXIT_REASON_CPUID, .length = 2};
     steps[MANY] = (struct fake_step){.run = stay, .reason = EXIT_REASON_HLT, .length = 1};
     fake_guest(steps, MANY + 1);
     exit = run();
