@@ -190,6 +190,7 @@ struct hv_vp {
             bool overlays_stale;   /* see overlay_apply */
             bool pdptes_stale;     /* CR3 or a mode changed: load the PDPTEs before the next entry */
             bool properties_stale; /* controls are not up to date with the partition's properties */
+            bool time_stale;       /* the partition's time was suspended: see time_enter */
         };
         uint32_t stale; /* any of them */
     };

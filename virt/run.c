@@ -35,13 +35,55 @@ static void describe_cancel(struct hv_exit *exit)
     exit->instruction_length = 0;
 }
 
+/* ---------------------------------------------------------------------------- staying on a CPU */
+
+/*
+ * A part of a run that stays on one CPU, whose the vcpu is. As long as interrupts are off that is all the pin it needs.
+ */
+struct stay {
+    uint64_t flags; /* of hv_host_irq_save */
+    bool is_pinned;
+};
+
+static void stay_pinned(struct stay *stay)
+{
+    if (!stay->is_pinned)
+        hv_host_preempt_disable();
+    stay->is_pinned = true;
+}
+
+/* Interrupts are off from here on. */
+static inline struct stay stay_begin(struct hv_vp *vp)
+{
+    struct stay stay = {.flags = hv_host_irq_save()};
+
+    if (!vcpu_is_here(vp->vcpu)) { /* another CPU may have to answer first */
+        hv_host_irq_restore(stay.flags);
+        vp_pin(vp);
+        stay.is_pinned = true;
+        stay.flags = hv_host_irq_save();
+    }
+    return stay;
+}
+
+/* A host that wants the CPU takes it where a pin ends. */
+static inline void stay_end(struct stay *stay)
+{
+    if (hv_host_should_yield())
+        stay_pinned(stay);
+    hv_host_irq_restore(stay->flags);
+    if (stay->is_pinned)
+        hv_host_preempt_enable();
+}
+
 /* Not a single instruction of the guest's runs, and none of its state is loaded. */
 static void cancel_before_entry(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
+    struct stay stay = stay_begin(vp);
+
     describe_cancel(exit);
-    vp_pin(vp);
     exit_fill_context(vp, exit, to);
-    vp_unpin(vp);
+    stay_end(&stay);
 }
 
 /* ---------------------------------------------------------------------------------- suspended */
@@ -126,6 +168,8 @@ static bool tell_suspended(struct hv_vp *vp, struct hv_exit *exit, struct hv_exi
 /* Until the VP may run. False: the client has to hear of something first. */
 static bool settle(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
 {
+    if (vp->time_stale)
+        time_enter(vp);
     if (vp->overlays_stale)
         overlay_apply(vp);
     for (;;) {
@@ -520,12 +564,18 @@ static enum run_step between_entries(struct hv_vp *vp, struct hv_exit *exit, uns
 }
 
 /* In a walk bracket, which is left, and entered again, for what may take longer. */
-static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t flags)
+static void let_interrupts_in(struct hv_vp *vp, struct stay *stay)
+{
+    stay_pinned(stay);
+    vp_walk_end(vp, stay->flags);
+}
+
+static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, struct stay *stay)
 {
     enum run_step step = STEP_ENTER;
 
     if (is_due(vp)) {
-        vp_walk_end(vp, flags);
+        let_interrupts_in(vp, stay);
         step = before_entry(vp, exit);
         vp_walk_begin(vp);
     }
@@ -538,37 +588,41 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, uint64_t
         end = run_entries(vp, exit);
         if (end == ENTRY_TO_CLIENT)
             return STEP_TO_CLIENT;
-        vp_walk_end(vp, flags);
+        let_interrupts_in(vp, stay);
         step = between_entries(vp, exit, end);
         vp_walk_begin(vp);
     }
     return step;
 }
 
-static enum run_step run_pinned(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
+static inline void run_ends(struct hv_vp *vp)
 {
-    enum run_step step;
-    uint64_t flags;
-
-    vp_pin(vp);
-    vp->run_begin = cpu_tsc();
-    if (vp->has_apic)
-        prepare_apic(vp);
-    /* before requests are looked at: see hypercall_flush.c. vp_walk_begin orders it */
-    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_RELAXED);
-    flags = vp_walk_begin(vp);
-    vcpu_load(vp->vcpu);
-    step = run_loaded(vp, exit, flags);
-    if (step == STEP_TO_CLIENT)
-        exit_fill_context(vp, exit, to);
     __atomic_store_n(&vp->shared.working, 0, __ATOMIC_RELEASE);
     vcpu_put(vp->vcpu);
     vp->run_ticks += cpu_tsc() - vp->run_begin;
     vp->run_begin = 0;
-    vp_walk_end(vp, flags);
+    vp_walk_end_on(vp);
     if (vp->has_apic)
         irq_stop(vp);
-    vp_unpin(vp);
+}
+
+static enum run_step run_here(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *to)
+{
+    struct stay stay = stay_begin(vp);
+    enum run_step step;
+
+    vp->run_begin = cpu_tsc();
+    if (vp->has_apic)
+        prepare_apic(vp);
+    /* before requests are looked at: see hypercall_flush.c. vp_walk_begin_on orders it */
+    __atomic_store_n(&vp->shared.working, 1, __ATOMIC_RELAXED);
+    vp_walk_begin_on(vp, vp->vcpu->cpu->id);
+    vcpu_load(vp->vcpu);
+    step = run_loaded(vp, exit, &stay);
+    if (step == STEP_TO_CLIENT)
+        exit_fill_context(vp, exit, to);
+    run_ends(vp);
+    stay_end(&stay);
     return step;
 }
 
@@ -597,7 +651,7 @@ static void run(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *
     do {
         if (!is_ready(vp) && !make_ready(vp, exit, to))
             return;
-        step = run_pinned(vp, exit, to);
+        step = run_here(vp, exit, to);
         if (step == STEP_YIELD)
             hv_host_yield();
     } while (step != STEP_TO_CLIENT);
@@ -611,7 +665,6 @@ enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit_context *to)
         return vp_unclaimed(vp);
     vp->triple_fault_valid = vp->finding_valid = false;
     exit.instruction_length = 0; /* not every exit has one */
-    time_enter(vp);
     run(vp, &exit, to);
     vp->counters.to_client[exit.reason]++;
     vp_release(vp);

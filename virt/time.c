@@ -201,6 +201,7 @@ void time_vp_reset(struct hv_vp *vp)
 {
     vp->tsc_zero_seen = vp->partition->time.clock.tsc_zero;
     vp->vcpu->tsc_offset = 0 - vp->tsc_zero_seen;
+    vp->time_stale = true; /* it may be suspended */
     __atomic_store_n(&vp->tsc_shift, 0, __ATOMIC_RELAXED);
 }
 
@@ -249,6 +250,7 @@ static void stop_at_now(struct clock *c)
     c->is_suspended = true;
 }
 
+/* All VPs claimed. Each of them has to see when it went on again. */
 static void suspend(struct hv_partition *p)
 {
     uint64_t flags = hv_spin_lock(&p->time.lock);
@@ -257,6 +259,9 @@ static void suspend(struct hv_partition *p)
     stop_at_now(&c);
     change(p, &c);
     hv_spin_unlock(&p->time.lock, flags);
+    for (uint32_t i = 0; i < p->properties.processor_count; i++)
+        if (p->vps[i])
+            p->vps[i]->time_stale = true;
 }
 
 /* TSCs and the reference time go on together: the formula stays as it is. */
@@ -308,7 +313,7 @@ enum hv_status hv_partition_resume_time(struct hv_partition *p)
     return st;
 }
 
-void time_enter_slow(struct hv_vp *vp)
+void time_enter(struct hv_vp *vp)
 {
     struct hv_partition *p = vp->partition;
     uint64_t zero;
@@ -317,7 +322,10 @@ void time_enter_slow(struct hv_vp *vp)
     if (p->time.clock.is_suspended)
         resume(p);
     hv_mutex_unlock(&p->mutex);
+    vp->time_stale = false;
     zero = look(p).tsc_zero;
+    if (zero == vp->tsc_zero_seen)
+        return;
     vp->vcpu->tsc_offset -= zero - vp->tsc_zero_seen;
     vp->tsc_zero_seen = zero;
     vcpu_changed(vp->vcpu, VCPU_TSC);

@@ -36,17 +36,11 @@ void time_end(struct hv_partition *p);   /* overlays are gone */
 void time_vp_reset(struct hv_vp *vp);
 void time_vps_changed(struct hv_partition *p);
 
-/* Owner, thread context, before a run: time that is suspended goes on; the VP's TSC takes in what was left out. */
-void time_enter_slow(struct hv_vp *vp);
-
-static inline void time_enter(struct hv_vp *vp)
-{
-    const struct clock *c = &vp->partition->time.clock;
-
-    if (__atomic_load_n(&c->is_suspended, __ATOMIC_ACQUIRE) ||
-        __atomic_load_n(&c->tsc_zero, __ATOMIC_RELAXED) != vp->tsc_zero_seen)
-        time_enter_slow(vp);
-}
+/*
+ * Owner, thread context, before a run of a VP whose time is stale: time that is suspended goes on; the VP's TSC takes
+ * in what was left out.
+ */
+void time_enter(struct hv_vp *vp);
 
 /*
  * The guest's TSC as it reads now, also while suspended; setting it; and moving it. Owner; pinned, as the guest may

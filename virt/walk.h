@@ -9,6 +9,18 @@
 
 #include "partition.h"
 
+/* Interrupts are off already; on this CPU. */
+static inline void vp_walk_begin_on(struct hv_vp *vp, uint32_t cpu)
+{
+    __atomic_store_n(&vp->shared.cpu, cpu, __ATOMIC_RELAXED);
+    __atomic_store_n(&vp->shared.walking, vp->shared.walking + 1, __ATOMIC_SEQ_CST);
+}
+
+static inline void vp_walk_end_on(struct hv_vp *vp)
+{
+    __atomic_store_n(&vp->shared.walking, vp->shared.walking - 1, __ATOMIC_RELEASE);
+}
+
 /*
  * Turns interrupts off, and says on which CPU the VP's owner walks. The sequentially consistent store comes before
  * every read of the tables: whoever changes them first writes the entry and then looks at `walking`. Brackets nest.
@@ -18,14 +30,13 @@ static inline uint64_t vp_walk_begin(struct hv_vp *vp)
 {
     uint64_t flags = hv_host_irq_save();
 
-    __atomic_store_n(&vp->shared.cpu, hv_host_cpu_id(), __ATOMIC_RELAXED);
-    __atomic_store_n(&vp->shared.walking, vp->shared.walking + 1, __ATOMIC_SEQ_CST);
+    vp_walk_begin_on(vp, hv_host_cpu_id());
     return flags;
 }
 
 static inline void vp_walk_end(struct hv_vp *vp, uint64_t flags)
 {
-    __atomic_store_n(&vp->shared.walking, vp->shared.walking - 1, __ATOMIC_RELEASE);
+    vp_walk_end_on(vp);
     hv_host_irq_restore(flags);
 }
 

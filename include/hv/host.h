@@ -15,7 +15,7 @@
  * host with interrupts off for longer than one VM entry and the handling of its exit.
  *
  * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of
- * SYSCALL and SWAPGS are the guest's, from hv_host_preempt_disable to hv_host_preempt_enable, and after it with
+ * SYSCALL and SWAPGS are the guest's, as long as preemption or interrupts are off, and after it with
  * hv_host_takes_back. Interrupt handlers that come in between must leave them alone, or save and restore them.
  * What it needs of each CPU: a task register (some CPUs' virtualization cannot do without a TSS), and an IDT that takes
  * NMIs. Where posted interrupts are in use, the CPU takes an interrupt of the host's that ends a guest's run from the
@@ -148,7 +148,8 @@ void hv_host_kick(uint32_t cpu);
  * Does another thread want this CPU? Asked before a guest is entered, whenever interrupts could have come since it was
  * asked last, and with interrupts off: those that come later end the entry. When true the library ends its pinned
  * section so that the host can schedule, and then runs the guest on: it has to be false again by then.
- * Context: pinned. A host without threads returns false.
+ * Asked at the end of a run, too, for what was noted with interrupts off.
+ * Context: interrupts off. A host without threads returns false.
  */
 bool hv_host_should_yield(void);
 
@@ -161,7 +162,7 @@ void hv_host_yield(void);
 /*
  * Makes this CPU take an interrupt at deadline_ns (hv_host_time_ns time; 0: no need any more) or not much later, so
  * that a guest that runs here is interrupted then; interrupts before that are no substitute. One deadline a CPU: each
- * call replaces the last. Needed only where the CPU has no timer for guests. Context: pinned, interrupts on or
+ * call replaces the last. Needed only where the CPU has no timer for guests. Context: pinned, or with interrupts
  * off. Does not sleep.
  */
 void hv_host_timer(uint64_t deadline_ns);

@@ -797,6 +797,25 @@ static void a_run_gives_way_before_it_begins(void **state)
     fake_set_cpu(0);
 }
 
+/* What the host notes while interrupts are off for a whole run, which is not pinned otherwise, is heard at its end. */
+static void a_short_run_gives_way_at_its_end(void **state)
+{
+    const struct fake_step out = {
+        .reason = EXIT_REASON_IO, .length = 1, .qualification = FIELD_PUT(QUAL_IO_PORT, 0x80)};
+    struct fake_step last = out;
+    struct hv_exit_context exit;
+
+    (void)state;
+    fake_guest(&out, 1);
+    run(); /* the first one is pinned: it makes the vcpu this CPU's */
+    last.run = yield_and_move;
+    fake_guest(&last, 1);
+    exit = run();
+    assert_reason(&exit, HV_EXIT_IO);
+    assert_int_equal(fake_cpu(), 1);
+    fake_set_cpu(0);
+}
+
 /* ----------------------------------------------------------------------------------- events */
 
 static void pending_exceptions(void **state)
@@ -1303,6 +1322,7 @@ int main(void)
         RUN_TEST(the_deadline_ends_a_wait),
         RUN_TEST(a_run_moves_between_cpus),
         RUN_TEST(a_run_gives_way_before_it_begins),
+        RUN_TEST(a_short_run_gives_way_at_its_end),
         RUN_TEST(a_run_of_short_exits_gives_way),
         RUN_TEST(pending_exceptions),
         RUN_TEST(pending_external_interrupts),

@@ -162,7 +162,7 @@ static void arm_timer(struct vmx_vcpu *vmx)
 /* -------------------------------------------------------------------------------- one entry */
 
 /* What most entries go without. */
-static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
+static __attribute__((noinline)) void prepare_any(struct vmx_vcpu *vmx)
 {
     struct vcpu *v = &vmx->v;
 
@@ -179,6 +179,20 @@ static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
 static inline bool is_special(const struct vcpu *v)
 {
     return v->unsettled | v->event | v->deadline_tsc || ept_has_changed(v);
+}
+
+/* Mostly a client has stepped over an instruction, and that is all. */
+static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
+{
+    struct vcpu *v = &vmx->v;
+
+    if (v->unsettled == VCPU_RIP) {
+        vmx_write(VMCS_GUEST_RIP, v->rip);
+        v->unsettled = 0;
+        if (!is_special(v))
+            return;
+    }
+    prepare_any(vmx);
 }
 
 static inline void take_exit(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)

@@ -179,12 +179,18 @@ void backend_off(void);
 
 void vcpu_acquire_anew(struct vcpu *v);
 
-/* Pinned: makes the vcpu this CPU's, which it is already most of the time. */
+/* Pinned, or with interrupts off: is the vcpu this CPU's, so that it need not be acquired? Mostly it is. */
+static inline bool vcpu_is_here(const struct vcpu *v)
+{
+    const struct backend_cpu *cpu = backend_cpu();
+
+    return v->cpu == cpu && cpu->current == v;
+}
+
+/* Pinned, interrupts on: makes the vcpu this CPU's. */
 static inline void vcpu_acquire(struct vcpu *v)
 {
-    struct backend_cpu *cpu = backend_cpu();
-
-    if (v->cpu != cpu || cpu->current != v)
+    if (!vcpu_is_here(v))
         vcpu_acquire_anew(v);
 }
 

@@ -43,12 +43,13 @@ CPU_WRITE_REG(dr7, "dr7")
 #undef CPU_READ_REG
 #undef CPU_WRITE_REG
 
+/* RDMSR, XGETBV and RDTSC clear the upper halves of RAX and RDX (SDM 2B, 2D). */
 static inline uint64_t cpu_read_msr(uint32_t index)
 {
-    uint32_t low, high;
+    uint64_t low, high;
 
     __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
-    return (uint64_t)high << 32 | low;
+    return high << 32 | low;
 }
 
 static inline void cpu_write_msr(uint32_t index, uint64_t value)
@@ -58,10 +59,10 @@ static inline void cpu_write_msr(uint32_t index, uint64_t value)
 
 static inline uint64_t cpu_read_xcr0(void)
 {
-    uint32_t low, high;
+    uint64_t low, high;
 
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (uint64_t)high << 32 | low;
+    return high << 32 | low;
 }
 
 static inline void cpu_write_xcr0(uint64_t value)
@@ -187,10 +188,10 @@ static inline void cpu_insn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[
 
 static inline uint64_t cpu_insn_rdtsc(void)
 {
-    uint32_t low, high;
+    uint64_t low, high;
 
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (uint64_t)high << 32 | low;
+    return high << 32 | low;
 }
 
 /* Instructions before it are over, and none after it has begun (SDM 2A, LFENCE). */
