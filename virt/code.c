@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The way to the code: walked, remembered, and gone again. */
+/* The way to the code: walked, and told to the backend, which knows it again. */
 #include "code.h"
 #include "gpa.h"
 #include <arch/bits/cr.h>
@@ -9,20 +9,7 @@
 
 #define WAY_GROUPS (GVA_CODE_GROUPS | VCPU_CR3 | VCPU_CR4)
 
-static uint64_t mode_of(const struct vcpu *v)
-{
-    return (v->cr0 & VCPU_CODE_CR0) | (v->cr4 & VCPU_CODE_CR4) | (v->efer & VCPU_CODE_EFER);
-}
-
-/* ----------------------------------------------------------------------------------- remembering */
-
-/* The backend is told where the code is, or that it is not known any more. Returns where it is. */
-static const uint8_t *tell_backend(const struct hv_vp *vp, const struct vcpu_code *place, uint64_t offset)
-{
-    if (backend()->learn_code)
-        backend()->learn_code(vp->vcpu, place, offset);
-    return place->page ? place->page + offset : NULL;
-}
+/* ----------------------------------------------------------------------------------- the way there */
 
 /*
  * Entries of 4 bytes are remembered with their neighbour: when that one changes we walk once more, that is all. False:
@@ -46,14 +33,15 @@ static bool is_pae(const struct vcpu *v)
 }
 
 /* A register, or in memory. False: it has changed and leads to another table now. */
-static bool remember_pdpte(struct hv_vp *vp, struct code_way *way, struct vcpu_code_entry *entry, hv_gpa_t table)
+static bool remember_pdpte(struct hv_vp *vp, struct vcpu_code *code, struct vcpu_code_entry *entry, hv_gva_t linear,
+                           hv_gpa_t table)
 {
     struct vcpu *v = vp->vcpu;
-    uint64_t index = way->place.linear >> 30;
+    uint64_t index = linear >> 30;
     struct npt_leaf leaf;
 
     if (backend()->has_pdptes) {
-        way->groups = VCPU_PDPTE;
+        code->groups = VCPU_PDPTE;
         entry->at = &v->pdpte[index];
     } else {
         entry->at = gpa_reach(vp, (v->cr3 & CR3_PAE_BASE) + index * sizeof(uint64_t), NPT_READ, &leaf);
@@ -64,115 +52,55 @@ static bool remember_pdpte(struct hv_vp *vp, struct code_way *way, struct vcpu_c
     return (entry->value & PTE_P) && (entry->value & PTE_ADDR) == table;
 }
 
-static bool remember_path(struct hv_vp *vp, struct code_way *way, const struct gva_path *path)
+static bool remember_path(struct hv_vp *vp, struct vcpu_code *code, hv_gva_t linear, const struct gva_path *path)
 {
-    struct vcpu_code *place = &way->place;
-
-    place->count = 0;
-    way->groups = 0;
-    if (is_pae(vp->vcpu) && !remember_pdpte(vp, way, &place->entry[place->count++], path->entry[0].gpa & ~HV_PAGE_MASK))
+    if (is_pae(vp->vcpu) &&
+        !remember_pdpte(vp, code, &code->entry[code->count++], linear, path->entry[0].gpa & ~HV_PAGE_MASK))
         return false;
     for (unsigned i = 0; i < path->count; i++)
-        if (!remember_entry(vp, &place->entry[place->count++], path->entry[i].gpa, path->entry[i].value,
+        if (!remember_entry(vp, &code->entry[code->count++], path->entry[i].gpa, path->entry[i].value,
                             path->entry_size))
             return false;
     return true;
 }
 
-static inline struct code_way *way_of(struct hv_vp *vp, hv_gva_t linear)
+/* Of the page that has this address. False: can not be reached, or its way changes just now. */
+static bool find_page(struct hv_vp *vp, hv_gva_t linear, struct vcpu_code *out)
 {
-    return &vp->code[linear / HV_PAGE_SIZE % CODE_WAYS];
-}
-
-/* Walks to CS:RIP, remembers how, and returns the host's address of what is there. */
-static const uint8_t *learn_way(struct hv_vp *vp)
-{
-    struct vcpu *v = vp->vcpu;
-    struct code_way *way;
     struct gva_path path;
     struct npt_leaf leaf;
-    hv_gva_t linear;
     hv_gpa_t gpa;
+
+    if ((vp->pdptes_stale && backend()->has_pdptes) ||
+        gva_trace(vp, linear & ~HV_PAGE_MASK, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
+        return false;
+    if (!remember_path(vp, out, linear, &path))
+        return false;
+    out->page = gpa_reach(vp, gpa, NPT_READ, &leaf);
+    return out->page;
+}
+
+const uint8_t *code_learn(struct hv_vp *vp)
+{
+    struct vcpu *v = vp->vcpu;
+    struct vcpu_code code = {0};
+    hv_gva_t linear;
 
     vcpu_need(v, WAY_GROUPS);
     linear = gva_of_code(v);
-    way = way_of(vp, linear);
-    way->place.page = NULL;
-    way->place.generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
-    way->place.linear = linear & ~HV_PAGE_MASK;
-    way->cr3 = v->cr3;
-    way->mode = mode_of(v);
-    if ((vp->pdptes_stale && backend()->has_pdptes) ||
-        gva_trace(vp, way->place.linear, HV_TRANSLATE_EXECUTE, &gpa, &path) != HV_TRANSLATE_SUCCESS)
+    code.size = (uint8_t)gva_code_size(v);
+    code.generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
+    if (!find_page(vp, linear, &code))
         return NULL;
-    if (!remember_path(vp, way, &path))
-        return NULL;
-    way->place.page = gpa_reach(vp, gpa, NPT_READ, &leaf);
-    return tell_backend(vp, &way->place, linear & HV_PAGE_MASK);
+    backend()->learn_code(v, &code, linear & HV_PAGE_MASK);
+    return code.page + (linear & HV_PAGE_MASK);
 }
 
 void code_forget(struct hv_vp *vp)
 {
-    for (unsigned i = 0; i < CODE_WAYS; i++)
-        vp->code[i].place.page = NULL;
-    tell_backend(vp, &vp->code[0].place, 0);
-}
+    const struct vcpu_code none = {.page = NULL};
 
-/* ---------------------------------------------------------------------------------- the known way */
-
-/* Nothing of the rights is looked at: the CPU has executed what is there. */
-static inline bool is_same_way(const struct hv_vp *vp, const struct code_way *way, hv_gva_t linear)
-{
-    const struct vcpu *v = vp->vcpu;
-
-    if (way->place.linear != (linear & ~HV_PAGE_MASK) || way->cr3 != v->cr3 || way->mode != mode_of(v) ||
-        way->place.generation != __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE))
-        return false;
-    for (unsigned i = 0; i < way->place.count; i++)
-        if (*way->place.entry[i].at != way->place.entry[i].value)
-            return false;
-    return true;
-}
-
-/* By the backend's own memory of it. */
-static inline const uint8_t *known_to_backend(struct hv_vp *vp)
-{
-    return backend()->code ? backend()->code(vp->vcpu) : NULL;
-}
-
-static const uint8_t *follow_way(struct hv_vp *vp)
-{
-    const struct code_way *way;
-    hv_gva_t linear;
-
-    vcpu_need(vp->vcpu, WAY_GROUPS);
-    linear = gva_of_code(vp->vcpu);
-    way = way_of(vp, linear);
-    if (!way->place.page)
-        return NULL;
-    vcpu_need(vp->vcpu, way->groups);
-    return is_same_way(vp, way, linear) ? tell_backend(vp, &way->place, linear & HV_PAGE_MASK) : NULL;
-}
-
-static __attribute__((noinline)) const uint8_t *follow_or_learn_way(struct hv_vp *vp)
-{
-    const uint8_t *code = follow_way(vp);
-
-    return code ? code : learn_way(vp);
-}
-
-const uint8_t *code_known(struct hv_vp *vp)
-{
-    const uint8_t *code = known_to_backend(vp);
-
-    return code ? code : follow_way(vp);
-}
-
-const uint8_t *code_reach(struct hv_vp *vp)
-{
-    const uint8_t *code = known_to_backend(vp);
-
-    return code ? code : follow_or_learn_way(vp);
+    backend()->learn_code(vp->vcpu, &none, 0);
 }
 
 /* ---------------------------------------------------------------------------------- the bytes */

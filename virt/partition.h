@@ -3,7 +3,6 @@
 #ifndef VIRT_PARTITION_H
 #define VIRT_PARTITION_H
 
-#include "code_types.h"
 #include "exit_length.h"
 #include "exit_mov_types.h"
 #include "lapic.h"
@@ -212,10 +211,9 @@ struct hv_vp {
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
-    struct code_way code[CODE_WAYS]; /* (o) */
-    uint8_t msr_hint[16];            /* (o) rows of exit_msr.c's table, by the index's lower bits */
-    struct {           /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
-        hv_gpa_t page; /* as GPA_HOLE has it */
+    uint8_t msr_hint[16]; /* (o) rows of exit_msr.c's table, by the index's lower bits */
+    struct {              /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
+        hv_gpa_t page;    /* as GPA_HOLE has it */
         uint64_t generation;
     } hole;
     struct exit_mov movs[EXIT_MOVS]; /* (o) */

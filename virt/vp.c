@@ -72,7 +72,6 @@ void vp_reset(struct hv_vp *vp)
     vp->tsc_adjust = 0;
     vp->mtrr = (struct hv_mtrrs){0};
     vp->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAIL;
-    memset(vp->code, 0, sizeof(vp->code)); /* may point into the vcpu of an earlier life */
     vp->length = (struct exit_length){0};
     vp->pdptes_stale = false;
     vp->properties_stale = true;

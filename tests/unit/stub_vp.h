@@ -7,6 +7,7 @@
 #ifndef STUB_VP_H
 #define STUB_VP_H
 
+#include "arch/x86_64/vcpu_code.h"
 #include "npt_formats.h"
 #include "unit.h"
 #include "virt/exit.h"
@@ -88,7 +89,43 @@ static void stub_fetch(struct vcpu *v, uint32_t groups)
     stub_fetched |= groups;
 }
 
-static struct hv_backend stub_backend = {.name = "stub", .fetch = stub_fetch};
+/* Known code, by registers that the backends have in their control structures. */
+static uint64_t stub_mode(const struct vcpu *v)
+{
+    return (v->cr0 & VCPU_CODE_CR0) | (v->cr4 & VCPU_CODE_CR4) | (v->efer & VCPU_CODE_EFER);
+}
+
+static void stub_learn_code(struct vcpu *v, const struct vcpu_code *code, uint64_t offset)
+{
+    struct vcpu_code_page *c;
+
+    if (!code->page) {
+        vcpu_code_forget(v);
+        return;
+    }
+    c = vcpu_code_page_of(v, v->rip + v->seg[SEG_CS].base);
+    c->rip = v->rip - offset;
+    c->cr3 = v->cr3;
+    c->cs = v->seg[SEG_CS].attributes;
+    c->cs_base = v->seg[SEG_CS].base;
+    c->mode = stub_mode(v);
+    vcpu_code_learn(v, c, code);
+}
+
+static const uint8_t *stub_code(struct vcpu *v)
+{
+    struct vcpu_code_page *c;
+
+    vcpu_need(v, VCPU_CODE_GROUPS);
+    c = v->code.last = vcpu_code_page_of(v, v->rip + v->seg[SEG_CS].base);
+    return stub_mode(v) == c->mode && v->seg[SEG_CS].base == c->cs_base &&
+                   vcpu_code_is_in(v, c, v->rip, v->cr3, v->seg[SEG_CS].attributes)
+               ? c->page + (v->rip - c->rip)
+               : NULL;
+}
+
+static struct hv_backend stub_backend = {
+    .name = "stub", .fetch = stub_fetch, .learn_code = stub_learn_code, .code = stub_code};
 
 const struct hv_backend *backend(void)
 {
@@ -267,6 +304,8 @@ static int stub_setup(void **state)
     stub_exit.skips = stub_exit.tprs = 0;
     stub_exit.vector = -1;
     stub_vcpu = (struct vcpu){.valid = VCPU_ALL, .rflags = RFLAGS_FIXED, .cr0 = CR0_ET, .npt = &stub_partition.npt};
+    stub_vcpu.npt_generation = &stub_partition.npt_generation;
+    vcpu_code_forget(&stub_vcpu);
     stub_vcpu.xsave = aligned_alloc(64, STUB_XSAVE_SIZE);
     memset(stub_vcpu.xsave, 0, STUB_XSAVE_SIZE);
     memcpy((char *)stub_vcpu.xsave + 24, &(uint32_t){0x1f80}, 4);

@@ -72,7 +72,7 @@ static void build(enum mode m)
     mode = m;
     memset(stub_ram, 0, 8 * HV_PAGE_SIZE);
     memset(&stub_vp.length, 0, sizeof(stub_vp.length));
-    memset(&stub_vp.code, 0, sizeof(stub_vp.code));
+    vcpu_code_forget(&stub_vcpu);
     page = m == REAL ? 0xf5000 : m == PROTECTED ? DATA : m >= LONG_4 ? 0x7f8123456000 : 0x80856000;
     for (unsigned level = levels(); level; level--)
         set_entry(level, page, (level > 1 ? TABLE(level - 1) : DATA) | PTE_P | PTE_RW | PTE_US);

@@ -187,7 +187,7 @@ static void code_elsewhere_is_not_known(void **state)
     assert_int_equal(length_told(CODE(CPUID)), HV_LENGTH_UNKNOWN);
 }
 
-#define PAGES (SVM_CODE_PAGES + 1)
+#define PAGES (VCPU_CODE_PAGES + 1)
 
 static uint8_t code_pages[PAGES][HV_PAGE_SIZE] __attribute__((aligned(HV_PAGE_SIZE)));
 static uint64_t entries[PAGES];
@@ -217,18 +217,18 @@ static void several_pages_of_code_are_known(void **state)
     (void)state;
     forget();
     set_mode(LONG);
-    for (unsigned n = 0; n < SVM_CODE_PAGES; n++) {
+    for (unsigned n = 0; n < VCPU_CODE_PAGES; n++) {
         assert_int_equal(length_in_page(n), HV_LENGTH_UNKNOWN);
         learn_page(n);
     }
-    for (unsigned i = 0; i < 4 * SVM_CODE_PAGES; i++)
-        assert_int_equal(length_in_page(i * 3 % SVM_CODE_PAGES), 2);
+    for (unsigned i = 0; i < 4 * VCPU_CODE_PAGES; i++)
+        assert_int_equal(length_in_page(i * 3 % VCPU_CODE_PAGES), 2);
     entries[1] ^= BIT64(12);
-    for (unsigned n = 0; n < SVM_CODE_PAGES; n++)
+    for (unsigned n = 0; n < VCPU_CODE_PAGES; n++)
         assert_int_equal(length_in_page(n), n == 1 ? HV_LENGTH_UNKNOWN : 2);
-    assert_int_equal(length_in_page(SVM_CODE_PAGES), HV_LENGTH_UNKNOWN); /* takes the place of the first one */
-    learn_page(SVM_CODE_PAGES);
-    assert_int_equal(length_in_page(SVM_CODE_PAGES), 2);
+    assert_int_equal(length_in_page(VCPU_CODE_PAGES), HV_LENGTH_UNKNOWN); /* takes the place of the first one */
+    learn_page(VCPU_CODE_PAGES);
+    assert_int_equal(length_in_page(VCPU_CODE_PAGES), 2);
     assert_int_equal(length_in_page(0), HV_LENGTH_UNKNOWN);
     assert_int_equal(length_in_page(2), 2);
     v->efer ^= EFER_NXE; /* for all of them */

@@ -28,17 +28,6 @@ struct svm_backup {
     uint8_t save[SVM_SAVE_SIZE];
 };
 
-/* One page of code: see svm_code.h. */
-struct svm_code {
-    const uint8_t *page;       /* the host's address */
-    uint64_t rip;              /* of the page's first byte */
-    uint64_t cs, cs_base, cr3; /* as in the VMCB; cs is all but the base */
-    uint64_t generation;       /* SVM_CODE_NONE: nothing is known */
-    struct vcpu_code_entry entry[VCPU_CODE_ENTRIES];
-};
-
-#define SVM_CODE_PAGES 4u /* a loop, what it calls, and what handles interrupts */
-
 struct svm_vcpu {
     struct vcpu v; /* first: the offsets of svm_entry.asm count from here */
     hv_hpa_t vmcb_pa;
@@ -66,9 +55,7 @@ struct svm_vcpu {
     struct svm_backup backup;
 
     struct svm_step step;
-    struct svm_code *code; /* of code_pages: where the last instruction was looked for */
-    struct svm_code code_pages[SVM_CODE_PAGES];
-    uint64_t code_mode;                           /* VCPU_CODE_*, of all that is known */
+    uint64_t code_mode;                           /* VCPU_CODE_*, of all pages of code that are known */
     uint64_t hidden_cr0, hidden_cr4, hidden_efer; /* bits of the guest's registers that the CPU's have otherwise */
     uint32_t window;                              /* of V_INTR: the interrupt window, when it is asked for */
     uint32_t v_intr;                              /* as it was at the last entry */

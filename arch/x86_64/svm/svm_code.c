@@ -11,37 +11,27 @@ static uint64_t mode_of(const struct vmcb *vmcb)
     return (vmcb->cr0 & VCPU_CODE_CR0) | (vmcb->cr4 & VCPU_CODE_CR4) | (vmcb->efer & VCPU_CODE_EFER);
 }
 
-void svm_code_forget(struct svm_vcpu *svm)
-{
-    for (unsigned i = 0; i < SVM_CODE_PAGES; i++)
-        svm->code_pages[i].generation = SVM_CODE_NONE;
-    svm->code = svm->code_pages;
-}
-
 void svm_code_check_mode(struct svm_vcpu *svm)
 {
     if (svm->code_mode == mode_of(svm->vmcb))
         return;
-    svm_code_forget(svm);
+    vcpu_code_forget(&svm->v);
     svm->code_mode = mode_of(svm->vmcb);
 }
 
-/* Which of the pages it would be: by the linear one's number, as far as that can be told without more ado. */
-static struct svm_code *page_of(struct svm_vcpu *svm)
+static struct vcpu_code_page *page_of(struct svm_vcpu *svm)
 {
-    const struct vmcb *vmcb = svm->vmcb;
-
-    return &svm->code_pages[(vmcb->rip + vmcb->cs.base) / HV_PAGE_SIZE % SVM_CODE_PAGES];
+    return vcpu_code_page_of(&svm->v, svm->vmcb->rip + svm->vmcb->cs.base);
 }
 
 /* In another page than the last instruction. */
 __attribute__((noinline)) const uint8_t *svm_code_elsewhere(struct svm_vcpu *svm)
 {
-    struct svm_code *c = page_of(svm);
+    struct vcpu_code_page *c = page_of(svm);
 
-    if (c == svm->code)
+    if (c == svm->v.code.last)
         return NULL;
-    svm->code = c;
+    svm->v.code.last = c;
     return svm_code_is_in(svm, c) ? svm_code_at(svm, c) : NULL;
 }
 
@@ -53,45 +43,31 @@ __attribute__((noinline)) void svm_code_tell_elsewhere(struct svm_vcpu *svm, str
     exit->instruction_length = code ? svm_code_length(code, instruction) : HV_LENGTH_UNKNOWN;
 }
 
-/* What there are fewer of is compared with itself. */
-static void learn_entries(struct svm_code *c, const struct vcpu_code *code)
-{
-    for (unsigned i = 0; i < VCPU_CODE_ENTRIES; i++) {
-        c->entry[i].value = code->entry[i].value;
-        c->entry[i].at = i < code->count ? code->entry[i].at : &c->entry[i].value;
-    }
-}
-
 /* With the same CS, and in the same mode, RIPs in this page are as far from each other as the bytes. */
 static void learn(struct svm_vcpu *svm, const struct vcpu_code *code, uint64_t offset)
 {
     const struct vmcb *vmcb = svm->vmcb;
-    struct svm_code *c = page_of(svm);
+    struct vcpu_code_page *c = page_of(svm);
 
     svm_code_check_mode(svm);
-    c->page = code->page;
     c->rip = vmcb->rip - offset;
     c->cs = vmcb->cs.word;
     c->cs_base = vmcb->cs.base;
     c->cr3 = vmcb->cr3;
-    learn_entries(c, code);
-    c->generation = code->generation;
-    svm->code = c;
+    vcpu_code_learn(&svm->v, c, code);
 }
 
 void svm_code_learn(struct vcpu *v, const struct vcpu_code *code, uint64_t offset)
 {
-    struct svm_vcpu *svm = to_svm(v);
-
     if (!code->page)
-        svm_code_forget(svm);
-    else if (!v->dirty)
-        learn(svm, code, offset);
+        vcpu_code_forget(v);
+    else if (!(v->dirty & VCPU_CODE_GROUPS))
+        learn(to_svm(v), code, offset);
 }
 
 const uint8_t *svm_code(struct vcpu *v)
 {
-    return v->dirty ? NULL : svm_code_here(to_svm(v));
+    return v->dirty & VCPU_CODE_GROUPS ? NULL : svm_code_here(to_svm(v));
 }
 
 void svm_code_find_mov_cr(struct svm_vcpu *svm, struct hv_exit *exit)

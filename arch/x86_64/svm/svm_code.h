@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which instruction has exited, on CPUs that do not tell how long it is: it is looked at where it was found, as long as
- * nothing has changed of what leads there. virt/exit_length.c finds it the first time, and whatever is not here.
+ * The code at CS:RIP, known by what the VMCB says (see vcpu_code.h); and which instruction has exited, on CPUs that do
+ * not tell how long it is. virt/exit_length.c finds what is not here.
  */
 #ifndef SVM_CODE_H
 #define SVM_CODE_H
 
+#include "../vcpu_code.h"
 #include "svm.h"
-
-#define SVM_CODE_NONE UINT64_MAX /* no generation of second-level tables */
 
 /* The instruction's bytes that count, the first lowest. */
 struct svm_instruction {
@@ -20,36 +19,21 @@ struct svm_instruction {
 void svm_code_learn(struct vcpu *v, const struct vcpu_code *code, uint64_t offset);
 const uint8_t *svm_code(struct vcpu *v);
 void svm_code_check_mode(struct svm_vcpu *svm); /* the VMCB's CR0, CR4 or EFER have changed */
-void svm_code_forget(struct svm_vcpu *svm);
 const uint8_t *svm_code_elsewhere(struct svm_vcpu *svm);
 void svm_code_tell_elsewhere(struct svm_vcpu *svm, struct hv_exit *exit, struct svm_instruction instruction);
 void svm_code_find_mov_cr(struct svm_vcpu *svm, struct hv_exit *exit); /* see vcpu_find_mov_cr */
 
-static inline __attribute__((always_inline)) bool svm_code_is_there(const struct svm_code *c)
-{
-#pragma clang loop unroll(full)
-    for (unsigned i = 0; i < VCPU_CODE_ENTRIES; i++)
-        if (*c->entry[i].at != c->entry[i].value)
-            return false;
-    return true;
-}
-
-/*
- * Inside a walk bracket, and while the registers are in the VMCB: are the byte at CS:RIP and at least three more in
- * this page? Nothing of the rights is looked at: the CPU has executed what is there. The paging mode does not change
- * without an exit: svm_code_check_mode.
- */
-static inline __attribute__((always_inline)) bool svm_code_is_in(const struct svm_vcpu *svm, const struct svm_code *c)
+/* As vcpu_code_is_in. The paging mode does not change without an exit: svm_code_check_mode. */
+static inline __attribute__((always_inline)) bool svm_code_is_in(const struct svm_vcpu *svm,
+                                                                 const struct vcpu_code_page *c)
 {
     const struct vmcb *vmcb = svm->vmcb;
 
-    return vmcb->rip - c->rip <= HV_PAGE_SIZE - sizeof(uint32_t) && vmcb->cr3 == c->cr3 && vmcb->cs.word == c->cs &&
-           vmcb->cs.base == c->cs_base && __atomic_load_n(svm->v.npt_generation, __ATOMIC_ACQUIRE) == c->generation &&
-           svm_code_is_there(c);
+    return vmcb->cs.base == c->cs_base && vcpu_code_is_in(&svm->v, c, vmcb->rip, vmcb->cr3, vmcb->cs.word);
 }
 
 /* The host's address of the byte at CS:RIP, which is in this page. */
-static inline const uint8_t *svm_code_at(const struct svm_vcpu *svm, const struct svm_code *c)
+static inline const uint8_t *svm_code_at(const struct svm_vcpu *svm, const struct vcpu_code_page *c)
 {
     return c->page + (svm->vmcb->rip - c->rip);
 }
@@ -57,7 +41,7 @@ static inline const uint8_t *svm_code_at(const struct svm_vcpu *svm, const struc
 /* Of any page that is known. NULL: it is in none of these. */
 static inline const uint8_t *svm_code_here(struct svm_vcpu *svm)
 {
-    return svm_code_is_in(svm, svm->code) ? svm_code_at(svm, svm->code) : svm_code_elsewhere(svm);
+    return svm_code_is_in(svm, svm->v.code.last) ? svm_code_at(svm, svm->v.code.last) : svm_code_elsewhere(svm);
 }
 
 struct __attribute__((packed)) svm_unaligned32 {
@@ -82,8 +66,8 @@ static inline uint8_t svm_code_length(const uint8_t *code, struct svm_instructio
 static inline __attribute__((always_inline)) void svm_code_tell_length(struct svm_vcpu *svm, struct hv_exit *exit,
                                                                        struct svm_instruction instruction)
 {
-    if (svm_code_is_in(svm, svm->code))
-        exit->instruction_length = svm_code_length(svm_code_at(svm, svm->code), instruction);
+    if (svm_code_is_in(svm, svm->v.code.last))
+        exit->instruction_length = svm_code_length(svm_code_at(svm, svm->v.code.last), instruction);
     else
         svm_code_tell_elsewhere(svm, exit, instruction);
 }

@@ -229,7 +229,7 @@ struct vcpu *svm_vcpu_create(struct npt *npt)
     svm->active_cpu = HV_CPU_NONE;
     svm->v.npt = npt;
     vmcb_init(svm, npt);
-    svm_code_forget(svm);
+    vcpu_code_forget(&svm->v);
     if (!svm_apic_init(svm)) {
         svm_vcpu_destroy(&svm->v);
         return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The VMCS: which controls to use, its creation, and on which CPU it is current. */
 #include "../tsc.h"
+#include "../vcpu_code.h"
 #include "vmx.h"
 #include <arch/bits/cr.h>
 #include <arch/bits/msr.h>
@@ -376,6 +377,7 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
      */
     vmx->v.cr0_guest_owned = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG;
     vmx->v.cr4_guest_owned = cpu_facts()->cr4_allowed & ~vmx_caps.cr4_fixed0 & ~CR4_MCE;
+    vcpu_code_forget(&vmx->v);
     first_load(vmx);
     return &vmx->v;
 }

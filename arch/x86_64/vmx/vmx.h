@@ -99,6 +99,10 @@ void vmx_sync(struct vmx_vcpu *vmx); /* dirty groups -> VMCS */
 enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);
 enum hv_status vmx_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
 
+/* vmx_code.c */
+void vmx_code_learn(struct vcpu *v, const struct vcpu_code *code, uint64_t offset);
+const uint8_t *vmx_code(struct vcpu *v);
+
 /* vmx_run.c */
 void vmx_load(struct vcpu *v);
 void vmx_put(struct vcpu *v);

@@ -32,27 +32,6 @@ struct backend_cpu {
     struct posted_cpu posted;
 } __attribute__((aligned(64)));
 
-#define VCPU_CODE_ENTRIES 5 /* of the guest's tables, at most; a PDPTE register is one */
-
-/*
- * A page of the guest's code, and the entries of its tables on the way there. While they are what they were, and so is
- * what else decides about a translation, the code is there.
- */
-struct vcpu_code {
-    const uint8_t *page; /* the host's address; NULL: none */
-    hv_gva_t linear;
-    uint64_t generation; /* of the second-level tables: with another one the pointers here are not good */
-    unsigned count;
-    struct vcpu_code_entry {
-        const volatile uint64_t *at; /* the aligned word that holds the entry */
-        uint64_t value;
-    } entry[VCPU_CODE_ENTRIES];
-};
-/* The bits that decide how its address is translated, or-ed together. */
-#define VCPU_CODE_CR0  BIT64(31)                         /* PG */
-#define VCPU_CODE_CR4  (BIT64(4) | BIT64(5) | BIT64(12)) /* PSE, PAE, LA57 */
-#define VCPU_CODE_EFER (BIT64(10) | BIT64(11))           /* LMA, NXE */
-
 #define VCPU_MODE_CPL       0x3u
 #define VCPU_MODE_64BIT     (1u << 2)
 #define VCPU_MODE_PROTECTED (1u << 3) /* and not virtual-8086 mode */
@@ -101,10 +80,10 @@ struct hv_backend {
     /* VCPU_MODE_* of the code that has exited. Right after an exit, before anything was changed; fetches no groups. */
     uint32_t (*mode)(struct vcpu *v);
     /*
-     * NULL where the CPU tells the lengths of instructions. In a walk bracket.
+     * In a walk bracket.
      * learn_code: where the code at CS:RIP is, which is at that offset in its page, or that it is to be forgotten; from
-     * then on the backend knows the page again, right after an exit, and tells the lengths of what it finds there.
-     * code: the host's address of the byte at CS:RIP, NULL when it is not known.
+     * then on the backend knows the page again, right after an exit.
+     * code: the host's address of the byte at CS:RIP, which is in the page vcpu.code.last. NULL: it is not known.
      */
     void (*learn_code)(struct vcpu *v, const struct vcpu_code *code, uint64_t offset);
     const uint8_t *(*code)(struct vcpu *v);

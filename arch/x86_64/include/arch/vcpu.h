@@ -14,6 +14,7 @@
 #ifndef ARCH_VCPU_H
 #define ARCH_VCPU_H
 
+#include <arch/code.h>
 #include <arch/npt.h>
 #include <hv/audit.h>
 #include <hv/exit.h>
@@ -168,6 +169,8 @@ struct vcpu {
     uint8_t rvi, svi;        /* highest requested and in-service vector, as the hardware keeps them */
     uint64_t eoi_exit[4];    /* vectors whose EOI exits, bit n of word n / 64 */
     struct posted *posted;   /* with VCPU_APIC_POSTED, set before the first entry; NULL: none */
+
+    struct vcpu_code_pages code; /* the backend's */
 
     struct npt *npt;
     const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush */

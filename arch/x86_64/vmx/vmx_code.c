@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The code at CS:RIP, known by what the VMCS says: see vcpu_code.h. The guest changes its paging mode without an exit:
+ * what decides about it is read each time.
+ */
+#include "../vcpu_code.h"
+#include "vmx.h"
+#include <arch/bits/cr.h>
+#include <arch/bits/msr.h>
+#include <arch/bits/seg.h>
+#include <arch/vmx_insn.h>
+
+/* Without EFER.NXE: with bit 63 of an entry set the CPU would have executed nothing. And LMA says that PG is set. */
+static inline uint64_t mode_of_64bit(void)
+{
+    return (vmx_read(VMCS_GUEST_CR4) & VCPU_CODE_CR4) | (vmx_read(VMCS_GUEST_EFER) & EFER_LMA);
+}
+
+static uint64_t mode_of(void)
+{
+    return mode_of_64bit() | (vmx_read(VMCS_GUEST_CR0) & VCPU_CODE_CR0);
+}
+
+/* What does not count in 64-bit code. */
+static __attribute__((noinline)) bool is_same_otherwise(struct vcpu *v, const struct vcpu_code_page *c)
+{
+    vcpu_need(v, c->groups);
+    return vmx_read(VMCS_SEG_BASE(SEG_CS)) == c->cs_base && mode_of() == c->mode;
+}
+
+static inline __attribute__((always_inline)) bool is_in(struct vcpu *v, const struct vcpu_code_page *c, uint64_t rip)
+{
+    bool same = c->size == 8 ? mode_of_64bit() == c->mode : is_same_otherwise(v, c);
+
+    return same && vcpu_code_is_in(v, c, rip, vmx_read(VMCS_GUEST_CR3), vmx_read(VMCS_SEG_ACCESS(SEG_CS)));
+}
+
+static struct vcpu_code_page *page_of(struct vcpu *v, uint64_t rip)
+{
+    return vcpu_code_page_of(v, rip + vmx_read(VMCS_SEG_BASE(SEG_CS)));
+}
+
+/* In another page than the last instruction. */
+static __attribute__((noinline)) const uint8_t *code_elsewhere(struct vcpu *v, uint64_t rip)
+{
+    struct vcpu_code_page *c = page_of(v, rip);
+
+    if (c == v->code.last)
+        return NULL;
+    v->code.last = c;
+    return is_in(v, c, rip) ? c->page + (rip - c->rip) : NULL;
+}
+
+const uint8_t *vmx_code(struct vcpu *v)
+{
+    const struct vcpu_code_page *c = v->code.last;
+    uint64_t rip;
+
+    if (v->dirty & VCPU_CODE_GROUPS)
+        return NULL;
+    rip = vmx_read(VMCS_GUEST_RIP);
+    return is_in(v, c, rip) ? c->page + (rip - c->rip) : code_elsewhere(v, rip);
+}
+
+/* With the same CS, and in the same mode, RIPs in this page are as far from each other as the bytes. */
+static void learn(struct vcpu *v, const struct vcpu_code *code, uint64_t offset)
+{
+    uint64_t rip = vmx_read(VMCS_GUEST_RIP);
+    struct vcpu_code_page *c = page_of(v, rip);
+
+    c->rip = rip - offset;
+    c->cr3 = vmx_read(VMCS_GUEST_CR3);
+    c->cs = vmx_read(VMCS_SEG_ACCESS(SEG_CS));
+    c->cs_base = vmx_read(VMCS_SEG_BASE(SEG_CS));
+    c->mode = code->size == 8 ? mode_of_64bit() : mode_of();
+    vcpu_code_learn(v, c, code);
+}
+
+void vmx_code_learn(struct vcpu *v, const struct vcpu_code *code, uint64_t offset)
+{
+    if (!code->page)
+        vcpu_code_forget(v);
+    else if (!(v->dirty & VCPU_CODE_GROUPS))
+        learn(v, code, offset);
+}
