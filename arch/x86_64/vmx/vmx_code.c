@@ -10,29 +10,35 @@
 #include <arch/bits/seg.h>
 #include <arch/vmx_insn.h>
 
-/* Without EFER.NXE: with bit 63 of an entry set the CPU would have executed nothing. And LMA says that PG is set. */
-static inline uint64_t mode_of_64bit(void)
-{
-    return (vmx_read(VMCS_GUEST_CR4) & VCPU_CODE_CR4) | (vmx_read(VMCS_GUEST_EFER) & EFER_LMA);
-}
-
+/* Without EFER.NXE: with bit 63 of an entry set the CPU would have executed nothing. */
 static uint64_t mode_of(void)
 {
-    return mode_of_64bit() | (vmx_read(VMCS_GUEST_CR0) & VCPU_CODE_CR0);
+    return (vmx_read(VMCS_GUEST_CR0) & VCPU_CODE_CR0) | (vmx_read(VMCS_GUEST_CR4) & VCPU_CODE_CR4) |
+           (vmx_read(VMCS_GUEST_EFER) & EFER_LMA);
 }
 
-/* What does not count in 64-bit code. */
+static __attribute__((noinline)) bool is_same_mode(const struct vcpu_code_page *c)
+{
+    return mode_of() == c->mode;
+}
+
+/* CS's base does not count, LMA says that PG and PAE are set, and the number of levels may be the only one there is. */
+static inline bool is_same_in_64bit(const struct vcpu_code_page *c)
+{
+    return vmx_read(VMCS_GUEST_EFER) & EFER_LMA && (!(vmx_caps.cr4_fixed1 & CR4_LA57) || is_same_mode(c));
+}
+
 static __attribute__((noinline)) bool is_same_otherwise(struct vcpu *v, const struct vcpu_code_page *c)
 {
     vcpu_need(v, c->groups);
-    return vmx_read(VMCS_SEG_BASE(SEG_CS)) == c->cs_base && mode_of() == c->mode;
+    return vmx_read(VMCS_SEG_BASE(SEG_CS)) == c->cs_base && is_same_mode(c);
 }
 
 static inline __attribute__((always_inline)) bool is_in(struct vcpu *v, const struct vcpu_code_page *c, uint64_t rip)
 {
-    bool same = c->size == 8 ? mode_of_64bit() == c->mode : is_same_otherwise(v, c);
+    bool is_same = c->size == 8 ? is_same_in_64bit(c) : is_same_otherwise(v, c);
 
-    return same && vcpu_code_is_in(v, c, rip, vmx_read(VMCS_GUEST_CR3), vmx_read(VMCS_SEG_ACCESS(SEG_CS)));
+    return is_same && vcpu_code_is_in(v, c, rip, vmx_read(VMCS_GUEST_CR3), vmx_read(VMCS_SEG_ACCESS(SEG_CS)));
 }
 
 static struct vcpu_code_page *page_of(struct vcpu *v, uint64_t rip)
@@ -72,7 +78,7 @@ static void learn(struct vcpu *v, const struct vcpu_code *code, uint64_t offset)
     c->cr3 = vmx_read(VMCS_GUEST_CR3);
     c->cs = vmx_read(VMCS_SEG_ACCESS(SEG_CS));
     c->cs_base = vmx_read(VMCS_SEG_BASE(SEG_CS));
-    c->mode = code->size == 8 ? mode_of_64bit() : mode_of();
+    c->mode = mode_of();
     vcpu_code_learn(v, c, code);
 }
 
