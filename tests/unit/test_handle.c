@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define TAG   0x4242
+#define TAG   WHP_TAG_PORT
 #define SLOTS 8
 
 static struct whp_slot slots[SLOTS] __attribute__((aligned(64)));
@@ -83,9 +83,11 @@ static void refuses_what_is_no_handle(void **state)
                                ~0ull,
                                1,
                                (uintptr_t)&objects[0],
-                               (uint64_t)TAG << 48,
-                               (uint64_t)TAG << 48 | SLOTS,
-                               (uint64_t)TAG << 48 | 0xffff};
+                               WHP_SLOT_ALIVE,
+                               handle + SLOTS,
+                               handle | 0xffffffff,
+                               slots[1].word, /* of a slot that was never used */
+                               slots[4].word | 4};
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_COUNT(forged); i++) {
@@ -104,7 +106,7 @@ static void refuses_what_is_no_handle(void **state)
 static void refuses_other_tables_handles(void **state)
 {
     static struct whp_slot other_slots[4];
-    struct whp_table other = {.tag = TAG + 1, .size = 4, .slots = other_slots, .rest = &other_rest};
+    struct whp_table other = {.tag = WHP_TAG_TRIGGER, .size = 4, .slots = other_slots, .rest = &other_rest};
     void *theirs = whp_handle_open(&other, &objects[0]), *ours = whp_handle_open(&table, &objects[1]);
 
     (void)state;
@@ -150,7 +152,7 @@ static void generation_wraps(void **state)
     void *last, *first;
 
     (void)state;
-    slots[0].word = BITS64(62, 32);
+    slots[0].word = BITS64(58, 32);
     last = whp_handle_open(&table, &objects[0]);
     assert_ptr_equal(peek(last), &objects[0]);
     close_now(last);

@@ -12,12 +12,11 @@
 #include <whp/WinHvEmulation.h>
 
 #define EMULATORS_MAX 1024
-#define TAG_EMULATOR  0x5745
 
 static struct whp_slot emulator_slots[EMULATORS_MAX] __attribute__((aligned(64)));
 static struct whp_free emulator_rest;
 static const struct whp_table emulators = {
-    .tag = TAG_EMULATOR, .size = EMULATORS_MAX, .slots = emulator_slots, .rest = &emulator_rest};
+    .tag = WHP_TAG_EMULATOR, .size = EMULATORS_MAX, .slots = emulator_slots, .rest = &emulator_rest};
 
 _Static_assert(sizeof(WHV_EMULATOR_CALLBACKS) == 48, "WHV_EMULATOR_CALLBACKS");
 _Static_assert(sizeof(WHV_X64_SEGMENT_REGISTER) == sizeof(struct hv_segment), "WHV_X64_SEGMENT_REGISTER");

@@ -3,18 +3,19 @@
 #include <hv/base/bits.h>
 
 /* slot word */
-#define SLOT_GENERATION BITS64(62, 32)
+#define SLOT_GENERATION BITS64(58, 32)
+#define SLOT_TAG        BITS64(61, 59)
 #define USES_MAX        0x7fffu /* of one kind, in its 15 bits */
 #define SLOT_CALLS      ((uint64_t)WHP_USE_CALL * USES_MAX)
 #define SLOT_RUNS       ((uint64_t)WHP_USE_RUN * USES_MAX)
+#define SLOT_FULL       ((USES_MAX + 1ull) * (WHP_USE_CALL | WHP_USE_RUN)) /* where one use too many would be seen */
 
-/* handle; HANDLE_HIGH holds the high half of the slot's word while the object is alive */
-#define HANDLE_SLOT BITS64(15, 0)
-#define HANDLE_HIGH BITS64(47, 16)
-#define HANDLE_TAG  BITS64(63, 48)
-
-/* An address with this top is canonical neither with 48 nor with 57 bits: using a handle as a pointer faults. */
-#define TAG_PARTITION 0x5750
+/*
+ * A handle is the upper half of the slot's word while the object is alive, and the slot's number. With bit 63 set and
+ * bit 62 clear it is an address that is canonical neither with 48 nor with 57 bits: using it as a pointer faults.
+ */
+#define HANDLE_SLOT BITS64(31, 0)
+#define HANDLE_WORD BITS64(63, 32)
 
 #define SLOTS_PER_LINE 4
 
@@ -23,7 +24,7 @@ static struct whp_slot partition_slots[WHP_PARTITIONS_MAX] __attribute__((aligne
 static struct whp_free partition_rest;
 
 const struct whp_table whp_partitions = {
-    .tag = TAG_PARTITION,
+    .tag = WHP_TAG_PARTITION,
     .size = WHP_PARTITIONS_MAX,
     .slots = partition_slots,
     .rest = &partition_rest,
@@ -31,21 +32,21 @@ const struct whp_table whp_partitions = {
 
 _Static_assert(sizeof(void *) == sizeof(uint64_t), "a handle is 64 bits");
 _Static_assert(sizeof(struct whp_slot) * SLOTS_PER_LINE == 64, "slots of a cache line");
-_Static_assert(WHP_PARTITIONS_MAX % SLOTS_PER_LINE == 0 && WHP_PARTITIONS_MAX <= HANDLE_SLOT, "slots in a handle");
+_Static_assert(WHP_PARTITIONS_MAX % SLOTS_PER_LINE == 0, "whole lines");
+_Static_assert(WHP_TAG_COUNT - 1 <= FIELD_GET(SLOT_TAG, SLOT_TAG), "tags in a slot's word");
 
-/* The slot that a handle names, live or not; NULL when it is no handle of this table. */
+/* The slot that a handle names, be it the handle's or not; NULL when there is none. */
 static struct whp_slot *slot_of(const struct whp_table *table, const void *handle)
 {
-    uint64_t h = (uintptr_t)handle;
+    uint64_t index = FIELD_GET(HANDLE_SLOT, (uintptr_t)handle);
 
-    if (FIELD_GET(HANDLE_TAG, h) != table->tag || FIELD_GET(HANDLE_SLOT, h) >= table->size)
-        return NULL;
-    return &table->slots[FIELD_GET(HANDLE_SLOT, h)];
+    return index < table->size ? &table->slots[index] : NULL;
 }
 
+/* Is the object alive that the handle was made for? A forged one may have the words of slots that are not. */
 static bool is_live(uint64_t word, const void *handle)
 {
-    return word >> 32 == FIELD_GET(HANDLE_HIGH, (uintptr_t)handle);
+    return word & WHP_SLOT_ALIVE && !((word ^ (uintptr_t)handle) & HANDLE_WORD);
 }
 
 /* ------------------------------------------------------------------------------- free slots */
@@ -98,15 +99,13 @@ void *whp_handle_open(const struct whp_table *table, void *object)
         return NULL;
     slot = &table->slots[index];
     slot->object = object;
-    word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED) | WHP_SLOT_ALIVE;
+    word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED) | FIELD_PUT(SLOT_TAG, table->tag) | WHP_SLOT_ALIVE;
     __atomic_store_n(&slot->word, word, __ATOMIC_RELEASE);
-    return (void *)(uintptr_t)(FIELD_PUT(HANDLE_TAG, table->tag) | FIELD_PUT(HANDLE_HIGH, word >> 32) |
-                               FIELD_PUT(HANDLE_SLOT, index));
+    return (void *)(uintptr_t)((word & HANDLE_WORD) | FIELD_PUT(HANDLE_SLOT, index));
 }
 
 struct whp_slot *whp_handle_acquire(const struct whp_table *table, const void *handle, enum whp_use use)
 {
-    const uint64_t uses = (uint64_t)use * USES_MAX;
     struct whp_slot *slot = slot_of(table, handle);
     uint64_t word;
 
@@ -114,7 +113,7 @@ struct whp_slot *whp_handle_acquire(const struct whp_table *table, const void *h
         return NULL;
     word = __atomic_load_n(&slot->word, __ATOMIC_RELAXED);
     do {
-        if (!is_live(word, handle) || (word & uses) == uses)
+        if (!is_live(word, handle) || (word + use) & SLOT_FULL)
             return NULL;
     } while (!__atomic_compare_exchange_n(&slot->word, &word, word + use, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
     return slot;
@@ -145,7 +144,7 @@ enum whp_closing whp_handle_close(const struct whp_table *table, const void *han
     return WHP_CLOSING;
 }
 
-/* The generation wraps after 2^31 objects in one slot; a handle that was kept for that long would be taken for the new
+/* The generation wraps after 2^27 objects in one slot; a handle that was kept for that long would be taken for the new
  * one. */
 void whp_slot_closed(const struct whp_table *table, struct whp_slot *slot)
 {

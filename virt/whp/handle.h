@@ -19,12 +19,13 @@
  */
 enum whp_use {
     WHP_USE_CALL = 1u << 0,
-    WHP_USE_RUN = 1u << 15,
+    WHP_USE_RUN = 1u << 16,
 };
 
 /*
- * word: bits 0-14 calls inside, 15-29 runs inside, 32-62 generation, 63 alive. Once a slot is not alive no new use
- * begins, and the last use that ends wakes the closer, who sleeps on the low half.
+ * word: bits 0-14 calls inside, 16-30 runs inside; 32-58 generation, 59-61 the table's tag, 63 alive. The upper half is
+ * the handle's, so one comparison says whether the handle is the slot's. Once a slot is not alive no new use begins,
+ * and the last use that ends wakes the closer, who sleeps on the low half.
  */
 struct whp_slot {
     union {
@@ -41,12 +42,15 @@ struct whp_slot {
 
 #define WHP_NO_SLOT (~0u)
 
+/* What makes the handles of a table differ from those of others: 3 bits. */
+enum whp_tag { WHP_TAG_PARTITION, WHP_TAG_EMULATOR, WHP_TAG_PORT, WHP_TAG_TRIGGER, WHP_TAG_RESOURCE, WHP_TAG_COUNT };
+
 /*
  * Slots that were never used are taken first, then those freed, the longest ago first. With *rest zero it is an empty
  * table.
  */
 struct whp_table {
-    uint16_t tag;  /* bits 48-63 of its handles; makes them differ from those of other tables */
+    enum whp_tag tag;
     uint16_t size; /* slots, a multiple of 4 */
     struct whp_slot *slots;
     struct whp_free {

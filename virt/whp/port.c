@@ -8,7 +8,7 @@
 static struct whp_slot slots[PORTS_MAX] __attribute__((aligned(64)));
 
 static struct whp_free port_rest;
-static const struct whp_table ports = {.tag = 0x574e, .size = PORTS_MAX, .slots = slots, .rest = &port_rest};
+static const struct whp_table ports = {.tag = WHP_TAG_PORT, .size = PORTS_MAX, .slots = slots, .rest = &port_rest};
 
 _Static_assert(sizeof(WHV_NOTIFICATION_PORT_PARAMETERS) == 32, "WHV_NOTIFICATION_PORT_PARAMETERS");
 

@@ -8,7 +8,8 @@
 static struct whp_slot slots[TRIGGERS_MAX] __attribute__((aligned(64)));
 
 static struct whp_free trigger_rest;
-static const struct whp_table triggers = {.tag = 0x5754, .size = TRIGGERS_MAX, .slots = slots, .rest = &trigger_rest};
+static const struct whp_table triggers = {
+    .tag = WHP_TAG_TRIGGER, .size = TRIGGERS_MAX, .slots = slots, .rest = &trigger_rest};
 
 _Static_assert(sizeof(WHV_TRIGGER_PARAMETERS) == 32, "WHV_TRIGGER_PARAMETERS");
 

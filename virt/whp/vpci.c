@@ -10,7 +10,7 @@ static struct whp_slot slots[RESOURCES_MAX] __attribute__((aligned(64)));
 
 static struct whp_free resource_rest;
 static const struct whp_table resources = {
-    .tag = 0x5652, .size = RESOURCES_MAX, .slots = slots, .rest = &resource_rest};
+    .tag = WHP_TAG_RESOURCE, .size = RESOURCES_MAX, .slots = slots, .rest = &resource_rest};
 
 /* ------------------------------------------------------------------------------------ resources */
 
