@@ -256,8 +256,8 @@ __attribute__((noinline)) static enum hv_status set_list(struct hv_vp *vp, const
 
 /*
  * Clients mostly ask for RIP and a few general registers, or for all sixteen and then RIP and RFLAGS: the lowest names,
- * with no check and no conversion. As long as the first of a list's names are of these they are handled here. With the
- * sixteen the other two are fetched, too.
+ * with no check and no conversion. Lists of a few have functions of their own; as long as the first of a longer one's
+ * names are of these they are handled here. With the sixteen the other two are fetched, too.
  */
 #define PLAIN_COUNT  (HV_REG_RFLAGS + 1u)
 #define PLAIN_GROUPS (VCPU_RSP | VCPU_RIP | VCPU_RFLAGS)
@@ -266,6 +266,11 @@ __attribute__((noinline)) static enum hv_status set_list(struct hv_vp *vp, const
 #define INLINE_IN_API __attribute__((always_inline))
 
 _Static_assert(ARRAY_COUNT(((struct vcpu *)0)->plain) == PLAIN_COUNT, "the plain registers");
+
+static inline bool is_few(uint32_t count)
+{
+    return count - 1 < GPR_COUNT - 1;
+}
 
 /* A name is read once for its check and its use, or cut to size: the list may be changing. */
 static inline uint32_t name_at(const uint32_t *name)
@@ -306,6 +311,18 @@ static inline void set_gprs(struct vcpu *v, const uint32_t *names, const union h
         v->gpr[name_at(&names[i]) % GPR_COUNT] = values[i].u64;
 }
 
+/* From the i-th on; returns where it ended: at one that is not plain, or not known. */
+static inline uint32_t get_each_plain(const struct vcpu *v, const uint32_t *names, uint32_t i, uint32_t count,
+                                      union hv_reg_value *values)
+{
+    for (uint32_t name; i < count && (name = name_at(&names[i])) < PLAIN_COUNT; i++) {
+        if (low_regs[name].groups & ~v->valid)
+            break;
+        reg_put_word(&values[i], v->plain[name]);
+    }
+    return i;
+}
+
 /* Returns how many it got: those that are plain and known. */
 static inline uint32_t get_plain(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
 {
@@ -317,12 +334,18 @@ static inline uint32_t get_plain(struct hv_vp *vp, const uint32_t *names, uint32
         get_gprs(v, names, values);
         i = GPR_COUNT;
     }
-    for (uint32_t name; i < count && (name = name_at(&names[i])) < PLAIN_COUNT; i++) {
-        if (low_regs[name].groups & ~v->valid)
-            break;
-        reg_put_word(&values[i], v->plain[name]);
-    }
-    return i;
+    return get_each_plain(v, names, i, count, values);
+}
+
+INLINE_IN_API bool hv_vp_get_few(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values)
+{
+    bool is_done;
+
+    if (!is_few(count) || !vp_claim(vp))
+        return false;
+    is_done = get_each_plain(vp->vcpu, names, 0, count, values) == count;
+    vp_release(vp);
+    return is_done;
 }
 
 INLINE_IN_API enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
@@ -399,6 +422,16 @@ __attribute__((noinline)) static enum hv_status set_mixed(struct hv_vp *vp, cons
     }
     vp_release(vp);
     return st;
+}
+
+INLINE_IN_API bool hv_vp_set_few(struct hv_vp *vp, const uint32_t *names, uint32_t count,
+                                 const union hv_reg_value *values)
+{
+    if (!is_few(count) || count_plain(names, 0, count) < count || !vp_claim(vp))
+        return false;
+    set_plain(vp->vcpu, names, 0, count, values);
+    vp_release(vp);
+    return true;
 }
 
 INLINE_IN_API enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,

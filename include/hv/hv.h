@@ -208,6 +208,13 @@ enum hv_status hv_vp_get_registers(struct hv_vp *vp, const uint32_t *names, uint
 enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint32_t count,
                                    const union hv_reg_value *values);
 
+/*
+ * The same, quickly, of less than sixteen general registers, RIP and RFLAGS that need nothing of the hardware. False:
+ * it is not that, or the VP is not free; what it is the functions above say. Nothing was written to the VP then.
+ */
+bool hv_vp_get_few(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values);
+bool hv_vp_set_few(struct hv_vp *vp, const uint32_t *names, uint32_t count, const union hv_reg_value *values);
+
 /* The XSAVE area in compacted form. *written (may be NULL) gets the size needed, also with HV_E_BUFFER_TOO_SMALL. */
 enum hv_status hv_vp_get_xsave(struct hv_vp *vp, void *buffer, uint32_t size, uint32_t *written);
 /* HV_E_INVALID: size, header, reserved bits */

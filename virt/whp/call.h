@@ -69,6 +69,14 @@ static inline void vp_leave_claimed(const struct vp_use *in, enum whp_use use)
     whp_slot_release(in->slot, use);
 }
 
+/* The last step with a result, for the functions that are called most: what is not usual is a call at their end. */
+HRESULT whp_wake_closer(struct whp_slot *slot, HRESULT hr);
+
+static inline HRESULT slot_left(struct whp_slot *slot, enum whp_use use, HRESULT hr)
+{
+    return whp_slot_leave(slot, use) ? hr : whp_wake_closer(slot, hr);
+}
+
 static inline bool is_buffer(const void *buffer, UINT32 size)
 {
     return buffer || !size;

@@ -115,7 +115,8 @@ struct whp_slot *whp_handle_acquire(const struct whp_table *table, const void *h
     do {
         if (!is_live(word, handle) || (word + use) & SLOT_FULL)
             return NULL;
-    } while (!__atomic_compare_exchange_n(&slot->word, &word, word + use, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    } while (__builtin_expect(
+        !__atomic_compare_exchange_n(&slot->word, &word, word + use, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 0));
     return slot;
 }
 

@@ -70,9 +70,16 @@ void *whp_handle_open(const struct whp_table *table, void *object);
  */
 struct whp_slot *whp_handle_acquire(const struct whp_table *table, const void *handle, enum whp_use use);
 
+/* Ends a use; false: a closer waits for it, and has to be woken. Read as a number with a sign, a slot that is alive has
+ * a negative word. */
+static inline bool whp_slot_leave(struct whp_slot *slot, enum whp_use use)
+{
+    return (int64_t)__atomic_fetch_sub(&slot->word, use, __ATOMIC_RELEASE) < (int64_t)use;
+}
+
 static inline void whp_slot_release(struct whp_slot *slot, enum whp_use use)
 {
-    if (!(__atomic_sub_fetch(&slot->word, use, __ATOMIC_RELEASE) & WHP_SLOT_ALIVE))
+    if (!whp_slot_leave(slot, use))
         hv_host_wake(&slot->low);
 }
 

@@ -22,17 +22,16 @@ _Static_assert((uint32_t)WHvX64RegisterPendingDebugException == HV_REG_PENDING_D
 /* Far more than a processor has: keeps the time that one call may take, and the memory of a bounce, within bounds. */
 #define REGISTERS_MAX 512
 
-static HRESULT check_registers(const void *names, UINT32 count, const void *values)
+static inline bool are_aligned(const void *names, const void *values)
 {
-    if (!count)
-        return S_OK;
-    return names && values && count <= REGISTERS_MAX ? S_OK : E_INVALIDARG;
+    return !(((uintptr_t)names * (_Alignof(union hv_reg_value) / _Alignof(uint32_t)) | (uintptr_t)values) %
+             _Alignof(union hv_reg_value));
 }
 
-static bool are_aligned(const void *names, const void *values)
+/* What nearly all lists are: not empty, and where the native API can take them from. */
+static inline bool are_usual(const void *names, UINT32 count, const void *values)
 {
-    return IS_ALIGNED((uintptr_t)names, _Alignof(uint32_t)) &&
-           IS_ALIGNED((uintptr_t)values, _Alignof(union hv_reg_value));
+    return count - 1 < REGISTERS_MAX && names && values && are_aligned(names, values);
 }
 
 /* Aligned copies of a caller's arrays. */
@@ -58,12 +57,46 @@ static void bounce_end(struct bounce *b)
     hv_host_free(b->values, b->size);
 }
 
-static __attribute__((noinline)) HRESULT get_unaligned(WHV_PARTITION_HANDLE partition, UINT32 index, const void *names,
-                                                       UINT32 count, void *values)
+/* An empty list says whether there is such a VP, and whether it is free. */
+static HRESULT check_unusual(UINT32 count, const void *names, const void *values)
 {
-    struct bounce b;
-    HRESULT hr;
+    return !count || (names && values && count <= REGISTERS_MAX) ? S_OK : E_INVALIDARG;
+}
 
+static __attribute__((noinline)) HRESULT get_list(struct whp_slot *slot, struct hv_vp *vp,
+                                                  const WHV_REGISTER_NAME *names, UINT32 count,
+                                                  WHV_REGISTER_VALUE *values)
+{
+    HRESULT hr = whp_result(hv_vp_get_registers(vp, (const void *)names, count, (void *)values));
+
+    return slot_left(slot, WHP_USE_CALL, hr);
+}
+
+static __attribute__((noinline)) HRESULT set_list(struct whp_slot *slot, struct hv_vp *vp,
+                                                  const WHV_REGISTER_NAME *names, UINT32 count,
+                                                  const WHV_REGISTER_VALUE *values)
+{
+    HRESULT hr = whp_result(hv_vp_set_registers(vp, (const void *)names, count, (const void *)values));
+
+    return slot_left(slot, WHP_USE_CALL, hr);
+}
+
+static HRESULT get_none(WHV_PARTITION_HANDLE partition, UINT32 index)
+{
+    struct vp_use in;
+    HRESULT hr = vp_enter_claiming(&in, partition, index, WHP_USE_CALL);
+
+    return FAILED(hr) ? hr : get_list(in.slot, in.vp, NULL, 0, NULL);
+}
+
+static __attribute__((noinline)) HRESULT get_unusual(WHV_PARTITION_HANDLE partition, UINT32 index, const void *names,
+                                                     UINT32 count, void *values)
+{
+    HRESULT hr = check_unusual(count, names, values);
+    struct bounce b;
+
+    if (FAILED(hr) || !count)
+        return FAILED(hr) ? hr : get_none(partition, index);
     if (!bounce_begin(&b, names, count))
         return E_OUTOFMEMORY;
     hr = WHvGetVirtualProcessorRegisters(partition, index, (const void *)b.names, count, (void *)b.values);
@@ -73,12 +106,22 @@ static __attribute__((noinline)) HRESULT get_unaligned(WHV_PARTITION_HANDLE part
     return hr;
 }
 
-static __attribute__((noinline)) HRESULT set_unaligned(WHV_PARTITION_HANDLE partition, UINT32 index, const void *names,
-                                                       UINT32 count, const void *values)
+static HRESULT set_none(WHV_PARTITION_HANDLE partition, UINT32 index)
 {
-    struct bounce b;
-    HRESULT hr;
+    struct vp_use in;
+    HRESULT hr = vp_enter_claiming(&in, partition, index, WHP_USE_CALL);
 
+    return FAILED(hr) ? hr : set_list(in.slot, in.vp, NULL, 0, NULL);
+}
+
+static __attribute__((noinline)) HRESULT set_unusual(WHV_PARTITION_HANDLE partition, UINT32 index, const void *names,
+                                                     UINT32 count, const void *values)
+{
+    HRESULT hr = check_unusual(count, names, values);
+    struct bounce b;
+
+    if (FAILED(hr) || !count)
+        return FAILED(hr) ? hr : set_none(partition, index);
     if (!bounce_begin(&b, names, count))
         return E_OUTOFMEMORY;
     memcpy(b.values, values, count * sizeof(*b.values));
@@ -87,43 +130,45 @@ static __attribute__((noinline)) HRESULT set_unaligned(WHV_PARTITION_HANDLE part
     return hr;
 }
 
+/* Most lists are of a few plain registers: for them alone there is no frame, and all else is a call at the end. */
 HRESULT WHVAPI WHvGetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
                                                const WHV_REGISTER_NAME *RegisterNames, UINT32 RegisterCount,
                                                WHV_REGISTER_VALUE *RegisterValues)
 {
-    struct vp_use in;
-    HRESULT hr = check_registers(RegisterNames, RegisterCount, RegisterValues);
+    struct whp_slot *slot;
+    struct hv_vp *vp;
 
-    if (FAILED(hr))
-        return hr;
-    if (RegisterCount && !are_aligned(RegisterNames, RegisterValues))
-        return get_unaligned(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
-    hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_CALL);
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(hv_vp_get_registers(in.vp, (const void *)RegisterNames, RegisterCount, (void *)RegisterValues));
-    vp_leave_claimed(&in, WHP_USE_CALL);
-    return hr;
+    if (!are_usual(RegisterNames, RegisterCount, RegisterValues))
+        return get_unusual(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
+    slot = partition_enter(Partition);
+    if (!slot)
+        return E_INVALIDARG;
+    vp = hv_vp_find(slot->object, VpIndex);
+    if (!vp)
+        return slot_left(slot, WHP_USE_CALL, WHV_E_VP_DOES_NOT_EXIST);
+    if (!hv_vp_get_few(vp, (const void *)RegisterNames, RegisterCount, (void *)RegisterValues))
+        return get_list(slot, vp, RegisterNames, RegisterCount, RegisterValues);
+    return slot_left(slot, WHP_USE_CALL, S_OK);
 }
 
 HRESULT WHVAPI WHvSetVirtualProcessorRegisters(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex,
                                                const WHV_REGISTER_NAME *RegisterNames, UINT32 RegisterCount,
                                                const WHV_REGISTER_VALUE *RegisterValues)
 {
-    struct vp_use in;
-    HRESULT hr = check_registers(RegisterNames, RegisterCount, RegisterValues);
+    struct whp_slot *slot;
+    struct hv_vp *vp;
 
-    if (FAILED(hr))
-        return hr;
-    if (RegisterCount && !are_aligned(RegisterNames, RegisterValues))
-        return set_unaligned(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
-    hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_CALL);
-    if (FAILED(hr))
-        return hr;
-    hr = whp_result(
-        hv_vp_set_registers(in.vp, (const void *)RegisterNames, RegisterCount, (const void *)RegisterValues));
-    vp_leave_claimed(&in, WHP_USE_CALL);
-    return hr;
+    if (!are_usual(RegisterNames, RegisterCount, RegisterValues))
+        return set_unusual(Partition, VpIndex, RegisterNames, RegisterCount, RegisterValues);
+    slot = partition_enter(Partition);
+    if (!slot)
+        return E_INVALIDARG;
+    vp = hv_vp_find(slot->object, VpIndex);
+    if (!vp)
+        return slot_left(slot, WHP_USE_CALL, WHV_E_VP_DOES_NOT_EXIST);
+    if (!hv_vp_set_few(vp, (const void *)RegisterNames, RegisterCount, (const void *)RegisterValues))
+        return set_list(slot, vp, RegisterNames, RegisterCount, RegisterValues);
+    return slot_left(slot, WHP_USE_CALL, S_OK);
 }
 
 /* ----------------------------------------------------------------------------- CPUID */
