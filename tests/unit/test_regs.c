@@ -16,9 +16,20 @@ bool mtrr_type_is_valid(uint64_t type)
     return type == MEM_TYPE_UC || type == MEM_TYPE_WC || (type >= MEM_TYPE_WT && type <= MEM_TYPE_WB);
 }
 
+/* As the API does it. */
+static enum hv_status set_list(const uint32_t *names, uint32_t count, const union hv_reg_value *values)
+{
+    return hv_vp_set_few(&stub_vp, names, count, values) ? HV_OK : hv_vp_set_registers(&stub_vp, names, count, values);
+}
+
+static enum hv_status get_list(const uint32_t *names, uint32_t count, union hv_reg_value *values)
+{
+    return hv_vp_get_few(&stub_vp, names, count, values) ? HV_OK : hv_vp_get_registers(&stub_vp, names, count, values);
+}
+
 static enum hv_status set_value(uint32_t name, union hv_reg_value value)
 {
-    return hv_vp_set_registers(&stub_vp, &name, 1, &value);
+    return set_list(&name, 1, &value);
 }
 
 static enum hv_status set(uint32_t name, uint64_t value)
@@ -31,7 +42,7 @@ static union hv_reg_value get_value(uint32_t name)
     union hv_reg_value value;
 
     memset(&value, 0xee, sizeof(value));
-    assert_int_equal(hv_vp_get_registers(&stub_vp, &name, 1, &value), HV_OK);
+    assert_int_equal(get_list(&name, 1, &value), HV_OK);
     return value;
 }
 
@@ -545,11 +556,11 @@ static void test_gpr_list(void **state)
         make_gpr_list(names, values);
         stub_vcpu.valid = stub_vcpu.dirty = 0;
         memset(stub_vcpu.gpr, 0, sizeof(stub_vcpu.gpr));
-        assert_int_equal(hv_vp_set_registers(&stub_vp, names, count, values), HV_OK);
+        assert_int_equal(set_list(names, count, values), HV_OK);
         assert_int_equal(stub_vcpu.dirty,
                          (count > 4 ? VCPU_RSP : 0) | (count > 16 ? VCPU_RIP : 0) | (count > 17 ? VCPU_RFLAGS : 0));
         memset(values, 0xee, sizeof(values));
-        assert_int_equal(hv_vp_get_registers(&stub_vp, names, count, values), HV_OK);
+        assert_int_equal(get_list(names, count, values), HV_OK);
         for (uint32_t i = 0; i < count; i++) {
             assert_int_equal(values[i].u128.low, 0x100 + i);
             assert_int_equal(values[i].u128.high, 0);
@@ -560,6 +571,39 @@ static void test_gpr_list(void **state)
 }
 
 /* Also where names come twice, and the last value counts. An RSP that is known to be the same already is not marked. */
+/* What is few is done without the hardware; of all else nothing. */
+static void test_a_few_plain_ones(void **state)
+{
+    uint32_t names[LIST];
+    union hv_reg_value values[LIST];
+
+    (void)state;
+    for (uint32_t count = 0; count <= LIST; count++) {
+        bool is_few = count > 0 && count < GPR_COUNT;
+
+        make_gpr_list(names, values);
+        stub_vcpu.gpr[0] = stub_vcpu.valid = stub_vcpu.dirty = 0;
+        assert_int_equal(hv_vp_set_few(&stub_vp, names, count, values), is_few);
+        assert_int_equal(stub_vcpu.gpr[0], is_few ? 0x100 : 0);
+        assert_int_equal(hv_vp_get_few(&stub_vp, names, count, values), is_few);
+        assert_int_equal(stub_vcpu.valid, is_few && count > GPR_RSP ? VCPU_RSP : 0);
+        assert_int_equal(stub_fetched, 0);
+    }
+    make_gpr_list(names, values);
+    for (uint32_t i = 0; i < 3; i++) {
+        names[i] = HV_REG_CS;
+        stub_vcpu.gpr[0] = stub_vcpu.gpr[1] = 0;
+        assert_false(hv_vp_set_few(&stub_vp, names, 3, values));
+        assert_int_equal(stub_vcpu.gpr[0] + stub_vcpu.gpr[1], 0);
+        names[i] = i;
+    }
+    names[2] = HV_REG_RIP;
+    stub_vcpu.valid = 0;
+    assert_false(hv_vp_get_few(&stub_vp, names, 3, values));
+    stub_vcpu.valid = VCPU_RIP;
+    assert_true(hv_vp_get_few(&stub_vp, names, 3, values));
+}
+
 static void test_sixteen_gprs_in_any_order(void **state)
 {
     uint32_t names[GPR_COUNT];
@@ -652,7 +696,10 @@ static void test_busy(void **state)
     vp_claim(&stub_vp);
     assert_int_equal(hv_vp_get_registers(&stub_vp, &name, 1, &value), HV_E_VP_BUSY);
     assert_int_equal(hv_vp_set_registers(&stub_vp, &name, 1, &value), HV_E_VP_BUSY);
+    assert_false(hv_vp_get_few(&stub_vp, &name, 1, &value));
+    assert_false(hv_vp_set_few(&stub_vp, &name, 1, &value));
     vp_release(&stub_vp);
+    assert_true(hv_vp_set_few(&stub_vp, &name, 1, &value));
 }
 
 int main(void)
@@ -681,6 +728,7 @@ int main(void)
         STUB_TEST(test_set_needs_no_hardware),
         STUB_TEST(test_set_part_of_a_group),
         STUB_TEST(test_gpr_list),
+        STUB_TEST(test_a_few_plain_ones),
         STUB_TEST(test_sixteen_gprs_in_any_order),
         STUB_TEST(test_rsp_of_a_list_is_fetched),
         STUB_TEST(test_bad_name_writes_nothing),
