@@ -14,7 +14,7 @@ static uint32_t *word_of(const struct hv_vp *vp)
 /* The guest sees the core's page, by its own wish. */
 static bool is_shown(const struct hv_vp *vp)
 {
-    return vp->assist_msr & HV_PAGE_ENABLE && vp->assist.is_placed;
+    return vp->assist_enabled && vp->assist.is_placed;
 }
 
 void assist_take_back(struct hv_vp *vp)

@@ -105,7 +105,7 @@ bool exit_apic_write_plain(struct hv_vp *vp, uint32_t index, uint64_t value)
 {
     if (index == MSR_IA32_TSC_DEADLINE)
         return irq_arm_plain(vp, value);
-    if (!vp->has_apic || !lapic_is_x2apic(&vp->lapic))
+    if (vp->vcpu->controls.apic_mode != VCPU_APIC_X2APIC)
         return false;
     if (index == MSR_IA32_X2APIC_EOI)
         return !value && end_plain(vp);

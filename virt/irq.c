@@ -121,6 +121,7 @@ static void clear_inbox(struct hv_vp *vp)
 static void forget_events(struct hv_vp *vp)
 {
     vp->nmi_pending = 0;
+    irq_drop_ext_ints(vp, -1);
     vp->pending_event[0] = 0;
     memset(&vp->wanted, 0, sizeof(vp->wanted));
     memset(vp->vcpu->eoi_exit, 0, sizeof(vp->vcpu->eoi_exit));
@@ -179,10 +180,7 @@ bool irq_can_take_nmi(struct vcpu *v)
 
 bool irq_can_take_interrupt(struct vcpu *v)
 {
-    if (v->event & HV_PENDING_INT_VALID)
-        return false;
-    vcpu_need(v, VCPU_RFLAGS | VCPU_INTR);
-    return v->rflags & RFLAGS_IF && !v->interrupt_shadow && !(v->pending_debug & VCPU_DEBUG_TRAPS);
+    return !(v->event & HV_PENDING_INT_VALID) && backend()->takes_interrupts(v);
 }
 
 static void choose_nmi(struct hv_vp *vp)
@@ -281,14 +279,9 @@ static void choose_interrupt(struct hv_vp *vp)
     assist_offer(vp);
 }
 
-static inline uint64_t any(const uint64_t vectors[4])
-{
-    return vectors[0] | vectors[1] | vectors[2] | vectors[3];
-}
-
 static bool has_auto_eoi(const struct hv_vp *vp)
 {
-    return any(vp->auto_eoi);
+    return vp->auto_eoi[0] | vp->auto_eoi[1] | vp->auto_eoi[2] | vp->auto_eoi[3];
 }
 
 /*
@@ -396,16 +389,18 @@ bool irq_tell(struct hv_vp *vp, struct hv_exit *exit)
     return true;
 }
 
-/* Is there nothing but interrupts of the local APIC's, that the core delivers, and no window is being waited for? */
+/*
+ * Is there nothing but interrupts of the local APIC's, that the core delivers, and no window is being waited for? (Only
+ * of an APIC that there is are the registers private, and vectors whose delivery is their end are among the reasons for
+ * core_delivers.)
+ */
 static inline bool is_plain(const struct hv_vp *vp)
 {
     const struct vcpu_controls *c = &vp->vcpu->controls;
 
-    return vp->todo == VP_TODO_INTERRUPTS && vp->has_apic && vp->lapic.is_private &&
-           !(vp->activity | vp->notifications | vp->nmi_pending | vp->overlays_stale | vp->assist_offered |
-             (vp->assist_msr & HV_PAGE_ENABLE) | (vp->pending_event[0] & HV_PENDING_EVENT_VALID)) &&
-           !(c->interrupt_window | c->nmi_window | c->core_delivers | c->tpr_threshold) &&
-           !(any(vp->ext_ints) | any(vp->auto_eoi));
+    return vp->todo == VP_TODO_INTERRUPTS && vp->lapic.is_private &&
+           !(vp->unusual | vp->activity | vp->notifications | vp->overlays_stale | c->windows | c->core_delivers |
+             (vp->pending_event[0] & HV_PENDING_EVENT_VALID));
 }
 
 bool irq_prepare_plain(struct hv_vp *vp)

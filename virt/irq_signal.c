@@ -32,6 +32,7 @@ static void take_ext_ints(struct hv_vp *vp, unsigned input, bool are_accepted)
         uint64_t vectors = __atomic_exchange_n(&vp->inbox.ext_ints[input][i], 0, __ATOMIC_RELAXED);
 
         vp->ext_ints[i] |= are_accepted ? vectors : 0;
+        vp->has_ext_ints |= vp->ext_ints[i] != 0;
     }
     vp->todo |= VP_TODO_INTERRUPTS;
 }
@@ -167,8 +168,6 @@ void irq_clear_signals(struct hv_vp *vp)
     __atomic_and_fetch(&vp->inbox.signals, VP_SIGNAL_READ | VP_SIGNAL_SMI, __ATOMIC_RELAXED);
     take_ext_ints(vp, 0, false);
     take_ext_ints(vp, 1, false);
-    for (unsigned i = 0; i < ARRAY_COUNT(vp->ext_ints); i++)
-        vp->ext_ints[i] = 0;
 }
 
 /* ----------------------------------------------------------------------------- external interrupts */
@@ -186,5 +185,6 @@ void irq_drop_ext_ints(struct hv_vp *vp, int vector)
 {
     for (int i = 0; i < (int)ARRAY_COUNT(vp->ext_ints); i++)
         vp->ext_ints[i] &= vector < 0 ? 0 : vector / 64 == i ? ~BIT64(vector % 64) : ~0ull;
+    vp->has_ext_ints = irq_next_ext_int(vp) >= 0;
     vp->todo |= VP_TODO_INTERRUPTS; /* maybe there is no window to wait for any more */
 }

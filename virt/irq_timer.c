@@ -151,10 +151,10 @@ void irq_renew_timer(struct hv_vp *vp)
 
 /* ---------------------------------------------------------------------------- the usual case */
 
-/* A deadline of the TSC's, and no other timer. */
+/* No timer but the local APIC's, and nothing else that would have to be looked at with it. */
 static inline bool is_plain(const struct hv_vp *vp)
 {
-    return vp->has_apic && vp->lapic.is_private && lapic_is_deadline(&vp->lapic) &&
+    return vp->lapic.is_private &&
            !(vp->stimers.active | vp->run_deadline | vp->assist_offered | (vp->todo & VP_TODO_TIMER));
 }
 
@@ -168,12 +168,12 @@ static bool fire_plain(struct hv_vp *vp)
 }
 
 /* Where the host interrupts the guest, it may still do so for a deadline that has passed; nothing comes of that. */
-bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
+__attribute__((noinline)) bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
 {
     struct lapic *l = &vp->lapic;
     uint64_t now;
 
-    if (!is_plain(vp))
+    if (!is_plain(vp) || !lapic_is_deadline(l))
         return false;
     now = vcpu_guest_tsc(vp->vcpu);
     if (l->timer_tsc && l->timer_tsc <= now) /* has passed, and comes first */
@@ -187,7 +187,9 @@ bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
 
 bool irq_fire_plain(struct hv_vp *vp)
 {
-    return is_plain(vp) && vp->lapic.timer_tsc && vp->lapic.timer_tsc <= vcpu_guest_tsc(vp->vcpu) && fire_plain(vp);
+    uint64_t deadline = vp->lapic.timer_tsc;
+
+    return deadline && is_plain(vp) && deadline <= vcpu_guest_tsc(vp->vcpu) && fire_plain(vp);
 }
 
 void irq_look_at_timer(struct hv_vp *vp)

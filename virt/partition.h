@@ -195,8 +195,16 @@ struct hv_vp {
     };
     uint32_t todo;                  /* (o) VP_TODO_* */
     bool has_apic;                  /* (c) the core emulates a local APIC for it */
-    uint8_t nmi_pending;            /* (o) how many wait: see limit_of_nmis */
     uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
+    union {                         /* (o) why the next interrupt may be another than what the local APIC has next */
+        struct {
+            uint8_t nmi_pending; /* how many wait: see limit_of_nmis */
+            bool has_ext_ints;   /* there are some in ext_ints */
+            bool assist_enabled; /* by assist_msr */
+            bool assist_offered; /* see assist.h: the guest may end what is in service by the page */
+        };
+        uint32_t unusual; /* any of them */
+    };
     uint64_t auto_eoi[4];           /* (o) see irq_auto_eoi_changed */
     uint64_t eoi_wanted[4];         /* (o) vectors whose EOIs the core has to hear of, whatever their trigger mode */
     uint64_t ext_ints[4];           /* (o) ExtInts that wait for RFLAGS.IF: bit n of word n / 64 is vector n */
@@ -226,7 +234,6 @@ struct hv_vp {
     struct overlay assist;  /* (m) the VP assist page */
     uint64_t assist_msr;    /* (o) */
     void *assist_page;      /* (c) NULL: not offered */
-    bool assist_offered;    /* (o) see assist.h: the guest may end what is in service by the page */
     uint64_t run_deadline;  /* (o) host TSC, by hv_vp_set_run_deadline; 0: none */
     uint64_t host_timer;    /* (o) host TSC: when hv_host_timer interrupts this CPU for the VP; 0: not at all */
     uint64_t tsc_adjust;    /* (o) */

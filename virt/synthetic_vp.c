@@ -176,6 +176,7 @@ bool synthetic_write_assist(struct hv_vp *vp, uint32_t index, enum synthetic_acc
         return false;
     assist_settle(vp);
     vp->assist_msr = value;
+    vp->assist_enabled = value & HV_PAGE_ENABLE;
     vp->overlays_stale = true;
     return true;
 }
@@ -219,6 +220,7 @@ void synthetic_reset(struct hv_vp *vp)
     struct hv_partition *p = vp->partition;
 
     vp->assist_msr = 0;
+    vp->assist_enabled = false;
     vp->runtime_base = 0 - runtime(vp);
     vp->overlays_stale = true;
     assist_reset(vp);

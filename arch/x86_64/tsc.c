@@ -75,7 +75,7 @@ uint64_t tsc_now(void)
 
 uint64_t vcpu_tsc_offset(const struct vcpu *v)
 {
-    return v->tsc_offset - backend_cpu()->tsc_difference;
+    return v->tsc_offset - v->cpu->tsc_difference;
 }
 
 uint64_t vcpu_guest_tsc(const struct vcpu *v)

@@ -36,3 +36,9 @@ void vcpu_step_over(struct vcpu *v, uint8_t length)
     vcpu_changed(v, VCPU_RIP);
     vcpu_retire_instruction(v);
 }
+
+__attribute__((noinline)) bool vcpu_takes_interrupts(struct vcpu *v)
+{
+    vcpu_need(v, VCPU_INTERRUPT_GROUPS);
+    return v->rflags & RFLAGS_IF && !v->interrupt_shadow && !(v->pending_debug & VCPU_DEBUG_TRAPS);
+}

@@ -183,6 +183,7 @@ const struct hv_backend svm_backend = {
     .fetch = svm_fetch,
     .advance = svm_advance,
     .mode = svm_mode,
+    .takes_interrupts = svm_takes_interrupts,
     .learn_code = svm_code_learn,
     .code = svm_code,
     .context = svm_context,

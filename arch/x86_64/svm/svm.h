@@ -160,6 +160,7 @@ static inline void svm_fetch_cr0(struct svm_vcpu *svm)
 void svm_fetch(struct vcpu *v, uint32_t groups);
 void svm_advance(struct vcpu *v, uint8_t length);
 uint32_t svm_mode(struct vcpu *v);
+bool svm_takes_interrupts(struct vcpu *v);
 void svm_context(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to);
 void svm_sync(struct svm_vcpu *svm); /* dirty groups -> VMCB */
 /* All of it, if that is only RIP and bits of control registers for which VMRUN is never refused. False: there is more.

@@ -499,6 +499,16 @@ void svm_advance(struct vcpu *v, uint8_t length)
     v->valid &= ~VCPU_RIP;
 }
 
+bool svm_takes_interrupts(struct vcpu *v)
+{
+    const struct vmcb *vmcb = to_svm(v)->vmcb;
+
+    if (v->valid & VCPU_INTERRUPT_GROUPS)
+        return vcpu_takes_interrupts(v);
+    return vmcb->rflags & RFLAGS_IF && !(vmcb->interrupt_state & INTERRUPT_SHADOW) &&
+           !(v->pending_debug & VCPU_DEBUG_TRAPS);
+}
+
 uint32_t svm_mode(struct vcpu *v)
 {
     const struct vmcb *vmcb = to_svm(v)->vmcb;

@@ -225,6 +225,7 @@ const struct hv_backend vmx_backend = {
     .fetch = vmx_fetch,
     .advance = vmx_advance,
     .mode = vmx_mode,
+    .takes_interrupts = vmx_takes_interrupts,
     .learn_code = vmx_code_learn,
     .code = vmx_code,
     .context = vmx_context,

@@ -94,6 +94,7 @@ static inline bool ept_has_changed(const struct vcpu *v)
 void vmx_fetch(struct vcpu *v, uint32_t groups);
 void vmx_advance(struct vcpu *v, uint8_t length);
 uint32_t vmx_mode(struct vcpu *v);
+bool vmx_takes_interrupts(struct vcpu *v);
 void vmx_context(struct vcpu *v, const struct hv_exit *exit, struct hv_exit_context *to);
 void vmx_sync(struct vmx_vcpu *vmx); /* dirty groups -> VMCS */
 enum hv_status vmx_raw_get(struct vcpu *v, uint32_t field, uint64_t *value);

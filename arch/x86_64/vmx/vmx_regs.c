@@ -358,6 +358,15 @@ void vmx_advance(struct vcpu *v, uint8_t length)
     v->valid &= ~VCPU_RIP;
 }
 
+bool vmx_takes_interrupts(struct vcpu *v)
+{
+    if (v->valid & VCPU_INTERRUPT_GROUPS)
+        return vcpu_takes_interrupts(v);
+    return vmx_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF &&
+           !(vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS)) &&
+           !(vmx_read(VMCS_GUEST_PENDING_DEBUG) & VCPU_DEBUG_TRAPS);
+}
+
 uint32_t vmx_mode(struct vcpu *v)
 {
     uint64_t cpl = FIELD_GET(SEG_DPL, vmx_read(VMCS_SEG_ACCESS(SEG_SS)));

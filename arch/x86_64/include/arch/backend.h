@@ -80,6 +80,11 @@ struct hv_backend {
     /* VCPU_MODE_* of the code that has exited. Right after an exit, before anything was changed; fetches no groups. */
     uint32_t (*mode)(struct vcpu *v);
     /*
+     * After acquire: is RFLAGS.IF set, and neither a shadow nor a debug trap in the way of an interrupt? Fetches no
+     * groups, unless one of those that say so is valid already.
+     */
+    bool (*takes_interrupts)(struct vcpu *v);
+    /*
      * In a walk bracket.
      * learn_code: where the code at CS:RIP is, which is at that offset in its page, or that it is to be forgotten; from
      * then on the backend knows the page again, right after an exit.
@@ -193,6 +198,10 @@ void vcpu_destroy(struct vcpu *v);
 /* vcpu_step.c: all of advance, by way of the cache; and what is left of it when RIP has moved already. */
 void vcpu_step_over(struct vcpu *v, uint8_t length);
 void vcpu_retire_instruction(struct vcpu *v);
+
+/* vcpu_step.c: takes_interrupts by way of the cache. */
+#define VCPU_INTERRUPT_GROUPS (VCPU_RFLAGS | VCPU_INTR)
+bool vcpu_takes_interrupts(struct vcpu *v);
 
 /*
  * vcpu_mov_cr.c: right after an exit for an access to a control register. Is the instruction, whose first bytes these
