@@ -161,14 +161,14 @@ static void inject_again(struct vcpu *v, const struct hv_triple_fault *t)
 /* The next instruction of the guest's may not go on for long without an exception. */
 static void begin_replay(struct vcpu *v)
 {
-    if (backend()->run_deadline() == HV_OK)
+    if (v->has_deadline)
         v->deadline_tsc = cpu_tsc() + REPLAY_TICKS;
 }
 
 /* The host's timer is set for each entry: when it has ended the last one, it does not end another. */
 static bool replay(struct hv_vp *vp, struct hv_exit *step)
 {
-    if (backend()->run_deadline() != HV_OK)
+    if (!vp->vcpu->has_deadline)
         hv_host_timer(hv_host_time_ns() + REPLAY_NS);
     return run_enter_once(vp, step);
 }
@@ -176,7 +176,7 @@ static bool replay(struct hv_vp *vp, struct hv_exit *step)
 static void end_replay(struct hv_vp *vp, uint64_t deadline)
 {
     vp->vcpu->deadline_tsc = deadline;
-    if (backend()->run_deadline() == HV_OK)
+    if (vp->vcpu->has_deadline)
         return;
     hv_host_timer(0);
     if (vp->has_apic) /* it was its timer's */

@@ -99,31 +99,29 @@ void irq_poll_timer(struct hv_vp *vp)
     poll_lapic(vp);
 }
 
-static void set_deadline(struct hv_vp *vp, uint64_t ticks)
+static void set_deadline(struct hv_vp *vp, uint64_t deadline)
 {
-    struct vcpu *v = vp->vcpu;
-    uint64_t now = cpu_tsc(), deadline = ticks < UINT64_MAX - now ? now + ticks : 0;
-
-    if (vp->run_deadline && (!deadline || vp->run_deadline < deadline))
+    if (__builtin_expect(vp->run_deadline != 0, 0) && (!deadline || vp->run_deadline < deadline))
         deadline = vp->run_deadline;
-    v->deadline_tsc = deadline;
+    vp->vcpu->deadline_tsc = deadline;
 }
 
 /* Where the CPU has no timer for guests, the host interrupts it. */
-static void set_host_timer(struct hv_vp *vp, uint64_t ticks)
+static void set_host_timer(struct hv_vp *vp, uint64_t deadline, uint64_t ticks)
 {
-    uint64_t now = cpu_tsc();
-
-    vp->host_timer = ticks < UINT64_MAX - now ? now + ticks : 0;
+    vp->host_timer = deadline;
     hv_host_timer(ticks == UINT64_MAX ? 0 : hv_host_time_ns() + tsc_to_ns(ticks));
 }
 
-static void interrupt_in(struct hv_vp *vp, uint64_t ticks)
+/* So many ticks of the TSC from now on; UINT64_MAX: not at all. */
+static void interrupt_after(struct hv_vp *vp, uint64_t now, uint64_t ticks)
 {
-    if (backend()->run_deadline() == HV_OK)
-        set_deadline(vp, ticks);
+    uint64_t deadline = ticks < UINT64_MAX - now ? now + ticks : 0;
+
+    if (vp->vcpu->has_deadline)
+        set_deadline(vp, deadline);
     else
-        set_host_timer(vp, ticks);
+        set_host_timer(vp, deadline, ticks);
 }
 
 /* A guest that has its timer fire more often than this would do nothing but exit. */
@@ -139,13 +137,15 @@ void irq_set_timer(struct hv_vp *vp)
         ticks = ticks_to_timer(vp);
         ticks = HV_MAX(ticks, ns_to_tsc(MIN_PERIOD_NS));
     }
-    interrupt_in(vp, ticks);
+    interrupt_after(vp, cpu_tsc(), ticks);
 }
 
 /* Not at once: a guest whose timer is always due gets to run all the same. */
 void irq_renew_timer(struct hv_vp *vp)
 {
-    set_host_timer(vp, ns_to_tsc(MIN_PERIOD_NS));
+    uint64_t ticks = ns_to_tsc(MIN_PERIOD_NS);
+
+    set_host_timer(vp, cpu_tsc() + ticks, ticks);
     vp->todo |= VP_TODO_TIMER;
 }
 
@@ -171,17 +171,18 @@ static bool fire_plain(struct hv_vp *vp)
 __attribute__((noinline)) bool irq_arm_plain(struct hv_vp *vp, uint64_t deadline)
 {
     struct lapic *l = &vp->lapic;
-    uint64_t now;
+    uint64_t host_now, now;
 
     if (!is_plain(vp) || !lapic_is_deadline(l))
         return false;
-    now = vcpu_guest_tsc(vp->vcpu);
+    host_now = cpu_tsc();
+    now = host_now + vcpu_tsc_offset(vp->vcpu);
     if (l->timer_tsc && l->timer_tsc <= now) /* has passed, and comes first */
         return false;
     if (deadline && deadline <= now)
         return fire_plain(vp);
     l->timer_tsc = deadline;
-    interrupt_in(vp, deadline ? deadline - now : UINT64_MAX);
+    interrupt_after(vp, host_now, deadline ? deadline - now : UINT64_MAX);
     return true;
 }
 
@@ -194,7 +195,7 @@ bool irq_fire_plain(struct hv_vp *vp)
 
 void irq_look_at_timer(struct hv_vp *vp)
 {
-    if (!vp->has_apic || backend()->run_deadline() == HV_OK || irq_fire_plain(vp))
+    if (!vp->has_apic || vp->vcpu->has_deadline || irq_fire_plain(vp))
         return;
     if (vp->host_timer)
         vp->todo |= VP_TODO_TIMER;
@@ -205,7 +206,7 @@ void irq_stop(struct hv_vp *vp)
     if (!vp->has_apic)
         return;
     irq_posted_stop(vp);
-    if (backend()->run_deadline() == HV_OK)
+    if (vp->vcpu->has_deadline)
         return;
     hv_host_timer(0);
     vp->host_timer = 0;

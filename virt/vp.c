@@ -247,16 +247,18 @@ void partition_flush(struct hv_partition *p)
 
 enum hv_status hv_vp_set_run_deadline(struct hv_vp *vp, uint64_t tsc)
 {
-    enum hv_status st = tsc ? backend()->run_deadline() : HV_OK;
+    enum hv_status st = HV_OK;
 
-    if (st != HV_OK)
-        return st;
     if (!vp_claim(vp))
         return HV_E_VP_BUSY;
-    vp->run_deadline = tsc;
-    vp->todo |= VP_TODO_TIMER;
+    if (tsc && !vp->vcpu->has_deadline) {
+        st = HV_E_UNSUPPORTED;
+    } else {
+        vp->run_deadline = tsc;
+        vp->todo |= VP_TODO_TIMER;
+    }
     vp_release(vp);
-    return HV_OK;
+    return st;
 }
 
 enum hv_status hv_vp_audit_finding(struct hv_vp *vp, struct hv_audit_finding *out)

@@ -15,7 +15,4 @@ void tsc_measure(uint32_t cpu_count);
 void tsc_leave(struct vcpu *v);
 void tsc_arrive(struct vcpu *v);
 
-/* What the hardware has to add to this CPU's TSC. Pinned. */
-uint64_t vcpu_tsc_offset(const struct vcpu *v);
-
 #endif

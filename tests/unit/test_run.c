@@ -1143,7 +1143,7 @@ static void a_triple_fault_without_a_timer(void **state)
     struct hv_exit_context exit;
 
     (void)state;
-    vmx_caps.pin &= ~(PIN_PREEMPTION_TIMER << 32);
+    vp->vcpu->has_deadline = false;
     for (unsigned i = 1; i <= REPLAYS; i++)
         steps[i] = (struct fake_step){.run = interrupted_in_the_replay, .reason = EXIT_REASON_EXTERNAL_INTR};
     fake_guest(steps, ARRAY_COUNT(steps));
@@ -1153,7 +1153,7 @@ static void a_triple_fault_without_a_timer(void **state)
     assert_int_equal(t.vector_count, 0);
     assert_int_equal(fake_timer(fake_cpu()), 0);
     assert_int_equal(fake_guest_left(), 0);
-    vmx_caps.pin |= PIN_PREEMPTION_TIMER << 32;
+    vp->vcpu->has_deadline = true;
 }
 
 /* -------------------------------------------------------------------------------- lengths */

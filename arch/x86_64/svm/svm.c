@@ -159,12 +159,6 @@ void svm_cpu_off(struct backend_cpu *cpu)
     cpu_write_cr4(cpu->saved_cr4);
 }
 
-/* SVM has no timer for guests: hv_host_timer is used. */
-static enum hv_status svm_run_deadline(void)
-{
-    return HV_E_UNSUPPORTED;
-}
-
 const struct hv_backend svm_backend = {
     .name = "SVM",
     .vendor = HV_VENDOR_AMD,
@@ -192,7 +186,6 @@ const struct hv_backend svm_backend = {
     .enter = svm_enter,
     .exit_on_msr = svm_exit_on_msr,
     .apic_features = svm_apic_features,
-    .run_deadline = svm_run_deadline,
     .audit = svm_audit_next,
     .raw_get = svm_raw_get,
     .raw_set = svm_raw_set,

@@ -24,6 +24,7 @@ static const struct control_choice pin_choices[] = {
     {"external-interrupt exiting",        PIN_EXTERNAL_INTR,        true},
     {"NMI exiting",                       PIN_NMI,                  true},
     {"virtual NMIs",                      PIN_VIRTUAL_NMIS,         true},
+    {"activate preemption timer",         PIN_PREEMPTION_TIMER,     false},
 };
 static const struct control_choice cpu_choices[] = {
     {"use TSC offsetting",                CPU_TSC_OFFSETTING,       true},
@@ -369,6 +370,7 @@ struct vcpu *vmx_vcpu_create(struct npt *npt)
     vmx->cpu = vmx_controls.cpu;
     vmx->cpu2 = vmx->vpid ? vmx_controls.cpu2 : vmx_controls.cpu2 & ~CPU2_VPID;
     vmx->v.npt = npt;
+    vmx->v.has_deadline = vmx->pin & PIN_PREEMPTION_TIMER;
     vmx->v.sets_timer = true;
     /*
      * NE, CD and NW stay the host's: NE must be 1 in VMX operation, and a guest's cache control must not reach the

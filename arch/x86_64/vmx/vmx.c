@@ -9,6 +9,7 @@
 #include <hv/base/log.h>
 
 struct vmx_caps vmx_caps;
+struct vmx_timer vmx_timer;
 struct vmx_controls vmx_controls;
 
 const struct vmx_caps *vmx_capabilities(void)
@@ -133,11 +134,26 @@ static bool vmx_is_offered(void)
     return leaf1.ecx & CPUID_1_ECX_VMX;
 }
 
+/*
+ * Without a deadline too the guest's run ends this often, where the CPU can. Interrupts should see to that, but Bochs
+ * 2.7 keeps them from a guest that is entered with RFLAGS.IF clear, and then neither a cancel nor a change of the
+ * memory map would ever reach it.
+ * Costs nothing on a plain entry: the CPU loads the timer from the VMCS by itself.
+ */
+#define HEARTBEATS_PER_S 1000u
+
+static void find_timer(void)
+{
+    vmx_timer.shift = (unsigned)FIELD_GET(VMX_MISC_TIMER_SHIFT, vmx_caps.misc);
+    vmx_timer.heartbeat = (uint32_t)(cpu_facts()->tsc_hz / HEARTBEATS_PER_S >> vmx_timer.shift) + 1;
+}
+
 bool vmx_probe(struct hv_platform *platform)
 {
     if (!check_feature_control(platform))
         return false;
     read_caps();
+    find_timer();
     if (!vmcs_choose_controls(&vmx_caps, &vmx_controls, platform->reason, sizeof(platform->reason)) ||
         !check_ept(platform) || !check_instructions(platform))
         return false;
@@ -204,11 +220,6 @@ void vmx_cpu_off(struct backend_cpu *cpu)
     cpu_write_cr0(cpu->saved_cr0);
 }
 
-static enum hv_status vmx_run_deadline(void)
-{
-    return may_be_1(vmx_caps.pin, PIN_PREEMPTION_TIMER) ? HV_OK : HV_E_UNSUPPORTED;
-}
-
 const struct hv_backend vmx_backend = {
     .name = "VMX",
     .vendor = HV_VENDOR_INTEL,
@@ -234,7 +245,6 @@ const struct hv_backend vmx_backend = {
     .enter = vmx_enter,
     .exit_on_msr = vmx_exit_on_msr,
     .apic_features = vmx_apic_features,
-    .run_deadline = vmx_run_deadline,
     .audit = vmx_audit_next,
     .raw_get = vmx_raw_get,
     .raw_set = vmx_raw_set,

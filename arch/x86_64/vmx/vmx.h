@@ -47,6 +47,10 @@ static inline struct vmx_vcpu *to_vmx(struct vcpu *v)
 
 /* vmx.c: capabilities of this machine; filled by the probe */
 extern struct vmx_caps vmx_caps;
+extern struct vmx_timer {
+    unsigned shift;     /* it counts the TSC's ticks by 1 << shift */
+    uint32_t heartbeat; /* in its ticks: see find_timer */
+} vmx_timer;
 const struct vmx_caps *vmx_capabilities(void);
 bool vmx_probe(struct hv_platform *platform);
 enum hv_status vmx_cpu_on(struct backend_cpu *cpu);

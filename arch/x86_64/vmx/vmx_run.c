@@ -110,13 +110,9 @@ void vmx_put(struct vcpu *v)
 
 /* -------------------------------------------------------------------------------- injection */
 
-/* The event word of struct vcpu is HV_REG_PENDING_INTERRUPTION's; VMX has the same parts in other places. */
-static void inject(struct vcpu *v, uint64_t event)
+static __attribute__((noinline)) void inject_other(struct vcpu *v, uint64_t event, uint64_t type, uint64_t info)
 {
-    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
-    uint64_t info = INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, type) | FIELD_PUT(INTR_INFO_VECTOR, vector);
-
-    if (vcpu_pushes_error_code(v, type, vector)) {
+    if (vcpu_pushes_error_code(v, type, FIELD_GET(INTR_INFO_VECTOR, info))) {
         info |= INTR_INFO_ERROR_VALID;
         vmx_write(VMCS_ENTRY_ERROR_CODE, FIELD_GET(HV_PENDING_INT_ERROR_CODE, event));
     }
@@ -125,38 +121,37 @@ static void inject(struct vcpu *v, uint64_t event)
     vmx_write(VMCS_ENTRY_INTR_INFO, info);
 }
 
+/* The event word of struct vcpu is HV_REG_PENDING_INTERRUPTION's; VMX has the same parts in other places. */
+static inline void inject(struct vcpu *v, uint64_t event)
+{
+    uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event), vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
+    uint64_t info = INTR_INFO_VALID | FIELD_PUT(INTR_INFO_TYPE, type) | vector;
+
+    if (type == HV_INT_TYPE_EXTERNAL)
+        vmx_write(VMCS_ENTRY_INTR_INFO, info);
+    else
+        inject_other(v, event, type, info);
+}
+
 /* -------------------------------------------------------------------------------- the deadline */
 
 /*
- * Without a deadline too the guest's run ends this often, where the CPU can. Interrupts should see to that, but Bochs
- * 2.7 keeps them from a guest that is entered with RFLAGS.IF clear, and then neither a cancel nor a change of the
- * memory map would ever reach it.
- * Costs nothing on a plain entry: the CPU loads the timer from the VMCS by itself.
- */
-#define HEARTBEAT_NS 1000000ull
-
-static uint64_t heartbeat_ticks(unsigned shift)
-{
-    return (cpu_facts()->tsc_hz / (1000000000ull / HEARTBEAT_NS) >> shift) + 1;
-}
-
-/*
  * The timer counts down at the TSC's rate divided by 2^n; it is an upper bound, so a long deadline just exits early
- * and often.
+ * and often. What is written stays in the VMCS, and each entry loads it anew: for entries without a deadline it holds
+ * the heartbeat.
  */
-static void arm_timer(struct vmx_vcpu *vmx)
+static __attribute__((noinline)) void arm_timer(struct vmx_vcpu *vmx)
 {
-    unsigned shift = (unsigned)FIELD_GET(VMX_MISC_TIMER_SHIFT, vmx_caps.misc);
-    uint64_t deadline = vmx->v.deadline_tsc, now = cpu_tsc(), ticks = heartbeat_ticks(shift);
+    uint64_t deadline = vmx->v.deadline_tsc, ticks = vmx_timer.heartbeat, now;
 
-    vmx->v.sets_timer = deadline; /* else it holds the heartbeat: nothing to write */
-    if (!(vmx_caps.pin >> 32 & PIN_PREEMPTION_TIMER))
+    vmx->v.sets_timer = deadline;
+    if (!vmx->v.has_deadline)
         return;
-    if (deadline)
-        ticks = deadline > now ? HV_MIN(((deadline - now) >> shift) + 1, ticks) : 0;
-    if (!(vmx->pin & PIN_PREEMPTION_TIMER))
-        vmx_write(VMCS_PIN_CONTROLS, vmx->pin |= PIN_PREEMPTION_TIMER);
-    vmx_write(VMCS_GUEST_PREEMPTION_TIMER, HV_MIN(ticks, 0xffffffffull));
+    if (deadline) {
+        now = cpu_tsc();
+        ticks = deadline > now ? HV_MIN(((deadline - now) >> vmx_timer.shift) + 1, ticks) : 0;
+    }
+    vmx_write(VMCS_GUEST_PREEMPTION_TIMER, ticks);
 }
 
 /* -------------------------------------------------------------------------------- one entry */

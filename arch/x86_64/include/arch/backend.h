@@ -120,8 +120,6 @@ struct hv_backend {
     /* What the CPU does of local APICs, for VPs whose controls.apic_mode is this one: VCPU_APIC_* below. */
     uint32_t (*apic_features)(enum vcpu_apic_mode mode);
 
-    enum hv_status (*run_deadline)(void); /* HV_OK when vcpu.deadline_tsc works, HV_E_UNSUPPORTED */
-
     /*
      * Would the CPU refuse the next entry, and by which rule? Enters nothing; after acquire. NULL: no auditor for
      * this CPU.
@@ -294,10 +292,11 @@ void cpu_cpuid(uint32_t leaf, uint32_t subleaf, struct hv_cpuid_output *out);
 uint64_t cpu_tsc(void); /* of this CPU: others may differ */
 
 /*
- * tsc.c: the machine's TSC, the same on all CPUs, that vcpu.tsc_offset is added to; and the guest's TSC now. Pinned,
- * while virtualization is on; vcpus after acquire.
+ * tsc.c: the machine's TSC, the same on all CPUs, that vcpu.tsc_offset is added to; what the hardware has to add to
+ * this CPU's; and the guest's TSC now. Pinned, while virtualization is on; vcpus after acquire.
  */
 uint64_t tsc_now(void);
+uint64_t vcpu_tsc_offset(const struct vcpu *v);
 uint64_t vcpu_guest_tsc(const struct vcpu *v);
 
 #endif

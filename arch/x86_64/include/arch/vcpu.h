@@ -158,6 +158,7 @@ struct vcpu {
     struct vcpu_controls controls;
     uint64_t cr0_guest_owned, cr4_guest_owned; /* bits that the guest may change without an exit */
     uint64_t deadline_tsc;                     /* of the CPU that has the vcpu; 0: none */
+    bool has_deadline;                         /* an exit comes of it; else the host has to see to that */
 
     /*
      * The local APIC's register page (SDM 3A 10.4.1), allocated by the backend: the hardware's virtual-APIC page. Its
