@@ -193,10 +193,10 @@ struct hv_vp {
         };
         uint32_t stale; /* any of them */
     };
-    uint32_t todo;                  /* (o) VP_TODO_* */
-    bool has_apic;                  /* (c) the core emulates a local APIC for it */
-    uint8_t apic_eoi;               /* (o) vector of VP_TODO_EOI */
-    union {                         /* (o) why the next interrupt may be another than what the local APIC has next */
+    uint32_t todo;    /* (o) VP_TODO_* */
+    bool has_apic;    /* (c) the core emulates a local APIC for it */
+    uint8_t apic_eoi; /* (o) vector of VP_TODO_EOI */
+    union {           /* (o) why the next interrupt may be another than what the local APIC has next */
         struct {
             uint8_t nmi_pending; /* how many wait: see limit_of_nmis */
             bool has_ext_ints;   /* there are some in ext_ints */

@@ -131,6 +131,21 @@ static void init_forgets_what_waits(void **state)
     assert_int_equal(vp->inbox.ext_ints[0][0] | vp->inbox.signals, 0);
 }
 
+static void a_reset_forgets_what_waits(void **state)
+{
+    (void)state;
+    set_apic(APIC_LVT_LINT0, FIELD_PUT(APIC_LVT_MODE, APIC_MODE_EXTINT));
+    set(HV_REG_RFLAGS, RFLAGS_FIXED);
+    send(APIC_MODE_EXTINT, 0, 0x31, false);
+    GUEST(STOP);
+    run_to(HV_EXIT_IO);
+    assert_int_equal(get(HV_REG_PENDING_EVENT), EXT_INT(0x31));
+    assert_int_equal(hv_partition_reset(partition), HV_OK);
+    assert_int_equal(get(HV_REG_PENDING_EVENT), 0);
+    set(HV_REG_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    run_and_look(0);
+}
+
 /* ------------------------------------------------------------------------------------- traps */
 
 static void messages_that_exit(void **state)
@@ -482,6 +497,7 @@ int main(void)
         IRQ_TEST(an_ext_int_wakes_a_halted_vp),
         IRQ_TEST(inputs_of_an_apic_that_is_off),
         IRQ_TEST(init_forgets_what_waits),
+        IRQ_TEST(a_reset_forgets_what_waits),
         IRQ_TEST(messages_that_exit),
         IRQ_TEST(smis_by_the_client),
         IRQ_TEST(writes_that_exit),
