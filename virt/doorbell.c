@@ -331,7 +331,8 @@ bool doorbell_ring_at(const struct hv_vp *vp, const struct bell *bell, uint32_t 
     if (bell->length && bell->length != size)
         return false;
     if (!bell->event)
-        bell = bell_find(vp->partition->doorbells, value_kind(bell->kind == BELL_PORT), bell->address, value);
+        bell = bell_find(vp->partition->doorbells, value_kind(bell->kind == BELL_PORT), bell->address,
+                         value & ~0ull >> (64 - 8 * size));
     if (bell)
         hv_host_event_signal(bell->event);
     return bell;

@@ -22,7 +22,10 @@ struct bell;
  * nothing, which costs little when there are none on any port.
  */
 const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t address);
-/* In the same bracket. True: the write there matched, and the event was signalled. */
+/*
+ * In the same bracket. True: the write there matched, and the event was signalled. size: 1 to 8 bytes; others of the
+ * value do not count.
+ */
 bool doorbell_ring_at(const struct hv_vp *vp, const struct bell *bell, uint32_t size, uint64_t value);
 
 /* Owner, pinned: both of it. */

@@ -55,10 +55,10 @@ static enum exit_outcome exit_to_client(struct hv_vp *vp, struct hv_exit *exit)
     return EXIT_TO_CLIENT;
 }
 
-static enum exit_outcome exit_skip(struct hv_vp *vp, struct hv_exit *exit)
+enum exit_outcome exit_no_op(struct hv_vp *vp, struct hv_exit *exit)
 {
-    exit_skip_instruction(vp, exit);
-    return EXIT_HANDLED;
+    (void)vp, (void)exit;
+    return EXIT_SKIP;
 }
 
 static enum exit_outcome exit_pause(struct hv_vp *vp, struct hv_exit *exit)
@@ -195,7 +195,7 @@ static exit_handler *const handlers[HV_EXIT_REASON_COUNT] = {
     [HV_EXIT_CR] = exit_cr,
     [HV_EXIT_DR] = exit_dr,
     [HV_EXIT_XSETBV] = exit_xsetbv,
-    [HV_EXIT_NO_OP] = exit_skip,
+    [HV_EXIT_NO_OP] = exit_no_op,
     [HV_EXIT_UNDEFINED] = exit_undefined,
     [HV_EXIT_RDPMC] = exit_rdpmc,
     [HV_EXIT_TIMER] = exit_timer,

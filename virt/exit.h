@@ -14,7 +14,7 @@ enum exit_outcome {
 typedef enum exit_outcome exit_handler(struct hv_vp *vp, struct hv_exit *exit);
 
 /* Of plain exits (run.c): called in a walk bracket, with interrupts off. */
-exit_handler exit_cpuid, exit_msr, exit_cr, exit_io, exit_apic_write, exit_apic_eoi_done, exit_tpr;
+exit_handler exit_cpuid, exit_msr, exit_cr, exit_io, exit_apic_write, exit_apic_eoi_done, exit_tpr, exit_no_op;
 exit_handler exit_xsetbv, exit_memory, exit_exception, exit_software_int, exit_window, exit_triple_fault;
 
 /* Tools for handlers. */

@@ -161,9 +161,8 @@ bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 enum exit_outcome exit_doorbell_port(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct bell *bell = doorbell_at(vp, true, exit->io.port);
-    uint64_t mask = ~0ull >> (64 - 8 * exit->io.access.size);
 
-    if (!bell || !doorbell_ring_at(vp, bell, exit->io.access.size, exit->io.rax & mask))
+    if (!bell || !doorbell_ring_at(vp, bell, exit->io.access.size, exit->io.rax))
         return EXIT_TO_CLIENT;
     return EXIT_SKIP;
 }

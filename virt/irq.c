@@ -122,7 +122,7 @@ static void forget_events(struct hv_vp *vp)
 {
     vp->nmi_pending = 0;
     irq_drop_ext_ints(vp, -1);
-    vp->pending_event[0] = 0;
+    vp_set_pending_event(vp, 0, 0);
     memset(&vp->wanted, 0, sizeof(vp->wanted));
     memset(vp->vcpu->eoi_exit, 0, sizeof(vp->vcpu->eoi_exit));
     vcpu_changed(vp->vcpu, VCPU_EOI_EXIT);
@@ -398,9 +398,8 @@ static inline bool is_plain(const struct hv_vp *vp)
 {
     const struct vcpu_controls *c = &vp->vcpu->controls;
 
-    return vp->todo == VP_TODO_INTERRUPTS && vp->lapic.is_private &&
-           !(vp->unusual | vp->activity | vp->notifications | vp->overlays_stale | c->windows | c->core_delivers |
-             (vp->pending_event[0] & HV_PENDING_EVENT_VALID));
+    return vp->due == VP_DUE(VP_TODO_INTERRUPTS) && vp->lapic.is_private &&
+           !(vp->unusual | vp->notifications | c->windows | c->core_delivers);
 }
 
 bool irq_prepare_plain(struct hv_vp *vp)

@@ -174,6 +174,10 @@ struct hv_vp_inbox {
 #define VP_TODO_EOI        (1u << 2) /* the client has to hear of an EOI: apic_eoi */
 #define VP_TODO_SINTS      (1u << 3) /* which of the SINTs that the client waits for are free */
 #define VP_TODO_TRAP       (1u << 4) /* the client has to hear of a write to its APIC, or of an SMI: trap, smi_pending */
+#define VP_TODO_EVENT      (1u << 5) /* there is a pending_event: see vp_set_pending_event */
+
+/* hv_vp.due, if there is nothing but that. */
+#define VP_DUE(todo) ((uint64_t)(todo) << 32)
 
 struct hv_vp {
     struct hv_vp_shared shared;
@@ -181,19 +185,24 @@ struct hv_vp {
     struct hv_partition *partition; /* (c) */
     uint32_t index;                 /* (c) also the APIC id */
     struct vcpu *vcpu;              /* (o) */
-    uint64_t activity;              /* (o) HV_ACTIVITY_* */
     uint64_t notifications;         /* (o) HV_NOTIFY_*: deliverability notifications asked for */
     uint64_t pending_event[2];      /* (o) HV_REG_PENDING_EVENT, not yet turned into vcpu->event */
-    union {                         /* (o) what has to be made up for before the next run */
+    union {                         /* (o) what keeps the VP from its next entry */
         struct {
-            bool overlays_stale;   /* see overlay_apply */
-            bool pdptes_stale;     /* CR3 or a mode changed: load the PDPTEs before the next entry */
-            bool properties_stale; /* controls are not up to date with the partition's properties */
-            bool time_stale;       /* the partition's time was suspended: see time_enter */
+            union { /* ... and has to be made up for before a run */
+                struct {
+                    bool overlays_stale;   /* see overlay_apply */
+                    bool pdptes_stale;     /* CR3 or a mode changed: load the PDPTEs before the next entry */
+                    bool properties_stale; /* controls are not up to date with the partition's properties */
+                    bool time_stale;       /* the partition's time was suspended: see time_enter */
+                };
+                uint32_t stale; /* any of them */
+            };
+            uint16_t todo;    /* VP_TODO_* */
+            uint8_t activity; /* HV_ACTIVITY_* */
         };
-        uint32_t stale; /* any of them */
+        uint64_t due; /* any of it: vcpu->due */
     };
-    uint32_t todo;    /* (o) VP_TODO_* */
     bool has_apic;    /* (c) the core emulates a local APIC for it */
     uint8_t apic_eoi; /* (o) vector of VP_TODO_EOI */
     union {           /* (o) why the next interrupt may be another than what the local APIC has next */
@@ -243,11 +252,13 @@ struct hv_vp {
     uint64_t misc_enable;                   /* (o) */
     bool triple_fault_valid, finding_valid; /* (o) the last run ended so */
     struct hv_triple_fault triple_fault;    /* (o) */
-    struct hv_vp_counters counters;         /* (o) but for migrations and run_100ns */
+    struct hv_vp_counters counters;         /* (o) but for exits, migrations and run_100ns */
     uint64_t run_ticks;                     /* (o) of the host TSC: counters.run_100ns */
     uint64_t run_begin;                     /* (o) when the bracket began that is to be added to them; 0: none */
     uint64_t runtime_base;                  /* (o) what the guest's register has more than run_ticks, in 100 ns */
 };
+
+_Static_assert(offsetof(struct hv_vp, todo) - offsetof(struct hv_vp, due) == 32 / 8, "VP_DUE");
 
 /* ----- claim.c */
 bool vp_claim(struct hv_vp *vp); /* false: see vp_unclaimed */
@@ -286,6 +297,16 @@ static inline void vp_count_event(struct hv_vp *vp)
         vp->counters.events.exceptions++;
         vp->counters.events.page_faults += FIELD_GET(HV_PENDING_INT_VECTOR, event) == VEC_PF;
     }
+}
+
+/* Owner: HV_REG_PENDING_EVENT. Without HV_PENDING_EVENT_VALID there is none. */
+static inline void vp_set_pending_event(struct hv_vp *vp, uint64_t low, uint64_t high)
+{
+    bool valid = low & HV_PENDING_EVENT_VALID;
+
+    vp->pending_event[0] = valid ? low : 0;
+    vp->pending_event[1] = valid ? high : 0;
+    vp->todo = (vp->todo & ~VP_TODO_EVENT) | (valid ? VP_TODO_EVENT : 0);
 }
 
 /* Pinned access to the registers of a claimed VP outside of a run: pin, vcpu_need, unpin. */

@@ -35,8 +35,6 @@ static uint64_t *word_of(struct hv_vp *vp, const struct reg *reg, uint32_t name)
         return &vp->mtrr.fixed[name - HV_REG_MTRR_FIX64K_00000];
     case KIND_NOTIFICATIONS:
         return &vp->notifications;
-    case KIND_ACTIVITY:
-        return &vp->activity;
     default:
         return (uint64_t *)((char *)vp->vcpu + reg->offset);
     }
@@ -437,8 +435,7 @@ static bool set_event(struct hv_vp *vp, const struct reg *reg, uint32_t name, co
         irq_drop_ext_ints(vp, -1);
     else if (FIELD_GET(HV_PENDING_EVENT_TYPE, value->u128.low) == HV_EVENT_TYPE_EXT_INT)
         irq_drop_ext_ints(vp, (int)FIELD_GET(HV_PENDING_EVENT_EXT_VECTOR, value->u128.low)); /* the same one */
-    vp->pending_event[0] = valid ? value->u128.low : 0;
-    vp->pending_event[1] = valid ? value->u128.high : 0;
+    vp_set_pending_event(vp, value->u128.low, value->u128.high);
     return true;
 }
 
@@ -453,6 +450,19 @@ static bool set_notifications(struct hv_vp *vp, const struct reg *reg, uint32_t 
     if (value->u64 & HV_NOTIFY_SINT && !vp->synic.messages)
         return false;
     return set_word(vp, reg, name, value);
+}
+
+static void get_activity(struct hv_vp *vp, const struct reg *reg, uint32_t name, union hv_reg_value *value)
+{
+    (void)reg, (void)name;
+    reg_put_word(value, vp->activity);
+}
+
+static bool set_activity(struct hv_vp *vp, const struct reg *reg, uint32_t name, const union hv_reg_value *value)
+{
+    (void)reg, (void)name;
+    vp->activity = (uint8_t)value->u64;
+    return true;
 }
 
 static bool activity_is_valid(uint64_t value)
@@ -559,7 +569,7 @@ const struct reg_kind reg_kinds[KIND_COUNT] = {
     [KIND_INTERRUPT_STATE] = {get_interrupt_state, set_interrupt_state, NULL},
     [KIND_EVENT]           = {get_event,           set_event,           event_is_valid},
     [KIND_NOTIFICATIONS]   = {get_word,            set_notifications,   notifications_are_valid},
-    [KIND_ACTIVITY]        = {get_word,            set_word,            activity_is_valid},
+    [KIND_ACTIVITY]        = {get_activity,        set_activity,        activity_is_valid},
     [KIND_DEBUG]           = {get_debug,           set_debug,           NULL},
     [KIND_SYNTHETIC]       = {get_synthetic,       set_synthetic,       NULL},
 };

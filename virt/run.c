@@ -236,7 +236,7 @@ static void take_pending_exception(struct hv_vp *vp)
         v->dr6 = (v->dr6 & ~(uint64_t)DR6_BP) | (parameter & (DR6_BP | DR6_BD | DR6_BS | DR6_BT));
         vcpu_changed(v, VCPU_DR6);
     }
-    vp->pending_event[0] = 0;
+    vp_set_pending_event(vp, 0, 0);
     vp_count_event(vp);
 }
 
@@ -299,7 +299,7 @@ static void take_pending_ext_int(struct hv_vp *vp)
     if (!(v->event & HV_PENDING_INT_VALID) && interrupt_is_deliverable(v)) {
         v->event = HV_PENDING_INT_VALID | FIELD_PUT(HV_PENDING_INT_TYPE, HV_INT_TYPE_EXTERNAL) |
                    FIELD_PUT(HV_PENDING_INT_VECTOR, FIELD_GET(HV_PENDING_EVENT_EXT_VECTOR, vp->pending_event[0]));
-        vp->pending_event[0] = 0;
+        vp_set_pending_event(vp, 0, 0);
         vp_count_event(vp);
     }
     run_apply_windows(vp);
@@ -361,20 +361,86 @@ static inline bool is_requested(const struct hv_vp *vp)
     return __atomic_load_n(&vp->shared.requests, __ATOMIC_SEQ_CST);
 }
 
-/* What the backend asks after each exit, and why it is not to enter again. */
+/* Why the backend is not to enter again. */
 enum entry_end {
+    ENTRY_HANDLED = VCPU_LEAVE, /* there is more to do before the next entry */
     ENTRY_TO_CLIENT = EXIT_TO_CLIENT,
     ENTRY_REQUESTED, /* something is asked for; the exit, if there was one, is handled */
     ENTRY_EXITED,    /* by an exit that is still to be handled */
-    ENTRY_HANDLED,   /* there is more to do before the next entry */
 };
 
-static unsigned exited_once(void *owner, struct hv_exit *exit)
+/*
+ * Handlers of exits, as the backend calls them: in a walk bracket, with interrupts off. Those that arrive meanwhile end
+ * the next entry at once, by an exit that leads out of here.
+ */
+_Static_assert(EXIT_HANDLED == VCPU_ENTER && EXIT_SKIP == VCPU_SKIP && EXIT_TO_CLIENT >= VCPU_END, "said alike");
+
+static unsigned exited_otherwise(struct hv_vp *vp, struct hv_exit *exit)
 {
-    if (exit->instruction_length == HV_LENGTH_UNKNOWN)
-        exit_length_try(owner, exit);
+    (void)vp, (void)exit;
     return ENTRY_EXITED;
 }
+
+static unsigned exited_by_memory(struct hv_vp *vp, struct hv_exit *exit)
+{
+    bool is_done = exit_apic_memory_plain(vp, exit) || exit_doorbell_memory_plain(vp, exit);
+
+    return is_done ? VCPU_ENTER : ENTRY_EXITED;
+}
+
+static unsigned exited_by_call(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    return hypercall_answer_unknown(vp) ? VCPU_SKIP : ENTRY_EXITED;
+}
+
+static unsigned exited_by_timer(struct hv_vp *vp, struct hv_exit *exit)
+{
+    (void)exit;
+    return irq_fire_plain(vp) ? VCPU_ENTER : ENTRY_EXITED;
+}
+
+static unsigned exited_unmeasured(struct hv_vp *vp, struct hv_exit *exit);
+static unsigned stopped(struct hv_vp *vp, struct hv_exit *exit);
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Winitializer-overrides"
+/*
+ * Plain exits are those whose handlers are short and never wait: interrupts stay off, and the walk bracket open, until
+ * the next entry. Of others some are as short: at the local APIC's registers, at doorbells, by calls of no use, by the
+ * APIC's timer.
+ */
+static const struct vcpu_exits plain_exits = {
+    .by_reason =
+        {
+            [0 ... HV_EXIT_REASON_COUNT - 1] = exited_otherwise, /* but for these */
+            [HV_EXIT_MEMORY] = exited_by_memory,
+            [HV_EXIT_IO] = exit_io,
+            [HV_EXIT_MSR] = exit_msr,
+            [HV_EXIT_CPUID] = exit_cpuid,
+            [HV_EXIT_HYPERCALL] = exited_by_call,
+            [HV_EXIT_CR] = exit_cr,
+            [HV_EXIT_NO_OP] = exit_no_op,
+            [HV_EXIT_TIMER] = exited_by_timer,
+            [HV_EXIT_TPR] = exit_tpr,
+            [HV_EXIT_APIC_WRITE] = exit_apic_write,
+            [HV_EXIT_APIC_EOI_DONE] = exit_apic_eoi_done,
+        },
+    .of_unknown_length = exited_unmeasured,
+    .stopped = stopped,
+};
+
+static unsigned exited_once(struct hv_vp *vp, struct hv_exit *exit)
+{
+    exit_length_try(vp, exit);
+    return ENTRY_EXITED;
+}
+
+static const struct vcpu_exits single_exit = {
+    .by_reason = {[0 ... HV_EXIT_REASON_COUNT - 1] = exited_otherwise},
+    .of_unknown_length = exited_once,
+};
+#pragma clang diagnostic pop
 
 bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
 {
@@ -382,131 +448,41 @@ bool run_enter_once(struct hv_vp *vp, struct hv_exit *exit)
     bool enters = !is_requested(vp);
 
     if (enters)
-        backend()->enter(vp->vcpu, exit, exited_once, vp);
+        backend()->enter(vp->vcpu, exit, &single_exit, vp);
     vp_walk_end(vp, flags);
     return enters;
 }
 
-/* Exits whose handlers are short and never wait: interrupts stay off, and the walk bracket open, until the next entry.
- */
-#define PLAIN_EXITS                                                                                              \
-    (BIT64(HV_EXIT_CPUID) | BIT64(HV_EXIT_MSR) | BIT64(HV_EXIT_CR) | BIT64(HV_EXIT_NO_OP) | BIT64(HV_EXIT_TPR) | \
-     BIT64(HV_EXIT_APIC_WRITE) | BIT64(HV_EXIT_APIC_EOI_DONE) | BIT64(HV_EXIT_IO))
-_Static_assert(HV_EXIT_REASON_COUNT <= 64, "a bit for each reason");
-
 static inline bool is_plain(const struct hv_exit *exit)
 {
-    return PLAIN_EXITS >> exit->reason & 1;
+    return plain_exits.by_reason[exit->reason] == exit_handler_of(exit->reason);
 }
 
-/* Is there anything to do before the next entry? */
-static inline bool is_due(const struct hv_vp *vp)
+static unsigned exited_unmeasured(struct hv_vp *vp, struct hv_exit *exit)
 {
-    return (vp->todo | vp->activity | vp->overlays_stale) || vp->pending_event[0] & HV_PENDING_EVENT_VALID;
+    exit_length_try(vp, exit);
+    return exit->instruction_length == HV_LENGTH_UNKNOWN ? ENTRY_EXITED : plain_exits.by_reason[exit->reason](vp, exit);
 }
 
-/*
- * So many plain exits may follow each other before interrupts are let in. Those that wait end the next entry, and are
- * let in by that; but Bochs 2.7 keeps them from a guest that is entered with RFLAGS.IF clear.
- */
-#define EXITS_IN_A_ROW 1024u
-
-/* What `exited` is called with. */
-struct entries {
-    struct hv_vp *vp;
-    struct hv_exit *exit;
-    uint32_t left; /* of EXITS_IN_A_ROW */
-};
-
-/* There is something to do, or asked for, or interrupts have been off for long. */
-static __attribute__((noinline)) unsigned prepare_next(const struct entries *e, enum exit_outcome outcome)
+static unsigned stopped(struct hv_vp *vp, struct hv_exit *exit)
 {
-    if (outcome == EXIT_SKIP)
-        exit_skip_instruction(e->vp, e->exit);
-    if (is_due(e->vp) && !irq_prepare_plain(e->vp))
+    (void)exit;
+    if (vp->due && !irq_prepare_plain(vp))
         return ENTRY_HANDLED;
-    if (is_requested(e->vp))
-        return ENTRY_REQUESTED;
-    return e->left ? VCPU_ENTER : ENTRY_HANDLED;
-}
-
-static inline unsigned go_on(struct entries *e, enum exit_outcome outcome)
-{
-    _Static_assert(EXIT_HANDLED == VCPU_ENTER && EXIT_SKIP == VCPU_SKIP && EXIT_TO_CLIENT >= VCPU_END, "said alike");
-
-    if (outcome < VCPU_END && (!--e->left || is_due(e->vp) || is_requested(e->vp)))
-        return prepare_next(e, outcome);
-    return outcome;
-}
-
-static __attribute__((noinline)) unsigned exited_by_memory(struct entries *e)
-{
-    bool is_done = exit_apic_memory_plain(e->vp, e->exit) || exit_doorbell_memory_plain(e->vp, e->exit);
-
-    return is_done ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
-}
-
-static __attribute__((noinline)) unsigned exited_by_call(struct entries *e)
-{
-    return hypercall_answer_unknown(e->vp) ? go_on(e, EXIT_SKIP) : ENTRY_EXITED;
-}
-
-static __attribute__((noinline)) unsigned exited_by_timer(struct entries *e)
-{
-    return irq_fire_plain(e->vp) ? go_on(e, EXIT_HANDLED) : ENTRY_EXITED;
-}
-
-/* Of these some are as short: at the local APIC's registers, at doorbells, by calls of no use, by the APIC's timer. */
-static inline unsigned exited_otherwise(struct entries *e, const struct hv_exit *exit)
-{
-    switch (exit->reason) {
-    case HV_EXIT_MEMORY:
-        return exited_by_memory(e);
-    case HV_EXIT_HYPERCALL:
-        return exited_by_call(e);
-    case HV_EXIT_TIMER:
-        return exited_by_timer(e);
-    default:
-        return ENTRY_EXITED;
-    }
-}
-
-static inline unsigned exited_known(struct entries *e, struct hv_exit *exit)
-{
-    return is_plain(exit) ? go_on(e, exit_handler_of(exit->reason)(e->vp, exit)) : exited_otherwise(e, exit);
-}
-
-static __attribute__((noinline)) unsigned exited_unknown(struct entries *e)
-{
-    exit_length_try(e->vp, e->exit);
-    return e->exit->instruction_length == HV_LENGTH_UNKNOWN ? ENTRY_EXITED : exited_known(e, e->exit);
-}
-
-/*
- * In a walk bracket, with interrupts off: those that arrive meanwhile end the next entry at once, by an exit that is
- * not plain. What is not usual is done by others, that this one need not save registers for.
- */
-static unsigned exited(void *owner, struct hv_exit *exit)
-{
-    struct entries *e = owner;
-
-    e->vp->counters.exits[exit->reason]++;
-    return exit->instruction_length == HV_LENGTH_UNKNOWN ? exited_unknown(e) : exited_known(e, exit);
+    return is_requested(vp) ? ENTRY_REQUESTED : VCPU_ENTER;
 }
 
 static unsigned run_entries(struct hv_vp *vp, struct hv_exit *exit)
 {
-    struct entries e = {vp, exit, EXITS_IN_A_ROW};
-
-    return is_requested(vp) ? ENTRY_REQUESTED : backend()->enter(vp->vcpu, exit, exited, &e);
+    return is_requested(vp) ? ENTRY_REQUESTED : backend()->enter(vp->vcpu, exit, &plain_exits, vp);
 }
 
 /* What keeps the VP from its next entry. */
 static enum run_step before_entry(struct hv_vp *vp, struct hv_exit *exit)
 {
-    if (vp->pending_event[0] & HV_PENDING_EVENT_VALID)
+    if (vp->todo & VP_TODO_EVENT)
         take_pending_event(vp);
-    if (vp->todo && !irq_prepare(vp, exit))
+    if (vp->todo & ~VP_TODO_EVENT && !irq_prepare(vp, exit))
         return STEP_TO_CLIENT;
     return (vp->activity | vp->overlays_stale) ? STEP_SUSPENDED : STEP_ENTER;
 }
@@ -574,7 +550,7 @@ static enum run_step run_loaded(struct hv_vp *vp, struct hv_exit *exit, struct s
 {
     enum run_step step = STEP_ENTER;
 
-    if (is_due(vp)) {
+    if (vp->due) {
         let_interrupts_in(vp, stay);
         step = before_entry(vp, exit);
         vp_walk_begin(vp);

@@ -68,7 +68,7 @@ void vp_reset(struct hv_vp *vp)
     vcpu_reset(vp->vcpu);
     time_vp_reset(vp);
     vp->notifications = vp->run_deadline = 0;
-    memset(vp->pending_event, 0, sizeof(vp->pending_event));
+    vp_set_pending_event(vp, 0, 0);
     vp->tsc_adjust = 0;
     vp->mtrr = (struct hv_mtrrs){0};
     vp->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAIL;
@@ -124,6 +124,8 @@ static enum hv_status create_locked(struct hv_partition *p, uint32_t index)
         vcpu_destroy(vcpu);
         return HV_E_NO_MEMORY;
     }
+    vcpu->requests = &vp->shared.requests;
+    vcpu->due = &vp->due;
     vp->vcpu = vcpu;
     vp->has_apic = p->properties.local_apic_mode != HV_LOCAL_APIC_NONE;
     memset(&vp->counters, 0, sizeof(vp->counters));
@@ -347,6 +349,8 @@ void hv_vp_counters(struct hv_vp *vp, struct hv_vp_counters *out)
 
     for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
         to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < HV_EXIT_REASON_COUNT; i++)
+        out->exits[i] = __atomic_load_n(&vp->vcpu->exits[i], __ATOMIC_RELAXED);
     out->migrations = vp->vcpu->migrations;
     out->run_100ns = vp_ticks_to_100ns(__atomic_load_n(&vp->run_ticks, __ATOMIC_RELAXED));
 }

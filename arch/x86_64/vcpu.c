@@ -10,6 +10,9 @@
 
 /* ------------------------------------------------------------------------- life and start state */
 
+static const uint32_t no_requests;
+static const uint64_t nothing_due;
+
 struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation)
 {
     struct vcpu *v = backend()->vcpu_create(npt);
@@ -21,6 +24,8 @@ struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generatio
         return NULL;
     }
     v->npt_generation = npt_generation;
+    v->requests = &no_requests;
+    v->due = &nothing_due;
     v->last_cpu = HV_CPU_NONE;
     vcpu_reset(v);
     return v;

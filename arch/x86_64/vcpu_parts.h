@@ -52,6 +52,18 @@ static inline uint64_t vcpu_mov_cr_operand(struct vcpu *v, uint64_t gpr)
     return vcpu_is_64bit_code(v) ? v->gpr[gpr] : (uint32_t)v->gpr[gpr];
 }
 
+/* ------------------------------------------------------------------------------------- exits */
+
+static inline void vcpu_count_exit(struct vcpu *v, const struct hv_exit *exit)
+{
+    v->exits[exit->reason]++;
+}
+
+static inline bool vcpu_is_stopped(const struct vcpu *v)
+{
+    return __atomic_load_n(v->requests, __ATOMIC_SEQ_CST) | *v->due;
+}
+
 /* ------------------------------------------------------------------------------------ events */
 
 /*

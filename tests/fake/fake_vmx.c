@@ -770,7 +770,7 @@ static void end_guest(struct fake_vmcs *vmcs)
 static const struct fake_step refused = {.reason =
                                              (uint32_t)(EXIT_REASON_ENTRY_FAILED | EXIT_REASON_ENTRY_GUEST_STATE)};
 
-uint32_t vmx_run_guest(void *vcpu)
+uint64_t vmx_run_guest(void *vcpu)
 {
     struct vmx_vcpu *vmx = vcpu;
     struct fake_vmcs *vmcs = current("VMLAUNCH");

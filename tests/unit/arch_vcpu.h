@@ -59,12 +59,17 @@ static inline void put(void)
     unpin();
 }
 
-static inline unsigned exited(void *owner, struct hv_exit *exit)
+static inline unsigned exited(struct hv_vp *owner, struct hv_exit *exit)
 {
     (void)owner;
     (void)exit;
     return VCPU_END;
 }
+
+static const struct vcpu_exits one_exit = {
+    .by_reason = {[0 ... HV_EXIT_REASON_COUNT - 1] = exited},
+    .of_unknown_length = exited,
+};
 
 static inline struct hv_exit enter(void)
 {
@@ -72,7 +77,7 @@ static inline struct hv_exit enter(void)
     uint64_t flags = hv_host_irq_save();
 
     memset(&exit, 0x5a, sizeof(exit));
-    backend()->enter(v, &exit, exited, NULL);
+    backend()->enter(v, &exit, &one_exit, NULL);
     hv_host_irq_restore(flags);
     return exit;
 }

@@ -1156,85 +1156,6 @@ static void a_triple_fault_without_a_timer(void **state)
     vp->vcpu->has_deadline = true;
 }
 
-/* -------------------------------------------------------------------------------- lengths */
-
-#define UNSAID HV_LENGTH_UNKNOWN
-
-static void put_code(const char *code, size_t size)
-{
-    memset(ram + CODE, 0x90, HV_PAGE_SIZE);
-    memcpy(ram + CODE, code, size);
-}
-
-static void code_changes_to_cpuid(uint64_t gpr[16])
-{
-    (void)gpr;
-    put_code("\x66\x0f\xa2\xf4", 4);
-}
-
-static void lengths_are_found(void **state)
-{
-    struct hv_exit_context exit;
-
-    (void)state;
-    code_changes_to_cpuid(NULL);
-    FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = UNSAID}, {.reason = EXIT_REASON_EXTERNAL_INTR},
-               {.reason = EXIT_REASON_HLT, .length = UNSAID});
-    exit = run();
-    assert_reason(&exit, HV_EXIT_HALT);
-    assert_int_equal(get(HV_REG_RIP), CODE + 4);
-    set(HV_REG_RIP, CODE);
-    set_property(EXTENDED_EXITS, HV_EXTENDED_CPUID);
-    FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = UNSAID});
-    exit = run();
-    assert_reason(&exit, HV_EXIT_CPUID);
-    assert_int_equal(exit.vp.instruction_length, 3); /* the client moves RIP by it */
-    assert_int_equal(get(HV_REG_RIP), CODE);
-}
-
-/* The guest runs on at the same place, and may be cancelled and preempted there. */
-static void another_instruction_is_tried_again(void **state)
-{
-    struct hv_exit_context exit;
-
-    (void)state;
-    put_code("", 0);
-    FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = UNSAID}, {.reason = EXIT_REASON_CPUID, .length = UNSAID},
-               {.run = code_changes_to_cpuid, .reason = EXIT_REASON_CPUID, .length = UNSAID}, STOP);
-    exit = run();
-    assert_reason(&exit, HV_EXIT_HALT);
-    assert_int_equal(get(HV_REG_RIP), CODE + 4);
-    set(HV_REG_RIP, CODE);
-    put_code("", 0);
-    fake_set_cpu(1);
-    FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = UNSAID},
-               {.run = cancel_from_elsewhere, .reason = EXIT_REASON_CPUID, .length = UNSAID});
-    exit = run();
-    assert_cancelled(&exit, CODE);
-    fake_set_cpu(0);
-    FAKE_GUEST({.run = yield_and_move, .reason = EXIT_REASON_CPUID, .length = UNSAID},
-               {.run = stay, .reason = EXIT_REASON_HLT, .length = 1});
-    exit = run();
-    assert_reason(&exit, HV_EXIT_HALT);
-}
-
-static void unreadable_code_is_the_clients(void **state)
-{
-    struct hv_exit_context exit;
-
-    (void)state;
-    set(HV_REG_RIP, UNMAPPED);
-    vp->length.failed_rip = UNMAPPED;
-    vp->length.failures = 997; /* have been already */
-    FAKE_GUEST({.reason = EXIT_REASON_CPUID, .length = UNSAID}, {.reason = EXIT_REASON_CPUID, .length = UNSAID},
-               {.reason = EXIT_REASON_CPUID, .length = UNSAID});
-    exit = run();
-    assert_reason(&exit, HV_EXIT_UNSUPPORTED_FEATURE);
-    assert_int_equal(exit.unsupported.code, 1);
-    assert_int_equal(exit.vp.instruction_length, 0);
-    assert_int_equal(exit.vp.rip, UNMAPPED);
-}
-
 /* -------------------------------------------------------------------------------- reset, delete */
 
 static void reset_begins_anew(void **state)
@@ -1335,9 +1256,6 @@ int main(void)
         RUN_TEST(a_triple_fault_that_does_not_repeat),
         RUN_TEST(a_triple_fault_while_being_cancelled),
         RUN_TEST(a_triple_fault_without_a_timer),
-        RUN_TEST(lengths_are_found),
-        RUN_TEST(another_instruction_is_tried_again),
-        RUN_TEST(unreadable_code_is_the_clients),
         RUN_TEST(reset_begins_anew),
         RUN_TEST(a_deleted_vp_can_not_be_claimed),
     };

@@ -113,12 +113,17 @@ static void look(uint64_t gpr[16])
     assert_true(fake_vmcb()->v_intr & V_X2AVIC || !any_is_direct(v));
 }
 
-static unsigned exited(void *owner, struct hv_exit *exit)
+static unsigned exited(struct hv_vp *owner, struct hv_exit *exit)
 {
     (void)owner;
     (void)exit;
     return VCPU_END;
 }
+
+static const struct vcpu_exits one_exit = {
+    .by_reason = {[0 ... HV_EXIT_REASON_COUNT - 1] = exited},
+    .of_unknown_length = exited,
+};
 
 static struct hv_exit run_steps(struct fake_svm_step *steps, unsigned count)
 {
@@ -133,7 +138,7 @@ static struct hv_exit run_steps(struct fake_svm_step *steps, unsigned count)
     vcpu_load(v);
     flags = hv_host_irq_save();
     for (unsigned i = 0; i < count; i++)
-        backend()->enter(v, &exit, exited, NULL);
+        backend()->enter(v, &exit, &one_exit, NULL);
     hv_host_irq_restore(flags);
     vcpu_put(v);
     hv_host_preempt_enable();

@@ -173,7 +173,7 @@ enum hv_status svm_raw_set(struct vcpu *v, uint32_t field, uint64_t value);
 /* svm_run.c */
 void svm_load(struct vcpu *v);
 void svm_put(struct vcpu *v);
-unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner);
+unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits *exits, struct hv_vp *owner);
 bool svm_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the entry that svm_enter would make */
 
 /* svm_step.c */

@@ -374,9 +374,20 @@ void svm_exit_entry_failed(struct svm_vcpu *svm, struct hv_exit *exit)
 
 /* ------------------------------------------------------------------------------------- dispatch */
 
+static __attribute__((noinline)) void svm_exit_unknown(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    hv_log(HV_LOG_ERROR, "SVM: exit code 0x%llx, which no intercept of ours asks for",
+           (unsigned long long)svm->vmcb->exit_code);
+    exit->reason = HV_EXIT_INTERNAL_ERROR;
+    exit->instruction_length = 0;
+}
+
 #define ON(number) [EXIT_INTERCEPT + (number)]
 
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Winitializer-overrides"
 static svm_exit_fn *const svm_exits[EXIT_CODES] = {
+    [0 ... EXIT_CODES - 1] = svm_exit_unknown, /* but for these */
     [EXIT_CR_READ... EXIT_CR_READ + 15] = svm_exit_cr_read,
     [EXIT_CR_WRITE... EXIT_CR_WRITE + 15] = svm_exit_cr_write,
     [EXIT_DR_READ... EXIT_DR_WRITE + 15] = svm_exit_mov_dr,
@@ -420,6 +431,7 @@ static svm_exit_fn *const svm_exits[EXIT_CODES] = {
     [EXIT_MCOMMIT] = svm_exit_undefined,
     [EXIT_TLBSYNC] = svm_exit_undefined,
 };
+#pragma clang diagnostic pop
 
 /* from EXIT_NPF on */
 static svm_exit_fn *const late_exits[] = {
@@ -428,28 +440,19 @@ static svm_exit_fn *const late_exits[] = {
     [EXIT_AVIC_NOACCEL - EXIT_NPF] = svm_apic_exit_no_acceleration,
 };
 
-static svm_exit_fn *find(uint64_t code)
+static __attribute__((noinline)) void describe_late(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (code < EXIT_CODES)
-        return svm_exits[code];
-    code -= EXIT_NPF;
-    return code < ARRAY_COUNT(late_exits) ? late_exits[code] : NULL;
-}
+    uint64_t number = svm->vmcb->exit_code - EXIT_NPF;
 
-static __attribute__((noinline)) void describe_unknown(const struct svm_vcpu *svm, struct hv_exit *exit)
-{
-    hv_log(HV_LOG_ERROR, "SVM: exit code 0x%llx, which no intercept of ours asks for",
-           (unsigned long long)svm->vmcb->exit_code);
-    exit->reason = HV_EXIT_INTERNAL_ERROR;
-    exit->instruction_length = 0;
+    (number < ARRAY_COUNT(late_exits) ? late_exits[number] : svm_exit_unknown)(svm, exit);
 }
 
 void svm_exit_describe(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    svm_exit_fn *describe = find(svm->vmcb->exit_code);
+    uint64_t code = svm->vmcb->exit_code;
 
-    if (describe)
-        describe(svm, exit);
+    if (code < EXIT_CODES)
+        svm_exits[code](svm, exit);
     else
-        describe_unknown(svm, exit);
+        describe_late(svm, exit);
 }

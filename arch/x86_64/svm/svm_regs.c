@@ -426,6 +426,8 @@ __attribute__((noinline)) bool svm_sync_free(struct svm_vcpu *svm)
     if (v->dirty & VCPU_CR4 && !sync_free_cr4(svm))
         return false;
     v->dirty &= ~VCPU_CR4;
+    if (v->dirty)
+        svm_sync(svm);
     return true;
 }
 
@@ -488,14 +490,14 @@ void svm_sync(struct svm_vcpu *svm)
 void svm_advance(struct vcpu *v, uint8_t length)
 {
     struct vmcb *vmcb = to_svm(v)->vmcb;
-    uint32_t next;
+    uint64_t next = vmcb->rip + length;
 
     if (v->dirty & (VCPU_RIP | VCPU_RFLAGS | VCPU_INTR) || vmcb->interrupt_state & INTERRUPT_SHADOW ||
-        vmcb->rflags & (RFLAGS_TF | RFLAGS_RF) || __builtin_add_overflow((uint32_t)vmcb->rip, length, &next)) {
+        vmcb->rflags & (RFLAGS_TF | RFLAGS_RF) || (uint32_t)next < length) {
         vcpu_step_over(v, length);
         return;
     }
-    vmcb->rip += length;
+    vmcb->rip = next;
     v->valid &= ~VCPU_RIP;
 }
 

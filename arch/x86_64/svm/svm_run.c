@@ -443,18 +443,13 @@ static inline uint64_t specials(const struct svm_vcpu *svm)
     return svm->v.event | svm->v.pending_debug | svm->special | svm->vmcb->interrupt_state;
 }
 
-/* A client's way over an instruction is no reason: RIP is given on without more ado. */
 static inline bool is_special(const struct svm_vcpu *svm)
 {
-    const struct vcpu *v = &svm->v;
-
-    return (v->unsettled & ~(uint64_t)VCPU_RIP) | specials(svm) || npt_svm_has_changed(v);
+    return svm->v.unsettled | specials(svm) | (uintptr_t)svm->apic_ids || npt_svm_has_changed(&svm->v);
 }
 
-static inline void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
+static inline __attribute__((always_inline)) void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (svm->v.dirty)
-        svm_sync(svm);
     write_volatile_state(svm);
     if (*vcpu_tpr(&svm->v) != svm->tpr)
         follow_tpr(svm);
@@ -466,38 +461,58 @@ static inline void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
     svm_exit_describe(svm, exit);
 }
 
-/*
- * Systems change some bits of control registers again and again, and flush what they have translated. False: there is
- * more to it, and nothing was entered.
- */
-static __attribute__((noinline)) bool enter_settled(struct svm_vcpu *svm, struct hv_exit *exit)
+/* Systems change some bits of control registers again and again, and flush what they have translated: that is less. */
+static __attribute__((noinline)) void enter_settled(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (specials(svm) || !svm_sync_free(svm))
-        return false;
+    if (svm->apic_ids)
+        svm_apic_before_entry(svm);
+    if (specials(svm) || !svm_sync_free(svm)) {
+        enter_special(svm, exit);
+        return;
+    }
     if (svm->v.flush_guest || npt_svm_has_changed(&svm->v))
         npt_svm_flush(svm);
     enter_plain(svm, exit);
     svm->vmcb->tlb_control = TLB_KEEP;
-    return true;
 }
 
-unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner)
+static __attribute__((noinline)) unsigned tell_unknown(struct hv_exit *exit, const struct vcpu_exits *exits,
+                                                       struct hv_vp *owner)
+{
+    return exits->of_unknown_length(owner, exit);
+}
+
+static inline unsigned tell(struct hv_exit *exit, const struct vcpu_exits *exits, struct hv_vp *owner)
+{
+    if (exit->instruction_length == HV_LENGTH_UNKNOWN)
+        return tell_unknown(exit, exits, owner);
+    return exits->by_reason[exit->reason](owner, exit);
+}
+
+/* Interrupts that wait end the next entry: there is no need to count how long they have been off. */
+unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits *exits, struct hv_vp *owner)
 {
     struct svm_vcpu *svm = to_svm(v);
     unsigned next;
 
+    if (v->dirty == VCPU_RIP) /* a client's way over an instruction, no reason for a special entry */
+        svm_sync(svm);
     for (;;) {
-        if (svm->apic_ids)
-            svm_apic_before_entry(svm);
-        if (!is_special(svm))
+        if (is_special(svm))
+            enter_settled(svm, exit);
+        else
             enter_plain(svm, exit);
-        else if (!enter_settled(svm, exit))
-            enter_special(svm, exit);
-        next = exited(owner, exit);
+        vcpu_count_exit(v, exit);
+        next = tell(exit, exits, owner);
+        if (next > VCPU_SKIP)
+            return next;
         if (next == VCPU_SKIP)
             svm_advance(v, exit->instruction_length);
-        else if (next != VCPU_ENTER)
-            return next;
+        if (vcpu_is_stopped(v)) {
+            next = exits->stopped(owner, exit);
+            if (next != VCPU_ENTER)
+                return next;
+        }
     }
 }
 

@@ -18,6 +18,7 @@ struct vmx_vcpu {
     uint32_t active_cpu; /* CPU that has the VMCS cached, HV_CPU_NONE when it is clear */
     uint16_t vpid;       /* 0: none was left; guest-virtual translations are then dropped at each transition */
     uint64_t eptp;
+    uint32_t exits_left; /* until interrupts are let in: see vmx_enter */
 
     /* control words as they stand in the VMCS */
     uint64_t pin, cpu, cpu2;
@@ -111,11 +112,11 @@ const uint8_t *vmx_code(struct vcpu *v);
 /* vmx_run.c */
 void vmx_load(struct vcpu *v);
 void vmx_put(struct vcpu *v);
-unsigned vmx_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner);
+unsigned vmx_enter(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits *exits, struct hv_vp *owner);
 bool vmx_audit_next(struct vcpu *v, struct hv_audit_finding *out); /* of the entry that vmx_enter would make */
 
 /* vmx_exit.c */
-void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit);
+void vmx_exit_describe(struct vmx_vcpu *vmx, uint64_t reason, struct hv_exit *exit);
 /* vm_fail: by VMfail, not by an exit */
 void vmx_exit_entry_failed(struct vmx_vcpu *vmx, bool vm_fail, struct hv_exit *exit);
 bool vmx_exit_audit(struct vmx_vcpu *vmx, unsigned parts, struct hv_audit_finding *out); /* parts: VMX_AUDIT_* */

@@ -10,7 +10,7 @@ section .text
 ; vmx_entry: called by vmx_run_guest, not from C
 ;
 ; In:   rdi = struct vmx_vcpu *, whose VMCS is current here; interrupts off
-; Out:  eax = the exit reason, of a failed entry too (33, 34 or 41); VMX_VMFAIL when VMLAUNCH itself failed (VMfail)
+; Out:  rax = the exit reason, of a failed entry too (33, 34 or 41); VMX_VMFAIL when VMLAUNCH itself failed (VMfail)
 ; The general registers and CR2 of the guest are loaded from and saved to it; RIP, RSP and RFLAGS are in the VMCS.
 ; Keeps RSP, RBP and RDI. No general register holds a value of the guest's after an exit.
 global vmx_entry

@@ -527,7 +527,7 @@ static vmx_exit_fn *const vmx_exits[EXIT_REASON_COUNT] = {
 };
 #pragma clang diagnostic pop
 
-void vmx_exit_describe(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
+void vmx_exit_describe(struct vmx_vcpu *vmx, uint64_t reason, struct hv_exit *exit)
 {
     uint64_t basic = FIELD_GET(EXIT_REASON_BASIC, reason);
 

@@ -345,16 +345,15 @@ void vmx_sync(struct vmx_vcpu *vmx)
  */
 void vmx_advance(struct vcpu *v, uint8_t length)
 {
-    uint64_t rip = vmx_read(VMCS_GUEST_RIP);
-    uint32_t next;
+    uint64_t next = vmx_read(VMCS_GUEST_RIP) + length;
 
     if (v->dirty & (VCPU_RIP | VCPU_RFLAGS | VCPU_INTR) ||
         vmx_read(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS) ||
-        vmx_read(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF) || __builtin_add_overflow((uint32_t)rip, length, &next)) {
+        vmx_read(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF) || (uint32_t)next < length) {
         vcpu_step_over(v, length);
         return;
     }
-    vmx_write(VMCS_GUEST_RIP, rip + length);
+    vmx_write(VMCS_GUEST_RIP, next);
     v->valid &= ~VCPU_RIP;
 }
 

@@ -190,7 +190,7 @@ static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx)
     prepare_any(vmx);
 }
 
-static inline void take_exit(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
+static inline void take_exit(struct vmx_vcpu *vmx, uint64_t reason, struct hv_exit *exit)
 {
     vmx->v.valid &= VCPU_STICKY;
     vmx->v.event = 0;
@@ -198,7 +198,7 @@ static inline void take_exit(struct vmx_vcpu *vmx, uint32_t reason, struct hv_ex
 }
 
 /* A refused entry, or a reason with more in it than the number. */
-static __attribute__((noinline)) void take_odd_exit(struct vmx_vcpu *vmx, uint32_t reason, struct hv_exit *exit)
+static __attribute__((noinline)) void take_odd_exit(struct vmx_vcpu *vmx, uint64_t reason, struct hv_exit *exit)
 {
     if (reason == VMX_VMFAIL || reason & EXIT_REASON_ENTRY_FAILED)
         vmx_exit_entry_failed(vmx, reason == VMX_VMFAIL, exit);
@@ -208,30 +208,44 @@ static __attribute__((noinline)) void take_odd_exit(struct vmx_vcpu *vmx, uint32
 
 static inline void enter(struct vmx_vcpu *vmx, struct hv_exit *exit)
 {
-    uint32_t reason;
+    uint64_t reason;
 
     if (is_special(&vmx->v))
         prepare(vmx);
     reason = vmx_run_guest(vmx);
-    if (reason < EXIT_REASON_COUNT)
+    if (__builtin_expect(reason < EXIT_REASON_COUNT, true))
         take_exit(vmx, reason, exit);
     else
         take_odd_exit(vmx, reason, exit);
 }
 
-unsigned vmx_enter(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner)
+/*
+ * So many exits may follow each other before interrupts are let in. Those that wait end the next entry, and are let in
+ * by that; but Bochs 2.7 keeps them from a guest that is entered with RFLAGS.IF clear.
+ */
+#define EXITS_IN_A_ROW 1024u
+
+unsigned vmx_enter(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits *exits, struct hv_vp *owner)
 {
     struct vmx_vcpu *vmx = to_vmx(v);
     unsigned next;
 
-    for (;;) {
+    vmx->exits_left = EXITS_IN_A_ROW;
+    do {
         enter(vmx, exit);
-        next = exited(owner, exit);
+        vcpu_count_exit(v, exit);
+        next = exits->by_reason[exit->reason](owner, exit);
+        if (next > VCPU_SKIP)
+            return next;
         if (next == VCPU_SKIP)
             vmx_advance(v, exit->instruction_length);
-        else if (next != VCPU_ENTER)
-            return next;
-    }
+        if (vcpu_is_stopped(v)) {
+            next = exits->stopped(owner, exit);
+            if (next != VCPU_ENTER)
+                return next;
+        }
+    } while (--vmx->exits_left);
+    return VCPU_LEAVE;
 }
 
 /* Without the rules about the host: its state is written when the VP is loaded. */

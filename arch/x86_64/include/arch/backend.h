@@ -3,7 +3,7 @@
  * What virt/ calls: the vendor-neutral functions of arch/x86_64/, and the table of operations that VMX and SVM each
  * implement.
  * A backend enters and describes what happened in the words of struct hv_exit. Whether it then enters again is not for
- * it to decide: it asks.
+ * it to decide: it asks the vcpu's owner, who is nothing but a name here.
  */
 #ifndef ARCH_BACKEND_H
 #define ARCH_BACKEND_H
@@ -37,11 +37,18 @@ struct backend_cpu {
 #define VCPU_MODE_PROTECTED (1u << 3) /* and not virtual-8086 mode */
 
 /*
- * Called after each exit, with the owner that `enter` was given. What is to follow: the next entry, that with the
- * instruction stepped over (as by `advance`), or the end; numbers from VCPU_END on are the caller's.
+ * What is to follow an exit: the next entry, that with the instruction stepped over (as by `advance`), or the end of
+ * the entries; numbers from VCPU_END on are the owner's, who decides.
  */
-typedef unsigned vcpu_exited(void *owner, struct hv_exit *exit);
-enum { VCPU_ENTER, VCPU_SKIP, VCPU_END };
+enum { VCPU_ENTER, VCPU_SKIP, VCPU_LEAVE, VCPU_END };
+typedef unsigned vcpu_exited(struct hv_vp *owner, struct hv_exit *exit);
+
+/* What a vcpu's owner has done about exits. */
+struct vcpu_exits {
+    vcpu_exited *by_reason[HV_EXIT_REASON_COUNT];
+    vcpu_exited *of_unknown_length; /* instead, by an instruction of which the CPU does not say how long it is */
+    vcpu_exited *stopped;           /* before the next entry, while vcpu.requests or vcpu.due is not 0 */
+};
 
 struct hv_backend {
     const char *name;
@@ -106,10 +113,10 @@ struct hv_backend {
     void (*put)(struct vcpu *v);
 
     /*
-     * Entries, between load and put, with interrupts off, until `exited` says that it is the end: its last word is
-     * returned.
+     * Entries, between load and put, with interrupts off, until the owner says that it is the end: its last word is
+     * returned. VCPU_LEAVE may be the backend's own: interrupts have to be let in.
      */
-    unsigned (*enter)(struct vcpu *v, struct hv_exit *exit, vcpu_exited *exited, void *owner);
+    unsigned (*enter)(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits *exits, struct hv_vp *owner);
 
     /*
      * Makes a guest's accesses exit (or not, again) to an MSR that it may use directly; all others always exit. While
@@ -190,7 +197,7 @@ static inline void vcpu_changed(struct vcpu *v, uint32_t groups)
     v->dirty |= groups;
 }
 
-struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation);
+struct vcpu *vcpu_create(struct npt *npt, const volatile uint64_t *npt_generation); /* nothing stops it */
 void vcpu_destroy(struct vcpu *v);
 
 /* vcpu_step.c: all of advance, by way of the cache; and what is left of it when RIP has moved already. */

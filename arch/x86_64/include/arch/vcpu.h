@@ -40,12 +40,12 @@ enum vcpu_gpr {
 #define VCPU_CR3      (1u << 4)
 #define VCPU_CR4      (1u << 5)
 #define VCPU_EFER     (1u << 6)
-#define VCPU_PDPTE    (1u << 7) /* read back after exits; loaded by the core when the guest uses PAE paging */
+#define VCPU_INTR     (1u << 7) /* interrupt shadow, NMI masking, pending debug exceptions */
 #define VCPU_TABLES   (1u << 8) /* IDTR, GDTR */
 #define VCPU_DR7      (1u << 9)
 #define VCPU_SYSENTER (1u << 10)
 #define VCPU_PAT      (1u << 11)
-#define VCPU_INTR     (1u << 12) /* interrupt shadow, NMI masking, pending debug exceptions */
+#define VCPU_PDPTE    (1u << 12) /* read back after exits; loaded by the core when the guest uses PAE paging */
 #define VCPU_CR8      (1u << 13)
 #define VCPU_TSC      (1u << 14) /* tsc_offset; never fetched */
 #define VCPU_CONTROLS (1u << 15) /* struct vcpu_controls; never fetched */
@@ -172,6 +172,11 @@ struct vcpu {
     struct posted *posted;   /* with VCPU_APIC_POSTED, set before the first entry; NULL: none */
 
     struct vcpu_code_pages code; /* the backend's */
+
+    /* What keeps the vcpu from going on after an exit, if it is not 0: see vcpu_exits.stopped. The owner's words. */
+    const volatile uint32_t *requests; /* other CPUs write it */
+    const uint64_t *due;
+    uint64_t exits[HV_EXIT_REASON_COUNT]; /* how many there were */
 
     struct npt *npt;
     const volatile uint64_t *npt_generation; /* counts changes of npt that need a flush */

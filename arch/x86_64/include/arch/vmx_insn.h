@@ -93,9 +93,9 @@ static inline void vmx_invvpid(uint64_t type, uint16_t vpid)
  * again, and the host's registers are not saved and restored each time. vmx: struct vmx_vcpu. Returns the exit reason,
  * or VMX_VMFAIL.
  */
-static inline uint32_t vmx_run_guest(void *vmx)
+static inline uint64_t vmx_run_guest(void *vmx)
 {
-    uint32_t reason;
+    uint64_t reason;
 
     __asm__ volatile("call vmx_entry"
                      : "=a"(reason)

@@ -16,6 +16,6 @@ bool vmx_try_read(uint32_t field, uint64_t *value);
 bool vmx_try_write(uint32_t field, uint64_t value);
 void vmx_invept(uint64_t type, uint64_t eptp);
 void vmx_invvpid(uint64_t type, uint16_t vpid);
-uint32_t vmx_run_guest(void *vmx);
+uint64_t vmx_run_guest(void *vmx);
 
 #endif
