@@ -97,25 +97,37 @@ static uint64_t event_word(struct vcpu *v, uint64_t event)
  * A virtual interrupt is delivered at once only to a guest that could take an interrupt now; and there is only one,
  * that windows are made of as well.
  */
-static bool can_be_virtual(const struct svm_vcpu *svm, uint64_t event)
+static inline bool can_be_virtual(const struct svm_vcpu *svm, uint32_t vector)
 {
     const struct vmcb *vmcb = svm->vmcb;
 
-    return svm_caps.injects_twice && FIELD_GET(HV_PENDING_INT_TYPE, event) == HV_INT_TYPE_EXTERNAL &&
-           (FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff) >= FIRST_OF_INTERRUPTS && vmcb->rflags & RFLAGS_IF &&
-           !(vmcb->interrupt_state & INTERRUPT_SHADOW) && !svm->window && !svm->is_stepping && !(vmcb->v_intr & V_AVIC);
+    return svm_caps.injects_twice && vector >= FIRST_OF_INTERRUPTS && vmcb->rflags & RFLAGS_IF && !svm->window &&
+           !(vmcb->v_intr & V_AVIC);
+}
+
+/* An external interrupt, for a guest that neither has a shadow nor is stepping. */
+static inline void inject_interrupt(struct svm_vcpu *svm, uint64_t event)
+{
+    uint32_t vector = (uint32_t)FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
+
+    svm->injected = event;
+    if (can_be_virtual(svm, vector)) {
+        svm->is_virtual = true;
+        svm->vmcb->v_intr_vector = vector;
+    } else {
+        svm->vmcb->event_inj = EVENT_VALID | FIELD_PUT(EVENT_TYPE, EVENT_TYPE_INTR) | vector;
+    }
 }
 
 static void inject(struct svm_vcpu *svm, uint64_t event)
 {
     uint64_t type = FIELD_GET(HV_PENDING_INT_TYPE, event);
 
-    svm->injected = event;
-    if (can_be_virtual(svm, event)) {
-        svm->is_virtual = true;
-        svm->vmcb->v_intr_vector = FIELD_GET(HV_PENDING_INT_VECTOR, event) & 0xff;
+    if (type == HV_INT_TYPE_EXTERNAL && !svm->is_stepping && !(svm->vmcb->interrupt_state & INTERRUPT_SHADOW)) {
+        inject_interrupt(svm, event);
         return;
     }
+    svm->injected = event;
     svm->vmcb->event_inj = event_word(&svm->v, event);
     svm->is_unproven |= type != HV_INT_TYPE_EXTERNAL && type != HV_INT_TYPE_NMI;
     if (type >= HV_INT_TYPE_SOFTWARE)
@@ -207,11 +219,21 @@ static __attribute__((noinline)) void take_interrupted_event(struct svm_vcpu *sv
             HV_PENDING_INT_ERROR_VALID | FIELD_PUT(HV_PENDING_INT_ERROR_CODE, FIELD_GET(EVENT_ERROR_CODE, info));
 }
 
-/* The entry is over, and what has become of its event is known. */
-static void forget_injection(struct svm_vcpu *svm)
+static inline void forget_injection(struct svm_vcpu *svm)
 {
     svm->vmcb->event_inj = svm->injected = 0;
     svm->is_virtual = false;
+}
+
+/* The entry is over: what has become of its event? */
+static inline void end_injection(struct svm_vcpu *svm)
+{
+    svm->v.event = 0;
+    if (svm->vmcb->exit_int_info & EVENT_VALID)
+        take_interrupted_event(svm, svm->vmcb->exit_int_info);
+    else if (svm->is_virtual)
+        take_virtual_back(svm);
+    forget_injection(svm);
 }
 
 /* The CPU has refused the entry: the event is still to come, and what was done for it is undone. */
@@ -273,6 +295,12 @@ static inline void read_volatile_state(struct svm_vcpu *svm)
         vcpu_cr8_to_tpr(&svm->v, vmcb->v_intr & 0xf);
 }
 
+static inline void write_virtual_interrupt(struct svm_vcpu *svm)
+{
+    write_v_intr(svm, V_IRQ | V_IGN_TPR | V_INTR_PRIO);
+    vmcb_touch(svm->vmcb, CLEAN_V_INTR); /* for the vector */
+}
+
 /* What VMRUN is to find in the VMCB, but for what needs this CPU. */
 static void prepare(struct svm_vcpu *svm)
 {
@@ -289,8 +317,7 @@ static void prepare(struct svm_vcpu *svm)
     write_volatile_state(svm);
     svm->tpr = SVM_TPR_UNKNOWN;
     if (svm->is_virtual) {
-        write_v_intr(svm, V_IRQ | V_IGN_TPR | V_INTR_PRIO);
-        vmcb_touch(svm->vmcb, CLEAN_V_INTR); /* for the vector */
+        write_virtual_interrupt(svm);
     } else if (svm->is_stepping) {
         write_v_intr(svm, 0);
     } else {
@@ -424,13 +451,8 @@ static __attribute__((noinline)) void enter_special(struct svm_vcpu *svm, struct
     svm->is_unproven = false;
     if (shadow)
         keep_shadow(svm, rip);
-    v->event = 0;
     v->pending_debug = svm->is_stepping ? v->pending_debug : 0;
-    if (vmcb->exit_int_info & EVENT_VALID)
-        take_interrupted_event(svm, vmcb->exit_int_info);
-    else if (svm->is_virtual)
-        take_virtual_back(svm);
-    forget_injection(svm);
+    end_injection(svm);
     if (svm->is_stepping)
         svm_step_after_exit(svm, exit);
     else
@@ -458,6 +480,35 @@ static inline __attribute__((always_inline)) void enter_plain(struct svm_vcpu *s
         return;
     if (svm->vmcb->exit_int_info & EVENT_VALID)
         take_interrupted_event(svm, svm->vmcb->exit_int_info);
+    svm_exit_describe(svm, exit);
+}
+
+/*
+ * Most events are external interrupts, and nothing else is unusual about their entries. The state is one that was
+ * entered before, so that the CPU refuses nothing.
+ */
+static inline bool is_interrupt_alone(const struct svm_vcpu *svm)
+{
+    const struct vcpu *v = &svm->v;
+
+    return (v->event & (HV_PENDING_INT_VALID | HV_PENDING_INT_TYPE)) == HV_PENDING_INT_VALID &&
+           !(v->unsettled | v->pending_debug | svm->special | svm->vmcb->interrupt_state | (uintptr_t)svm->apic_ids) &&
+           !npt_svm_has_changed(v);
+}
+
+static __attribute__((noinline)) void enter_interrupted(struct svm_vcpu *svm, struct hv_exit *exit)
+{
+    inject_interrupt(svm, svm->v.event);
+    write_volatile_state(svm);
+    svm->tpr = SVM_TPR_UNKNOWN;
+    if (svm->is_virtual)
+        write_virtual_interrupt(svm);
+    else
+        follow_tpr(svm);
+    svm_run_guest(svm);
+    if (!take_exit(svm, exit))
+        return;
+    end_injection(svm);
     svm_exit_describe(svm, exit);
 }
 
@@ -498,10 +549,12 @@ unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits
     if (v->dirty == VCPU_RIP) /* a client's way over an instruction, no reason for a special entry */
         svm_sync(svm);
     for (;;) {
-        if (is_special(svm))
-            enter_settled(svm, exit);
-        else
+        if (!is_special(svm))
             enter_plain(svm, exit);
+        else if (is_interrupt_alone(svm))
+            enter_interrupted(svm, exit);
+        else
+            enter_settled(svm, exit);
         vcpu_count_exit(v, exit);
         next = tell(exit, exits, owner);
         if (next > VCPU_SKIP)
