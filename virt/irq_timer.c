@@ -23,8 +23,11 @@ static uint64_t ns_to_tsc(uint64_t ns)
 
 static uint64_t tsc_to_ns(uint64_t ticks)
 {
-    uint64_t hz = cpu_facts()->tsc_hz, seconds = ticks / hz;
+    uint64_t hz = cpu_facts()->tsc_hz, seconds;
 
+    if (ticks < hz) /* most of the time */
+        return ticks * NS_PER_S / hz + 1;
+    seconds = ticks / hz;
     if (seconds >= FAR_NS / NS_PER_S)
         return FAR_NS;
     return seconds * NS_PER_S + ticks % hz * NS_PER_S / hz + 1;

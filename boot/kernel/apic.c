@@ -61,7 +61,7 @@ enum apic_register {
 
 static bool ready, x2apic;
 static volatile uint32_t *registers;
-static uint64_t timer_hz;
+static uint64_t timer_per_ns; /* fixed point */
 
 static uint32_t apic_read(enum apic_register r)
 {
@@ -183,15 +183,20 @@ void apic_init(bool want_x2apic)
     ready = true;
 }
 
-void apic_timer_start(uint32_t count)
+#define PER_NS_BITS 24 /* behind the point */
+
+/* Rather too late than too early, by a little. */
+void apic_timer_start(uint64_t ns)
 {
-    apic_write(APIC_TIMER_INITIAL, count);
+    uint64_t count = (HV_MIN(ns, NS_PER_S) * timer_per_ns >> PER_NS_BITS) + 1;
+
+    apic_write(APIC_TIMER_INITIAL, (uint32_t)HV_MIN(count, ~0u));
 }
 
 /* Against the clock, which is calibrated already. Interrupts are off: the timer must not fire. */
 void apic_timer_calibrate(void)
 {
-    uint64_t start, ns;
+    uint64_t start, ns, hz;
     uint32_t count;
 
     start = clock_ns();
@@ -200,12 +205,8 @@ void apic_timer_calibrate(void)
     count = ~0u - apic_read(APIC_TIMER_CURRENT);
     ns = clock_ns() - start;
     apic_write(APIC_TIMER_INITIAL, 0);
-    timer_hz = (uint64_t)count * NS_PER_S / ns;
-    if (timer_hz < 1000)
+    hz = (uint64_t)count * NS_PER_S / ns;
+    if (hz < 1000)
         panic("the local APIC's timer does not run");
-}
-
-uint64_t apic_timer_hz(void)
-{
-    return timer_hz;
+    timer_per_ns = (hz << PER_NS_BITS) / NS_PER_S + 1;
 }

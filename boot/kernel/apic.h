@@ -18,9 +18,8 @@ void apic_send_init(uint32_t apic_id);
 void apic_send_startup(uint32_t apic_id, uint8_t page);
 void apic_send_nmi_to_others(void);
 
-/* The timer, one shot: counts down from `count` at apic_timer_hz (known after apic_timer_calibrate). 0 stops it. */
-void apic_timer_start(uint32_t count);
+/* The timer, one shot: interrupts after so many ns, a second at most; at once before apic_timer_calibrate. */
+void apic_timer_start(uint64_t ns);
 void apic_timer_calibrate(void);
-uint64_t apic_timer_hz(void);
 
 #endif

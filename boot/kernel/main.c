@@ -158,7 +158,7 @@ static void threads_init(void)
     apic_timer_calibrate();
     sched_init();
     call_init();
-    apic_timer_start(1); /* the first interrupt sets the timer for the rest */
+    apic_timer_start(0); /* the first interrupt sets the timer for the rest */
     __asm__ volatile("sti");
 }
 

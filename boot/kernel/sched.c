@@ -56,11 +56,8 @@ static struct thread *first_ready(const struct cpu *cpu)
 
 static void timer_program(struct cpu *cpu, uint64_t at, uint64_t now)
 {
-    uint64_t ns = at > now ? HV_MIN(at - now, NS_PER_S) : 0;
-    uint64_t count = ns * (apic_timer_hz() / 1000) / (NS_PER_S / 1000) + 1;
-
     __atomic_store_n(&cpu->timer_at, at, __ATOMIC_RELAXED);
-    apic_timer_start((uint32_t)HV_MIN(count, ~0u));
+    apic_timer_start(at > now ? at - now : 0);
 }
 
 /* When this CPU must look again. Whoever adds a sleeper comes by here, so each deadline is in at least one CPU's timer.
@@ -115,10 +112,10 @@ static void timer_interrupt(void)
     uint64_t now = clock_ns();
 
     wake_expired(now);
-    remind_late(cpu, now);
     if (now >= cpu->alarm)
         cpu->alarm = 0; /* this interrupt is what it was for */
-    if (now >= cpu->slice_end) {
+    if (now >= cpu->slice_end) { /* not only an alarm: of these there may be many */
+        remind_late(cpu, now);
         if (first_ready(cpu))
             cpu->need_resched = 1;
         cpu->slice_end = now + SLICE_NS;
