@@ -108,11 +108,10 @@ void code_forget(struct hv_vp *vp)
 /* As many as are in the page. */
 static void copy_in_page(struct hv_instruction *out, const uint8_t *code)
 {
-    out->count = (uint8_t)HV_MIN(HV_INSTRUCTION_BYTES_MAX, HV_PAGE_SIZE - ((uintptr_t)code & HV_PAGE_MASK));
-    if (out->count == HV_INSTRUCTION_BYTES_MAX)
-        __builtin_memcpy(out->bytes, code, HV_INSTRUCTION_BYTES_MAX);
-    else
-        memcpy(out->bytes, code, out->count);
+    if (code_copy_whole(out, code))
+        return;
+    out->count = (uint8_t)(HV_PAGE_SIZE - ((uintptr_t)code & HV_PAGE_MASK));
+    memcpy(out->bytes, code, out->count);
 }
 
 void code_fetch_in_page(struct hv_vp *vp, struct hv_instruction *out)

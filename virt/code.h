@@ -29,6 +29,28 @@ static inline const uint8_t *code_reach(struct hv_vp *vp)
 
 void code_forget(struct hv_vp *vp);
 
+struct __attribute__((packed)) code_words {
+    uint64_t word[HV_INSTRUCTION_BYTES_MAX / sizeof(uint64_t)];
+};
+
+/*
+ * Of code that is in the page for as far as an instruction may go; read once: the guest may be changing it. False: it
+ * is too near the end.
+ */
+static inline bool code_copy_whole(struct hv_instruction *out, const uint8_t *code)
+{
+    const volatile struct code_words *from = (const volatile struct code_words *)code;
+    struct code_words words;
+
+    if (((uintptr_t)code & HV_PAGE_MASK) > HV_PAGE_SIZE - sizeof(words))
+        return false;
+    words.word[0] = from->word[0];
+    words.word[1] = from->word[1];
+    __builtin_memcpy(out->bytes, &words, sizeof(words));
+    out->count = sizeof(words);
+    return true;
+}
+
 /* What of the instruction at CS:RIP is in the page of its first byte; nothing when it can not be read. */
 void code_fetch_in_page(struct hv_vp *vp, struct hv_instruction *out);
 /* Bytes at CS:RIP as gva_fetch_instruction reads them. */

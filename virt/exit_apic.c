@@ -260,11 +260,10 @@ bool exit_apic_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
     uint32_t offset = exit->memory.gpa & HV_PAGE_MASK;
     const struct hv_mov *mov;
     uint64_t value = 0;
-    hv_gva_t gva;
 
     if (!exit_apic_is_here(vp, exit->memory.gpa))
         return false;
-    mov = exit_mov_find(vp, exit, &gva);
+    mov = exit_mov_find(vp, exit);
     if (!mov)
         return false;
     vp->counters.apic.mmio++;

@@ -108,54 +108,51 @@ static enum exit_outcome ring_by_emulation(struct hv_vp *vp, struct hv_exit *exi
 
 /* ----------------------------------------------------------------------------------- handlers */
 
-/* Not the store of an instruction: the CPU's own, of a page walk or the delivery of an event. */
-static bool is_own_store(const struct vcpu *v, const struct hv_exit *exit)
+/*
+ * Inside a walk bracket. NULL: none is there. Where the page is not missing something stands in front of the doorbells'
+ * hole, or they are being unregistered.
+ */
+static inline const struct bell *bell_in_hole(struct hv_vp *vp, hv_gpa_t gpa)
 {
-    return exit->memory.page_walk || v->event & HV_PENDING_INT_VALID;
+    const struct bell *bell = doorbell_at(vp, false, gpa);
+
+    return bell && gpa_is_hole(vp, gpa) ? bell : NULL;
 }
 
-enum ring { RING_NONE, RING_DONE, RING_OTHER_STORE };
-
-/*
- * Inside a walk bracket. Where the page is not missing something stands in front of the doorbells' hole, or they are
- * being unregistered.
- */
-static enum ring ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, const struct hv_mov **mov)
+bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const struct bell *bell = doorbell_at(vp, false, exit->memory.gpa);
-    hv_gva_t gva;
+    const struct bell *bell = bell_in_hole(vp, exit->memory.gpa);
+    const struct hv_mov *mov;
 
-    if (!bell || !gpa_is_hole(vp, exit->memory.gpa) || is_own_store(vp->vcpu, exit))
-        return RING_NONE;
-    *mov = exit_mov_find(vp, exit, &gva);
-    if (!*mov)
-        return RING_OTHER_STORE;
-    return doorbell_ring_at(vp, bell, (*mov)->size, hv_mov_stored(*mov, vp->vcpu->gpr)) ? RING_DONE : RING_NONE;
+    if (!bell || exit->memory.access != HV_ACCESS_WRITE)
+        return false;
+    mov = exit_mov_find(vp, exit);
+    if (!mov || !doorbell_ring_at(vp, bell, mov->size, hv_mov_stored(mov, vp->vcpu->gpr)))
+        return false;
+    exit_mov_done(vp, exit, mov, 0);
+    return true;
+}
+
+/* Not the CPU's own, of a page walk or the delivery of an event; and no plain move, which would have rung. */
+static bool is_other_store(struct hv_vp *vp, struct hv_exit *exit)
+{
+
+    return bell_in_hole(vp, exit->memory.gpa) && !exit->memory.page_walk && !(vp->vcpu->event & HV_PENDING_INT_VALID) &&
+           !exit_mov_find(vp, exit);
 }
 
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    const struct hv_mov *mov = NULL;
-    enum ring ring = ring_by_mov(vp, exit, &mov);
+    bool has_rung = exit_doorbell_memory_plain(vp, exit), is_other = !has_rung && is_other_store(vp, exit);
 
     vp_walk_end(vp, flags);
-    if (ring == RING_OTHER_STORE)
+    if (is_other)
         return ring_by_emulation(vp, exit);
-    if (ring != RING_DONE)
+    if (!has_rung)
         return EXIT_TO_CLIENT;
-    exit_mov_done(vp, exit, mov, 0);
+    exit_skip_instruction(vp, exit);
     return EXIT_HANDLED;
-}
-
-bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
-{
-    const struct hv_mov *mov = NULL;
-
-    if (exit->memory.access != HV_ACCESS_WRITE || ring_by_mov(vp, exit, &mov) != RING_DONE)
-        return false;
-    exit_mov_done(vp, exit, mov, 0);
-    return true;
 }
 
 enum exit_outcome exit_doorbell_port(struct hv_vp *vp, struct hv_exit *exit)

@@ -12,7 +12,10 @@
  */
 exit_handler exit_doorbell_memory; /* a write */
 exit_handler exit_doorbell_port;   /* a plain OUT; in a walk bracket */
-/* In a walk bracket: the first of them, for the usual store. False: it is not that, and nothing was done. */
+/*
+ * In a walk bracket: the first of them, for the usual store, which is then to be stepped over. False: it is not that,
+ * and nothing was done.
+ */
 bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit);
 
 #endif

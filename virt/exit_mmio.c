@@ -21,12 +21,9 @@ static const unsigned right_of[] = {
 static void describe(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    hv_gva_t gva;
 
-    if (!exit->memory.gva_valid && exit_mov_find(vp, exit, &gva)) {
-        exit->memory.gva_valid = true;
-        exit->memory.gva = gva;
-    }
+    if (!exit->memory.gva_valid)
+        exit->memory.gva_valid = exit_mov_find(vp, exit);
     if (exit->memory.access == HV_ACCESS_EXECUTE || exit->memory.page_walk)
         gva_need_instruction(vp, &exit->instruction); /* it may not have been executed yet */
     else

@@ -9,35 +9,44 @@ static bool is_own_access(const struct vcpu *v, const struct hv_exit *exit)
     return exit->memory.page_walk || v->event & HV_PENDING_INT_VALID || exit->memory.access == HV_ACCESS_EXECUTE;
 }
 
-/* 64-bit code has bases of FS and GS only; in other code linear addresses have 32 bits. */
-static inline hv_gva_t linear_address(struct vcpu *v, const struct hv_mov *mov)
+/* 64-bit code has bases of FS and GS only. */
+static void find_registers(struct exit_mov *place)
 {
-    bool is_64bit = mov->code_size == 8, has_base = !is_64bit || mov->segment >= SEG_FS;
-    hv_gva_t linear;
+    const struct hv_mov *mov = &place->mov;
 
-    if (mov->base == GPR_RSP || mov->reg == GPR_RSP)
-        vcpu_need(v, VCPU_RSP);
-    if (mov->base == HV_MOV_RIP)
-        vcpu_need(v, VCPU_RIP);
-    linear = hv_mov_offset(mov, v->gpr, v->rip);
-    if (has_base) {
-        vcpu_need(v, VCPU_SEG(mov->segment));
-        linear += v->seg[mov->segment].base;
-    }
-    return is_64bit ? linear : (uint32_t)linear;
+    place->has_base = mov->code_size != 8 || mov->segment >= SEG_FS;
+    place->groups = (mov->base == GPR_RSP || mov->reg == GPR_RSP ? VCPU_RSP : 0) |
+                    (mov->base == HV_MOV_RIP ? VCPU_RIP : 0) | (place->has_base ? VCPU_SEG(mov->segment) : 0);
 }
 
-static __attribute__((noinline)) bool decode_anew(struct exit_mov *place, const struct hv_instruction *bytes,
-                                                  unsigned code_size)
+/* In other code than 64-bit code linear addresses have 32 bits. */
+static inline hv_gva_t linear_address(struct vcpu *v, const struct exit_mov *place)
+{
+    const struct hv_mov *mov = &place->mov;
+    hv_gva_t linear;
+
+    vcpu_need(v, place->groups);
+    linear = hv_mov_offset(mov, v->gpr, v->rip);
+    if (!place->has_base)
+        return linear;
+    linear += v->seg[mov->segment].base;
+    return mov->code_size == 8 ? linear : (uint32_t)linear;
+}
+
+/* ---------------------------------------------------------------------------------- decoding */
+
+static __attribute__((noinline)) const struct exit_mov *
+decode_anew(struct exit_mov *place, const struct hv_instruction *bytes, unsigned code_size)
 {
     place->code_size = 0;
     if (!hv_mov_decode(&place->mov, bytes, code_size))
-        return false;
+        return NULL;
+    find_registers(place);
     if (bytes->count == HV_INSTRUCTION_BYTES_MAX) {
         place->code_size = code_size;
         __builtin_memcpy(place->bytes, bytes->bytes, sizeof(place->bytes));
     }
-    return true;
+    return place;
 }
 
 /* Multiplied by this, all bits of a word count in the highest ones of the product. */
@@ -47,8 +56,8 @@ static __attribute__((noinline)) bool decode_anew(struct exit_mov *place, const 
  * Loops and drivers reach a device by the same few instructions: what is remembered is not decoded again. NULL: not a
  * move.
  */
-static inline const struct hv_mov *decode(struct exit_mov places[EXIT_MOVS], const struct hv_instruction *bytes,
-                                          unsigned code_size)
+static inline const struct exit_mov *decode(struct exit_mov places[EXIT_MOVS], const struct hv_instruction *bytes,
+                                            unsigned code_size)
 {
     struct exit_mov *place;
     uint64_t words[2];
@@ -57,9 +66,11 @@ static inline const struct hv_mov *decode(struct exit_mov places[EXIT_MOVS], con
     place = &places[words[0] * SPREAD / (UINT64_MAX / EXIT_MOVS + 1)];
     if (words[0] == place->bytes[0] && words[1] == place->bytes[1] && code_size == place->code_size &&
         bytes->count == HV_INSTRUCTION_BYTES_MAX)
-        return &place->mov;
-    return decode_anew(place, bytes, code_size) ? &place->mov : NULL;
+        return place;
+    return decode_anew(place, bytes, code_size);
 }
+
+/* ---------------------------------------------------------------------------------- the bytes */
 
 /* In 64-bit code nothing more is needed of what says so. */
 static inline unsigned size_of_code(struct vcpu *v)
@@ -70,20 +81,45 @@ static inline unsigned size_of_code(struct vcpu *v)
     return gva_code_size(v);
 }
 
-const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit, hv_gva_t *gva)
+static __attribute__((noinline)) unsigned need_otherwise(struct hv_vp *vp, struct hv_instruction *out)
 {
-    uint64_t offset = exit->memory.gpa & HV_PAGE_MASK;
-    const struct hv_mov *mov;
-    struct vcpu *v = vp->vcpu;
+    code_need(vp, out);
+    return size_of_code(vp->vcpu);
+}
 
-    if (is_own_access(v, exit))
+/* The instruction's bytes, unless the CPU has given them already. Returns the size of the code. */
+static inline unsigned need_bytes(struct hv_vp *vp, struct hv_instruction *out)
+{
+    const uint8_t *code = out->count ? NULL : code_known(vp);
+
+    if (!code || !code_copy_whole(out, code))
+        return need_otherwise(vp, out);
+    return vp->vcpu->code.last->size;
+}
+
+/* ------------------------------------------------------------------------------- for handlers */
+
+/* Does the access begin there, as far as the CPU says it? */
+static inline bool is_address(const struct hv_exit *exit, hv_gva_t gva)
+{
+    return exit->memory.gva_valid ? gva == exit->memory.gva : !((gva ^ exit->memory.gpa) & HV_PAGE_MASK);
+}
+
+const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct exit_mov *place;
+    hv_gva_t gva;
+
+    if (is_own_access(vp->vcpu, exit))
         return NULL;
-    code_need(vp, &exit->instruction);
-    mov = decode(vp->movs, &exit->instruction, size_of_code(v));
-    if (!mov || mov->is_store != (exit->memory.access == HV_ACCESS_WRITE))
+    place = decode(vp->movs, &exit->instruction, need_bytes(vp, &exit->instruction));
+    if (!place || place->mov.is_store != (exit->memory.access == HV_ACCESS_WRITE))
         return NULL;
-    *gva = linear_address(v, mov);
-    return (*gva & HV_PAGE_MASK) == offset && offset + mov->size <= HV_PAGE_SIZE ? mov : NULL;
+    gva = linear_address(vp->vcpu, place);
+    if (!is_address(exit, gva) || (gva & HV_PAGE_MASK) + place->mov.size > HV_PAGE_SIZE)
+        return NULL;
+    exit->memory.gva = gva;
+    return &place->mov;
 }
 
 void exit_mov_done(struct hv_vp *vp, struct hv_exit *exit, const struct hv_mov *mov, uint64_t value)
@@ -97,5 +133,4 @@ void exit_mov_done(struct hv_vp *vp, struct hv_exit *exit, const struct hv_mov *
     }
     vp->counters.emulated++;
     exit->instruction_length = mov->length;
-    exit_skip_instruction(vp, exit);
 }

@@ -12,6 +12,8 @@
 struct exit_mov {
     uint64_t bytes[HV_INSTRUCTION_BYTES_MAX / sizeof(uint64_t)]; /* from its first one on, with what follows */
     unsigned code_size;                                          /* 0: none */
+    uint32_t groups;                                             /* of the registers that make its address */
+    bool has_base;                                               /* the segment's counts */
     struct hv_mov mov;
 };
 

@@ -385,7 +385,7 @@ static unsigned exited_by_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     bool is_done = exit_apic_memory_plain(vp, exit) || exit_doorbell_memory_plain(vp, exit);
 
-    return is_done ? VCPU_ENTER : ENTRY_EXITED;
+    return is_done ? VCPU_SKIP : ENTRY_EXITED;
 }
 
 static unsigned exited_by_call(struct hv_vp *vp, struct hv_exit *exit)

@@ -17,28 +17,28 @@ static uint64_t mode_of(void)
            (vmx_read(VMCS_GUEST_EFER) & EFER_LMA);
 }
 
-static __attribute__((noinline)) bool is_same_mode(const struct vcpu_code_page *c)
-{
-    return mode_of() == c->mode;
-}
-
 /* CS's base does not count, LMA says that PG and PAE are set, and the number of levels may be the only one there is. */
 static inline bool is_same_in_64bit(const struct vcpu_code_page *c)
 {
-    return vmx_read(VMCS_GUEST_EFER) & EFER_LMA && (!(vmx_caps.cr4_fixed1 & CR4_LA57) || is_same_mode(c));
+    return vmx_read(VMCS_GUEST_EFER) & EFER_LMA &&
+           (!(vmx_caps.cr4_fixed1 & CR4_LA57) || !((vmx_read(VMCS_GUEST_CR4) ^ c->mode) & CR4_LA57));
 }
 
-static __attribute__((noinline)) bool is_same_otherwise(struct vcpu *v, const struct vcpu_code_page *c)
+static bool is_same_otherwise(struct vcpu *v, const struct vcpu_code_page *c)
 {
     vcpu_need(v, c->groups);
-    return vmx_read(VMCS_SEG_BASE(SEG_CS)) == c->cs_base && is_same_mode(c);
+    return vmx_read(VMCS_SEG_BASE(SEG_CS)) == c->cs_base && mode_of() == c->mode;
 }
 
-static inline __attribute__((always_inline)) bool is_in(struct vcpu *v, const struct vcpu_code_page *c, uint64_t rip)
+static inline __attribute__((always_inline)) bool is_there(const struct vcpu *v, const struct vcpu_code_page *c,
+                                                           uint64_t rip)
 {
-    bool is_same = c->size == 8 ? is_same_in_64bit(c) : is_same_otherwise(v, c);
+    return vcpu_code_is_in(v, c, rip, vmx_read(VMCS_GUEST_CR3), vmx_read(VMCS_SEG_ACCESS(SEG_CS)));
+}
 
-    return is_same && vcpu_code_is_in(v, c, rip, vmx_read(VMCS_GUEST_CR3), vmx_read(VMCS_SEG_ACCESS(SEG_CS)));
+static bool is_in(struct vcpu *v, const struct vcpu_code_page *c, uint64_t rip)
+{
+    return (c->size == 8 ? is_same_in_64bit(c) : is_same_otherwise(v, c)) && is_there(v, c, rip);
 }
 
 static struct vcpu_code_page *page_of(struct vcpu *v, uint64_t rip)
@@ -46,15 +46,17 @@ static struct vcpu_code_page *page_of(struct vcpu *v, uint64_t rip)
     return vcpu_code_page_of(v, rip + vmx_read(VMCS_SEG_BASE(SEG_CS)));
 }
 
-/* In another page than the last instruction. */
-static __attribute__((noinline)) const uint8_t *code_elsewhere(struct vcpu *v, uint64_t rip)
+/* Not in 64-bit code, or in another page than the last instruction. */
+static __attribute__((noinline)) const uint8_t *code_otherwise(struct vcpu *v, uint64_t rip)
 {
-    struct vcpu_code_page *c = page_of(v, rip);
+    struct vcpu_code_page *c = v->code.last;
 
-    if (c == v->code.last)
-        return NULL;
-    v->code.last = c;
-    return is_in(v, c, rip) ? c->page + (rip - c->rip) : NULL;
+    if (!is_in(v, c, rip)) {
+        c = v->code.last = page_of(v, rip);
+        if (!is_in(v, c, rip))
+            return NULL;
+    }
+    return c->page + (rip - c->rip);
 }
 
 const uint8_t *vmx_code(struct vcpu *v)
@@ -65,7 +67,9 @@ const uint8_t *vmx_code(struct vcpu *v)
     if (v->dirty & VCPU_CODE_GROUPS)
         return NULL;
     rip = vmx_read(VMCS_GUEST_RIP);
-    return is_in(v, c, rip) ? c->page + (rip - c->rip) : code_elsewhere(v, rip);
+    if (c->size == 8 && is_same_in_64bit(c) && is_there(v, c, rip))
+        return c->page + (rip - c->rip);
+    return code_otherwise(v, rip);
 }
 
 /* With the same CS, and in the same mode, RIPs in this page are as far from each other as the bytes. */

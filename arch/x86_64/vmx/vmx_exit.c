@@ -312,23 +312,36 @@ static void vmx_exit_io(struct vmx_vcpu *vmx, struct hv_exit *exit)
 
 /* ---------------------------------------------------------------------------------------- memory */
 
-static void vmx_exit_ept_violation(struct vmx_vcpu *vmx, struct hv_exit *exit)
+/* By an access in the middle of an event's delivery, or of an IRET's that has unblocked NMIs. */
+static __attribute__((noinline)) void interrupted(struct vcpu *v, uint64_t qual)
 {
-    uint64_t qual = vmx_read(VMCS_EXIT_QUALIFICATION);
+    if (!take_vectoring_event(v) && qual & QUAL_EPT_NMI_UNBLOCK)
+        block_nmis_again(v);
+}
 
-    if (!take_vectoring_event(&vmx->v) && qual & QUAL_EPT_NMI_UNBLOCK)
-        block_nmis_again(&vmx->v);
-    exit->reason = HV_EXIT_MEMORY;
-    exit->instruction_length = 0;
-    exit->instruction.count = 0;
+static inline void describe_access(struct hv_exit *exit, uint64_t qual)
+{
+    bool is_linear = qual & QUAL_EPT_LINEAR_VALID, is_translated = qual & QUAL_EPT_TRANSLATED;
+
     exit->memory.access = qual & QUAL_EPT_WRITE   ? HV_ACCESS_WRITE
                           : qual & QUAL_EPT_FETCH ? HV_ACCESS_EXECUTE
                                                   : HV_ACCESS_READ;
     exit->memory.gpa = vmx_read(VMCS_GUEST_PHYSICAL_ADDR);
-    exit->memory.page_walk = qual & QUAL_EPT_LINEAR_VALID && !(qual & QUAL_EPT_TRANSLATED);
-    exit->memory.gva_valid =
-        (qual & (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED)) == (QUAL_EPT_LINEAR_VALID | QUAL_EPT_TRANSLATED);
+    exit->memory.page_walk = is_linear && !is_translated;
+    exit->memory.gva_valid = is_linear && is_translated;
     exit->memory.gva = exit->memory.gva_valid ? vmx_read(VMCS_GUEST_LINEAR_ADDR) : 0;
+}
+
+static void vmx_exit_ept_violation(struct vmx_vcpu *vmx, struct hv_exit *exit)
+{
+    uint64_t qual = vmx_read(VMCS_EXIT_QUALIFICATION);
+
+    exit->reason = HV_EXIT_MEMORY;
+    exit->instruction_length = 0;
+    exit->instruction.count = 0;
+    describe_access(exit, qual);
+    if (vmx_read(VMCS_IDT_VECTORING_INFO) & INTR_INFO_VALID || qual & QUAL_EPT_NMI_UNBLOCK)
+        interrupted(&vmx->v, qual);
 }
 
 static void vmx_exit_ept_misconfig(struct vmx_vcpu *vmx, struct hv_exit *exit)
