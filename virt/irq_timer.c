@@ -144,7 +144,7 @@ void irq_set_timer(struct hv_vp *vp)
 }
 
 /* Not at once: a guest whose timer is always due gets to run all the same. */
-void irq_renew_timer(struct hv_vp *vp)
+__attribute__((noinline)) void irq_renew_timer(struct hv_vp *vp)
 {
     uint64_t ticks = ns_to_tsc(MIN_PERIOD_NS);
 

@@ -259,6 +259,8 @@ struct hv_vp {
 };
 
 _Static_assert(offsetof(struct hv_vp, todo) - offsetof(struct hv_vp, due) == 32 / 8, "VP_DUE");
+/* The functions of the API, when they are linked with the library as one, spare themselves a call. */
+#define INLINE_IN_API __attribute__((always_inline))
 
 /* ----- claim.c */
 bool vp_claim(struct hv_vp *vp); /* false: see vp_unclaimed */

@@ -262,9 +262,6 @@ __attribute__((noinline)) static enum hv_status set_list(struct hv_vp *vp, const
 #define PLAIN_COUNT  (HV_REG_RFLAGS + 1u)
 #define PLAIN_GROUPS (VCPU_RSP | VCPU_RIP | VCPU_RFLAGS)
 
-/* The functions of the API, when they are linked with the library as one, spare themselves a call. */
-#define INLINE_IN_API __attribute__((always_inline))
-
 _Static_assert(ARRAY_COUNT(((struct vcpu *)0)->plain) == PLAIN_COUNT, "the plain registers");
 
 static inline bool is_few(uint32_t count)

@@ -633,7 +633,7 @@ static void run(struct hv_vp *vp, struct hv_exit *exit, struct hv_exit_context *
     } while (step != STEP_TO_CLIENT);
 }
 
-enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit_context *to)
+INLINE_IN_API enum hv_status hv_vp_run(struct hv_vp *vp, struct hv_exit_context *to)
 {
     struct hv_exit exit;
 

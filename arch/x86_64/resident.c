@@ -22,7 +22,7 @@ static void take_off(struct backend_cpu *cpu)
     __atomic_store_n(&v->loaded, false, __ATOMIC_RELEASE);
 }
 
-void vcpu_make_resident(struct vcpu *v)
+__attribute__((noinline)) void vcpu_make_resident(struct vcpu *v)
 {
     struct backend_cpu *cpu = v->cpu;
 

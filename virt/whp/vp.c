@@ -72,24 +72,21 @@ HRESULT WHVAPI WHvDeleteVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 
 
 /* ----------------------------------------------------------------------------- runs */
 
-static inline HRESULT run(struct hv_vp *vp, struct hv_exit_context *context)
-{
-    enum hv_status st = hv_vp_run(vp, context);
-
-    if (st == HV_OK)
-        whp_exit_number(context);
-    return whp_result(st);
-}
-
 /* By way of a copy. */
-static __attribute__((noinline)) HRESULT run_and_copy(struct hv_vp *vp, void *to, UINT32 size)
+static __attribute__((noinline)) HRESULT run_and_copy(WHV_PARTITION_HANDLE partition, UINT32 index, void *to,
+                                                      UINT32 size)
 {
     struct hv_exit_context context;
-    HRESULT hr = run(vp, &context);
+    HRESULT hr = WHvRunVirtualProcessor(partition, index, &context, sizeof(context));
 
     if (SUCCEEDED(hr))
         memcpy(to, &context, HV_MIN(size, sizeof(context)));
     return hr;
+}
+
+static bool is_context(const void *to, UINT32 size)
+{
+    return size >= sizeof(struct hv_exit_context) && IS_ALIGNED((uintptr_t)to, _Alignof(struct hv_exit_context));
 }
 
 HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, VOID *ExitContext,
@@ -102,16 +99,15 @@ HRESULT WHVAPI WHvRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpI
         return E_INVALIDARG;
     if (ExitContextSizeInBytes < WHP_EXIT_CONTEXT_MIN)
         return WHV_E_INSUFFICIENT_BUFFER;
+    if (!is_context(ExitContext, ExitContextSizeInBytes))
+        return run_and_copy(Partition, VpIndex, ExitContext, ExitContextSizeInBytes);
     hr = vp_enter_claiming(&in, Partition, VpIndex, WHP_USE_RUN);
     if (FAILED(hr))
         return hr;
-    if (ExitContextSizeInBytes >= sizeof(struct hv_exit_context) &&
-        IS_ALIGNED((uintptr_t)ExitContext, _Alignof(struct hv_exit_context)))
-        hr = run(in.vp, ExitContext);
-    else
-        hr = run_and_copy(in.vp, ExitContext, ExitContextSizeInBytes);
-    vp_leave_claimed(&in, WHP_USE_RUN);
-    return hr;
+    hr = whp_result(hv_vp_run(in.vp, ExitContext));
+    if (SUCCEEDED(hr))
+        whp_exit_number(ExitContext);
+    return slot_left(in.slot, WHP_USE_RUN, hr);
 }
 
 HRESULT WHVAPI WHvCancelRunVirtualProcessor(WHV_PARTITION_HANDLE Partition, UINT32 VpIndex, UINT32 Flags)
