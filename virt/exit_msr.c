@@ -15,8 +15,8 @@
 #include <hv/base/bits.h>
 
 struct msr {
-    uint32_t first, last;
-    /* false: #GP(0). A missing function faults always. */
+    uint32_t first, count;
+    /* false: #GP(0) */
     bool (*read)(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value);
     bool (*write)(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value);
     uint64_t argument;    /* a constant value, or an offset in struct vcpu */
@@ -49,6 +49,18 @@ static uint64_t physical_mask(const struct hv_vp *vp)
 }
 
 /* ---------------------------------------------------------------------- MSRs without a meaning */
+
+static bool no_read(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
+{
+    (void)vp, (void)msr, (void)index, (void)value;
+    return false;
+}
+
+static bool no_write(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t value)
+{
+    (void)vp, (void)msr, (void)index, (void)value;
+    return false;
+}
 
 static bool read_constant(struct hv_vp *vp, const struct msr *msr, uint32_t index, uint64_t *value)
 {
@@ -419,7 +431,8 @@ static bool write_mtrr_fixed(struct hv_vp *vp, const struct msr *msr, uint32_t i
 
 /* --------------------------------------------------------------------------------- the table */
 
-#define ONE(index)             (index), (index)
+#define ONE(index)             (index), 1
+#define FROM_TO(first, last)   (first), (last) - (first) + 1
 #define CONSTANT(value, write) read_constant, write, value, 0
 #define IN_VCPU(field, groups) offsetof(struct vcpu, field), groups
 #define MTRR_PHYS_LAST         (MSR_IA32_MTRR_PHYSBASE0 + 2 * (uint32_t)(HV_MTRR_CAP & MTRRCAP_VCNT) - 1)
@@ -432,55 +445,55 @@ static bool write_mtrr_fixed(struct hv_vp *vp, const struct msr *msr, uint32_t i
  */
 /* clang-format off */
 static const struct msr msrs[] = {
-    {MSR_IA32_P5_MC_ADDR, MSR_IA32_P5_MC_TYPE,  CONSTANT(0, write_ignored), 0, 0, 0},
+    {FROM_TO(MSR_IA32_P5_MC_ADDR, MSR_IA32_P5_MC_TYPE), CONSTANT(0, write_ignored), 0, 0, 0},
     {ONE(MSR_IA32_TSC),               read_tsc, write_tsc, 0, 0, 0, HV_MSR_EXIT_TSC_READ, HV_MSR_EXIT_TSC_WRITE},
-    {ONE(MSR_IA32_PLATFORM_ID),       CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
+    {ONE(MSR_IA32_PLATFORM_ID),       CONSTANT(0, no_write), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_APIC_BASE),         read_apic_base, write_apic_base, 0, 0, 0, 0, HV_MSR_EXIT_APIC_BASE_WRITE},
-    {ONE(MSR_SMI_COUNT),              CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
-    {ONE(MSR_IA32_FEATURE_CONTROL),   CONSTANT(FEATURE_CONTROL_LOCK, NULL), NEEDS_LOW, 0, 0},
+    {ONE(MSR_SMI_COUNT),              CONSTANT(0, no_write), NEEDS_LOW, 0, 0},
+    {ONE(MSR_IA32_FEATURE_CONTROL),   CONSTANT(FEATURE_CONTROL_LOCK, no_write), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_TSC_ADJUST),        read_tsc_adjust, write_tsc_adjust, 0, 0, 0, 0, 0},
-    {ONE(MSR_IA32_BIOS_UPDT_TRIG),    NULL, write_ignored, 0, 0, NEEDS_LOW, 0, 0},
+    {ONE(MSR_IA32_BIOS_UPDT_TRIG),    no_read, write_ignored, 0, 0, NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_BIOS_SIGN_ID),      read_revision, write_ignored, 0, 0, 0, HV_MSR_EXIT_MCU_REVISION_READ, 0},
-    {ONE(MSR_PLATFORM_INFO),          CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
-    {ONE(MSR_IA32_MTRRCAP),           CONSTANT(HV_MTRR_CAP, NULL), 0, 0, 0},
-    {ONE(MSR_IA32_ARCH_CAPABILITIES), CONSTANT(0, NULL), NEEDS_LOW, 0, 0},
+    {ONE(MSR_PLATFORM_INFO),          CONSTANT(0, no_write), NEEDS_LOW, 0, 0},
+    {ONE(MSR_IA32_MTRRCAP),           CONSTANT(HV_MTRR_CAP, no_write), 0, 0, 0},
+    {ONE(MSR_IA32_ARCH_CAPABILITIES), CONSTANT(0, no_write), NEEDS_LOW, 0, 0},
     {ONE(MSR_MISC_FEATURES_ENABLES),  CONSTANT(0, write_zero), NEEDS_LOW, 0, 0},
     {ONE(MSR_IA32_SYSENTER_CS),       read_vcpu, write_low, IN_VCPU(sysenter_cs, VCPU_SYSENTER), 0, 0, 0},
     {ONE(MSR_IA32_SYSENTER_ESP),      read_vcpu, write_canonical, IN_VCPU(sysenter_esp, VCPU_SYSENTER), 0, 0, 0},
     {ONE(MSR_IA32_SYSENTER_EIP),      read_vcpu, write_canonical, IN_VCPU(sysenter_eip, VCPU_SYSENTER), 0, 0, 0},
-    {ONE(MSR_IA32_MCG_CAP),           CONSTANT(0, NULL), 0, 0, 0},
+    {ONE(MSR_IA32_MCG_CAP),           CONSTANT(0, no_write), 0, 0, 0},
     {ONE(MSR_IA32_MCG_STATUS),        CONSTANT(0, write_zero), 0, 0, 0},
     {ONE(MSR_IA32_MISC_ENABLE),       read_misc_enable, write_misc_enable, 0, 0, NEEDS_LOW,
                                                                                     HV_MSR_EXIT_MISC_ENABLE_READ, 0},
     {ONE(MSR_IA32_DEBUGCTL),          CONSTANT(0, write_debugctl), 0, 0, 0},
-    {MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP,     CONSTANT(0, write_ignored), 0, 0, 0},
-    {MSR_IA32_MTRR_PHYSBASE0, MTRR_PHYS_LAST,   read_mtrr_variable, write_mtrr_variable, 0, 0, 0, 0, 0},
+    {FROM_TO(MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP), CONSTANT(0, write_ignored), 0, 0, 0},
+    {FROM_TO(MSR_IA32_MTRR_PHYSBASE0, MTRR_PHYS_LAST), read_mtrr_variable, write_mtrr_variable, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_MTRR_FIX64K_00000), read_mtrr_fixed, write_mtrr_fixed, 0, 0, 0, 0, 0},
-    {MSR_IA32_MTRR_FIX16K_80000, MSR_IA32_MTRR_FIX16K_A0000, read_mtrr_fixed, write_mtrr_fixed, 0, 0, 0, 0, 0},
-    {MSR_IA32_MTRR_FIX4K_C0000, MSR_IA32_MTRR_FIX4K_F8000,   read_mtrr_fixed, write_mtrr_fixed, 0, 0, 0, 0, 0},
+    {FROM_TO(MSR_IA32_MTRR_FIX16K_80000, MSR_IA32_MTRR_FIX16K_A0000), read_mtrr_fixed, write_mtrr_fixed, 0, 0, 0, 0, 0},
+    {FROM_TO(MSR_IA32_MTRR_FIX4K_C0000, MSR_IA32_MTRR_FIX4K_F8000), read_mtrr_fixed, write_mtrr_fixed, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_PAT),               read_vcpu, write_pat, IN_VCPU(pat, VCPU_PAT), 0, 0, 0},
     {ONE(MSR_IA32_MTRR_DEF_TYPE),     read_mtrr_def_type, write_mtrr_def_type, 0, 0, 0, 0, 0},
-    {MSR_IA32_VMX_BASIC, MSR_IA32_VMX_EXIT_CTLS2, NULL, NULL, 0, 0, 0, 0, 0},
+    {FROM_TO(MSR_IA32_VMX_BASIC, MSR_IA32_VMX_EXIT_CTLS2), no_read, no_write, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_TSC_DEADLINE),      read_tsc_deadline, write_tsc_deadline, 0, 0, NEEDS_APIC, 0, 0},
-    {MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST, read_x2apic, write_x2apic, 0, 0, NEEDS_APIC, 0, 0},
+    {FROM_TO(MSR_IA32_X2APIC_BASE, MSR_IA32_X2APIC_LAST), read_x2apic, write_x2apic, 0, 0, NEEDS_APIC, 0, 0},
     {ONE(MSR_IA32_XSS),               read_xss, write_xss, 0, 0, 0, 0, 0},
-    {MSR_HV_FIRST, MSR_HV_LAST,       read_synthetic, write_synthetic, 0, 0, NEEDS_INTERFACE, 0, 0},
+    {FROM_TO(MSR_HV_FIRST, MSR_HV_LAST), read_synthetic, write_synthetic, 0, 0, NEEDS_INTERFACE, 0, 0},
     {ONE(MSR_IA32_EFER),              read_vcpu, write_efer, IN_VCPU(efer, VCPU_EFER), 0, 0, 0},
-    {MSR_IA32_STAR, MSR_IA32_FMASK,             read_switched, write_switched, 0, 0, 0, 0, 0},
+    {FROM_TO(MSR_IA32_STAR, MSR_IA32_FMASK), read_switched, write_switched, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_FS_BASE),           read_vcpu, write_canonical, IN_VCPU(seg[SEG_FS].base, VCPU_SEG(SEG_FS)), 0, 0, 0},
     {ONE(MSR_IA32_GS_BASE),           read_vcpu, write_canonical, IN_VCPU(seg[SEG_GS].base, VCPU_SEG(SEG_GS)), 0, 0, 0},
     {ONE(MSR_IA32_KERNEL_GS_BASE),    read_switched, write_switched, 0, 0, 0, 0, 0},
     {ONE(MSR_IA32_TSC_AUX),           read_tsc_aux, write_tsc_aux, 0, 0, 0, 0, 0},
-    {MSR_PERF_EVTSEL0, MSR_PERF_CTR3, CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
+    {FROM_TO(MSR_PERF_EVTSEL0, MSR_PERF_CTR3), CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
     {ONE(MSR_SYSCFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
     {ONE(MSR_HWCR),                   CONSTANT(HWCR_TSC_FREQ_SEL, write_ignored), NEEDS_HIGH, 0, 0},
     {ONE(MSR_NB_CFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
-    {ONE(MSR_PATCH_LOADER),           NULL, write_ignored, 0, 0, NEEDS_HIGH, 0, 0},
+    {ONE(MSR_PATCH_LOADER),           no_read, write_ignored, 0, 0, NEEDS_HIGH, 0, 0},
     {ONE(MSR_INT_PENDING),            CONSTANT(0, write_zero), NEEDS_HIGH, 0, 0},
     {ONE(MSR_MMIO_CONF_BASE),         CONSTANT(0, write_zero), NEEDS_HIGH, 0, 0},
-    {MSR_SMM_ADDR, MSR_SMM_MASK,      CONSTANT(0, NULL), NEEDS_HIGH, 0, 0},
-    {ONE(MSR_AMD_VM_CR),              CONSTANT(VM_CR_LOCK | VM_CR_SVMDIS, NULL), NEEDS_HIGH, 0, 0},
-    {MSR_AMD_VM_HSAVE_PA, MSR_AMD_SVM_KEY,      NULL, NULL, 0, 0, NEEDS_HIGH, 0, 0},
+    {FROM_TO(MSR_SMM_ADDR, MSR_SMM_MASK), CONSTANT(0, no_write), NEEDS_HIGH, 0, 0},
+    {ONE(MSR_AMD_VM_CR),              CONSTANT(VM_CR_LOCK | VM_CR_SVMDIS, no_write), NEEDS_HIGH, 0, 0},
+    {FROM_TO(MSR_AMD_VM_HSAVE_PA, MSR_AMD_SVM_KEY), no_read, no_write, 0, 0, NEEDS_HIGH, 0, 0},
     {ONE(MSR_DC_CFG),                 CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
     {ONE(MSR_DE_CFG),                 CONSTANT(DE_CFG_LFENCE_SERIAL, write_ignored), NEEDS_HIGH, 0, 0},
     {ONE(MSR_BU_CFG2),                CONSTANT(0, write_ignored), NEEDS_HIGH, 0, 0},
@@ -504,6 +517,11 @@ static bool is_there(const struct hv_vp *vp, const struct msr *msr)
     }
 }
 
+static inline bool is_msr(const struct msr *msr, uint32_t index)
+{
+    return index - msr->first < msr->count;
+}
+
 static __attribute__((noinline)) const struct msr *search_msr(const struct hv_vp *vp, uint32_t index)
 {
     size_t low = 0, high = ARRAY_COUNT(msrs); /* the first row that begins above index is in [low, high] */
@@ -516,46 +534,31 @@ static __attribute__((noinline)) const struct msr *search_msr(const struct hv_vp
         else
             low = middle + 1;
     }
-    return low && index <= msrs[low - 1].last && is_there(vp, &msrs[low - 1]) ? &msrs[low - 1] : NULL;
+    return low && is_msr(&msrs[low - 1], index) && is_there(vp, &msrs[low - 1]) ? &msrs[low - 1] : NULL;
 }
 
-/* Guests use few MSRs, and often. Whether one is there does not change while there are VPs. */
-static inline uint8_t *hint_for(struct hv_vp *vp, uint32_t index)
-{
-    _Static_assert(ARRAY_COUNT(msrs) <= UINT8_MAX, "a hint has 8 bits");
+static const struct msr no_msr; /* none is this one */
 
+/* Guests use few MSRs, and often. */
+static inline const struct msr **hint_for(struct hv_vp *vp, uint32_t index)
+{
     return &vp->msr_hint[index % ARRAY_COUNT(vp->msr_hint)];
 }
 
-/* What was found last. */
-static inline const struct msr *hinted_msr(struct hv_vp *vp, uint32_t index)
+void exit_msr_forget(struct hv_vp *vp)
 {
-    return &msrs[*hint_for(vp, index)];
-}
-
-static inline bool is_same_msr(const struct msr *msr, uint32_t index)
-{
-    return index - msr->first <= msr->last - msr->first;
-}
-
-static const struct msr *find_msr(struct hv_vp *vp, uint32_t index)
-{
-    const struct msr *msr = hinted_msr(vp, index);
-
-    if (is_same_msr(msr, index))
-        return msr;
-    msr = search_msr(vp, index);
-    if (msr)
-        *hint_for(vp, index) = (uint8_t)(msr - msrs);
-    return msr;
+    for (unsigned i = 0; i < ARRAY_COUNT(vp->msr_hint); i++)
+        vp->msr_hint[i] = &no_msr;
 }
 
 /* ---------------------------------------------------------------------------------- the exit */
 
 static inline enum exit_outcome finish_read(struct hv_vp *vp, uint64_t value)
 {
-    vp->vcpu->gpr[GPR_RAX] = (uint32_t)value;
-    vp->vcpu->gpr[GPR_RDX] = value >> 32;
+    uint64_t *gpr = vp->vcpu->gpr;
+
+    gpr[GPR_RAX] = (uint32_t)value;
+    gpr[GPR_RDX] = value >> 32;
     return EXIT_SKIP;
 }
 
@@ -575,7 +578,7 @@ static inline enum exit_outcome read_msr(struct hv_vp *vp, const struct msr *msr
 {
     uint64_t value;
 
-    return msr->read && msr->read(vp, msr, index, &value) ? finish_read(vp, value) : fault(vp);
+    return msr->read(vp, msr, index, &value) ? finish_read(vp, value) : fault(vp);
 }
 
 static inline uint64_t value_of(const struct hv_exit *exit)
@@ -585,7 +588,7 @@ static inline uint64_t value_of(const struct hv_exit *exit)
 
 static inline enum exit_outcome write_msr(struct hv_vp *vp, const struct msr *msr, const struct hv_exit *exit)
 {
-    return msr->write && msr->write(vp, msr, exit->msr.index, value_of(exit)) ? EXIT_SKIP : fault(vp);
+    return msr->write(vp, msr, exit->msr.index, value_of(exit)) ? EXIT_SKIP : fault(vp);
 }
 
 static bool client_wants(const struct hv_properties *props, const struct msr *msr, bool is_write)
@@ -623,7 +626,15 @@ static __attribute__((noinline)) uint8_t listed_action(const struct hv_propertie
     return is_write ? a->write_action : a->read_action;
 }
 
-/* First what the client says of this MSR, then what it is, then what is done with unknown ones. */
+static bool has_client_a_say(const struct hv_properties *props)
+{
+    return props->msr_actions.count || props->extended_exits & HV_EXTENDED_MSR;
+}
+
+/*
+ * First what the client says of this MSR, then what it is, then what is done with unknown ones. If the client says
+ * nothing of any the hint is good until that changes: whether an MSR is there does not.
+ */
 static __attribute__((noinline)) enum exit_outcome exit_any_msr(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct hv_properties *props = &vp->partition->properties;
@@ -637,11 +648,13 @@ static __attribute__((noinline)) enum exit_outcome exit_any_msr(struct hv_vp *vp
         if (action == HV_MSR_ACTION_IGNORE)
             return ignore(vp, exit);
     }
-    msr = find_msr(vp, exit->msr.index);
+    msr = search_msr(vp, exit->msr.index);
     if (!msr)
         return unhandled(vp, exit);
     if (client_wants(props, msr, exit->msr.is_write))
         return EXIT_TO_CLIENT;
+    if (!has_client_a_say(props))
+        *hint_for(vp, exit->msr.index) = msr;
     return exit->msr.is_write ? write_msr(vp, msr, exit) : read_msr(vp, msr, exit->msr.index);
 }
 
@@ -651,18 +664,11 @@ static inline bool is_of_apic(uint32_t index)
     return index >> 8 == MSR_IA32_X2APIC_BASE >> 8 || index == MSR_IA32_TSC_DEADLINE;
 }
 
-static inline bool has_client_a_say(const struct hv_properties *props)
-{
-    return props->msr_actions.count || props->extended_exits & HV_EXTENDED_MSR;
-}
-
 static __attribute__((noinline)) enum exit_outcome exit_wrmsr(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const struct msr *msr = hinted_msr(vp, exit->msr.index);
+    const struct msr *msr = *hint_for(vp, exit->msr.index);
 
-    if (!is_same_msr(msr, exit->msr.index) || has_client_a_say(&vp->partition->properties))
-        return exit_any_msr(vp, exit);
-    return write_msr(vp, msr, exit);
+    return is_msr(msr, exit->msr.index) ? write_msr(vp, msr, exit) : exit_any_msr(vp, exit);
 }
 
 static __attribute__((noinline)) enum exit_outcome exit_wrmsr_of_apic(struct hv_vp *vp, struct hv_exit *exit)
@@ -678,8 +684,6 @@ enum exit_outcome exit_msr(struct hv_vp *vp, struct hv_exit *exit)
 
     if (exit->msr.is_write)
         return is_of_apic(exit->msr.index) ? exit_wrmsr_of_apic(vp, exit) : exit_wrmsr(vp, exit);
-    msr = hinted_msr(vp, exit->msr.index);
-    if (!is_same_msr(msr, exit->msr.index) || has_client_a_say(&vp->partition->properties))
-        return exit_any_msr(vp, exit);
-    return read_msr(vp, msr, exit->msr.index);
+    msr = *hint_for(vp, exit->msr.index);
+    return is_msr(msr, exit->msr.index) ? read_msr(vp, msr, exit->msr.index) : exit_any_msr(vp, exit);
 }

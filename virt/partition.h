@@ -228,9 +228,9 @@ struct hv_vp {
         bool interrupt_window, nmi_window;
         uint8_t tpr_threshold;
     } wanted;
-    uint8_t msr_hint[16]; /* (o) rows of exit_msr.c's table, by the index's lower bits */
-    struct {              /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
-        hv_gpa_t page;    /* as GPA_HOLE has it */
+    const struct msr *msr_hint[16]; /* (o) of exit_msr.c's table, by the index's lower bits: see exit_msr_forget */
+    struct {           /* (o) a page that is not mapped as long as npt_generation is this: see gpa_is_hole */
+        hv_gpa_t page; /* as GPA_HOLE has it */
         uint64_t generation;
     } hole;
     struct exit_mov movs[EXIT_MOVS]; /* (o) */

@@ -5,6 +5,7 @@
 #include "exit_apic.h"
 #include "exit_doorbell.h"
 #include "exit_length.h"
+#include "exit_msr.h"
 #include "gva.h"
 #include "hypercall.h"
 #include "irq.h"
@@ -213,6 +214,7 @@ static void apply_properties(struct hv_vp *vp)
     c->exception_bitmap = props->extended_exits & HV_EXTENDED_EXCEPTION ? (uint32_t)props->exception_exits : 0;
     c->rdtsc_exit = props->extended_exits & HV_EXTENDED_RDTSC;
     apply_msr_properties(vp->vcpu, props);
+    exit_msr_forget(vp);
     vp->properties_stale = false;
     vcpu_changed(vp->vcpu, VCPU_CONTROLS);
 }

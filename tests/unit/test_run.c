@@ -11,6 +11,7 @@
 #define UNMAPPED       (RAM_SIZE + 0x3000)
 #define EXTENDED_EXITS 0x0001
 #define EXCEPTIONS     0x0002
+#define MSR_EXITS      0x0005
 
 static int setup_with(void **state, uint64_t apic)
 {
@@ -390,6 +391,26 @@ static void exits_that_the_client_asks_for(void **state)
     run();
     assert_false(fake_vmcs_get(VMCS_CPU_CONTROLS) & CPU_RDTSC);
     assert_int_equal(fake_vmcs_get(VMCS_EXCEPTION_BITMAP), BIT64(VEC_MC));
+}
+
+/* What the VP remembers of an MSR ends when the client says something else of it. */
+static void an_msr_that_the_client_then_asks_for(void **state)
+{
+    struct hv_exit_context exit;
+
+    (void)state;
+    set(HV_REG_RCX, MSR_IA32_MISC_ENABLE);
+    for (unsigned i = 0; i < 2; i++) {
+        FAKE_GUEST({.reason = EXIT_REASON_RDMSR, .length = 2}, {.reason = EXIT_REASON_RDMSR, .length = 2}, STOP);
+        exit = run();
+        assert_reason(&exit, HV_EXIT_HALT);
+        set_property(MSR_EXITS, HV_MSR_EXIT_MISC_ENABLE_READ);
+        set_property(EXTENDED_EXITS, HV_EXTENDED_MSR);
+        exit = to_client("RDMSR, asked for", (struct fake_step){.reason = EXIT_REASON_RDMSR, .length = 2});
+        assert_reason(&exit, HV_EXIT_MSR);
+        assert_int_equal(exit.msr.index, MSR_IA32_MISC_ENABLE);
+        set_property(EXTENDED_EXITS, 0);
+    }
 }
 
 static void use_xmm(uint64_t gpr[16])
@@ -1226,6 +1247,7 @@ int main(void)
         RUN_TEST(memory_mapped_between_runs),
         RUN_TEST(halt),
         RUN_TEST(exits_that_the_client_asks_for),
+        RUN_TEST(an_msr_that_the_client_then_asks_for),
         RUN_TEST(a_hypercall_shows_xmm_registers),
         RUN_TEST(exits_that_cannot_be),
         RUN_TEST(exits_are_counted),
