@@ -39,7 +39,7 @@ static __attribute__((noinline)) const struct exit_mov *
 decode_anew(struct exit_mov *place, const struct hv_instruction *bytes, unsigned code_size)
 {
     place->code_size = 0;
-    if (!hv_mov_decode(&place->mov, bytes, code_size))
+    if (!hv_mov_decode(&place->mov, bytes->bytes, bytes->count, code_size))
         return NULL;
     find_registers(place);
     if (bytes->count == HV_INSTRUCTION_BYTES_MAX) {

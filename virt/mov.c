@@ -10,78 +10,79 @@
 _Static_assert(HV_MOV_RIP == INSN_RIP && HV_MOV_NONE == INSN_NO_REGISTER, "numbers");
 _Static_assert(HV_INSTRUCTION_BYTES_MAX > DECODE_LENGTH_MAX, "bytes to read from");
 
-/* What a byte may be where the opcode is expected; 0: nothing that is known here. */
-#define MODRM     0x01u
-#define OFFSET    0x02u /* an address follows; of the accumulator */
-#define STORE     0x04u
-#define BYTE      0x08u
-#define IMMEDIATE 0x10u
-#define PREFIX    0x20u
-#define ESCAPE    0x40u
+/* What a byte may be where the opcode is expected. The forms of one class stand together. */
+enum kind {
+    KIND_OTHER, /* nothing that is known here */
+    KIND_LOAD,
+    KIND_STORE,
+    KIND_LOAD_BYTE,
+    KIND_STORE_BYTE,
+    KIND_ZERO_BYTE, /* MOVZX and MOVSX, after 0F: in the order of their opcodes */
+    KIND_ZERO_WORD,
+    KIND_SIGN_BYTE,
+    KIND_SIGN_WORD,
+    KIND_STORE_IMMEDIATE, /* from here on there is more than a ModRM byte and its operand */
+    KIND_STORE_IMMEDIATE_BYTE,
+    KIND_LOAD_OFFSET, /* an address follows; of the accumulator */
+    KIND_STORE_OFFSET,
+    KIND_LOAD_OFFSET_BYTE,
+    KIND_STORE_OFFSET_BYTE,
+    KIND_PREFIX, /* from here on it is no form */
+    KIND_ESCAPE,
+};
 
 static const uint8_t kinds[256] = {
-    [0x0F] = ESCAPE,
-    [0x26] = PREFIX,
-    [0x2E] = PREFIX,
-    [0x36] = PREFIX,
-    [0x3E] = PREFIX,
-    [0x40 ... 0x4F] = PREFIX,
-    [0x64] = PREFIX,
-    [0x65] = PREFIX,
-    [0x66] = PREFIX,
-    [0x88] = MODRM | STORE | BYTE,
-    [0x89] = MODRM | STORE,
-    [0x8A] = MODRM | BYTE,
-    [0x8B] = MODRM,
-    [0xA0] = OFFSET | BYTE,
-    [0xA1] = OFFSET,
-    [0xA2] = OFFSET | STORE | BYTE,
-    [0xA3] = OFFSET | STORE,
-    [0xC6] = MODRM | STORE | IMMEDIATE | BYTE,
-    [0xC7] = MODRM | STORE | IMMEDIATE,
+    [0x0F] = KIND_ESCAPE,
+    [0x26] = KIND_PREFIX,
+    [0x2E] = KIND_PREFIX,
+    [0x36] = KIND_PREFIX,
+    [0x3E] = KIND_PREFIX,
+    [0x40 ... 0x4F] = KIND_PREFIX,
+    [0x64] = KIND_PREFIX,
+    [0x65] = KIND_PREFIX,
+    [0x66] = KIND_PREFIX,
+    [0x88] = KIND_STORE_BYTE,
+    [0x89] = KIND_STORE,
+    [0x8A] = KIND_LOAD_BYTE,
+    [0x8B] = KIND_LOAD,
+    [0xA0] = KIND_LOAD_OFFSET_BYTE,
+    [0xA1] = KIND_LOAD_OFFSET,
+    [0xA2] = KIND_STORE_OFFSET_BYTE,
+    [0xA3] = KIND_STORE_OFFSET,
+    [0xC6] = KIND_STORE_IMMEDIATE_BYTE,
+    [0xC7] = KIND_STORE_IMMEDIATE,
+};
+
+#define SEG_SS 2
+#define SEG_DS 3
+
+/* What is known of a form by its opcode alone: what else there is is put over it. */
+#define FORM(bytes, reg_bytes) \
+    .size = (bytes), .reg_size = (reg_bytes), .segment = SEG_DS, .base = HV_MOV_NONE, .index = HV_MOV_NONE
+
+static const struct hv_mov forms[KIND_PREFIX] = {
+    [KIND_LOAD] = {FORM(4, 4)},
+    [KIND_STORE] = {FORM(4, 4), .is_store = true},
+    [KIND_LOAD_BYTE] = {FORM(1, 1)},
+    [KIND_STORE_BYTE] = {FORM(1, 1), .is_store = true},
+    [KIND_ZERO_BYTE] = {FORM(1, 4)},
+    [KIND_ZERO_WORD] = {FORM(2, 4)},
+    [KIND_SIGN_BYTE] = {FORM(1, 4), .sign_extends = true},
+    [KIND_SIGN_WORD] = {FORM(2, 4), .sign_extends = true},
+    [KIND_STORE_IMMEDIATE] = {FORM(4, 4), .is_store = true, .is_immediate = true},
+    [KIND_STORE_IMMEDIATE_BYTE] = {FORM(1, 1), .is_store = true, .is_immediate = true},
+    [KIND_LOAD_OFFSET] = {FORM(4, 4)},
+    [KIND_STORE_OFFSET] = {FORM(4, 4), .is_store = true},
+    [KIND_LOAD_OFFSET_BYTE] = {FORM(1, 1)},
+    [KIND_STORE_OFFSET_BYTE] = {FORM(1, 1), .is_store = true},
 };
 
 #define NO_SEGMENT 0xFFu
 
-/* The instruction up to its opcode. */
-struct head {
-    const uint8_t *at; /* behind it */
-    unsigned kind, rex, operand_size, segment;
+/* What stands before the opcode. */
+struct prefixes {
+    unsigned rex, operand_size, segment;
 };
-
-/* ------------------------------------------------------------------------------------ prefixes */
-
-/* In 64-bit code those of ES, CS, SS and DS would say nothing. */
-static unsigned segment_of(uint8_t prefix, unsigned code_size)
-{
-    if (prefix >= 0x64)
-        return prefix - 0x60u;
-    return code_size == 8 ? NO_SEGMENT : prefix >> 3 & 3;
-}
-
-/* One that is there twice, a REX that does not stand right before the opcode or is INC or DEC: kind 0. */
-static __attribute__((noinline)) void take_prefixes(struct head *h, unsigned code_size)
-{
-    uint8_t byte = h->at[-1];
-
-    for (; kinds[byte] == PREFIX && byte >> 4 != 4; byte = *h->at++) {
-        bool is_size = byte == 0x66;
-        unsigned segment = is_size ? h->segment : segment_of(byte, code_size);
-
-        if (is_size ? h->operand_size == 2 : h->segment != NO_SEGMENT || segment == NO_SEGMENT) {
-            h->kind = 0;
-            return;
-        }
-        h->segment = segment;
-        h->operand_size = is_size ? 2 : h->operand_size;
-    }
-    if (byte >> 4 == 4 && code_size == 8) {
-        h->rex = byte;
-        h->operand_size = byte & INSN_REX_W ? 8 : h->operand_size;
-        byte = *h->at++;
-    }
-    h->kind = kinds[byte] & PREFIX ? 0 : kinds[byte];
-}
 
 /* ------------------------------------------------------------------------------------- operands */
 
@@ -109,45 +110,50 @@ static inline int64_t number32(const uint8_t *at)
 #define RSP 4
 #define RBP 5
 
+/* Returns the base's number in its byte. */
+static inline unsigned take_sib(struct hv_mov *m, uint8_t sib, unsigned rex)
+{
+    unsigned index = (sib >> 3 & 7u) | (rex & INSN_REX_X ? 8 : 0);
+
+    m->shift = sib >> 6;
+    if (index != RSP)
+        m->index = (uint8_t)index;
+    return sib & 7;
+}
+
 /* SDM 2 tables 2-2 and 2-3; see memory32 in decode.c. Returns what is behind it. */
-static const uint8_t *take_memory(struct hv_mov *m, const uint8_t *at, unsigned modrm, unsigned rex)
+static inline const uint8_t *take_memory(struct hv_mov *m, const uint8_t *at, unsigned modrm, unsigned rex,
+                                         unsigned code_size)
 {
     unsigned mod = modrm >> 6, base = modrm & 7;
     bool has_sib = base == RSP;
 
-    m->index = HV_MOV_NONE;
-    if (has_sib) {
-        uint8_t sib = *at++, index = (uint8_t)((sib >> 3 & 7) | (rex & INSN_REX_X ? 8 : 0));
-
-        base = sib & 7;
-        m->shift = sib >> 6;
-        m->index = index == RSP ? HV_MOV_NONE : index;
+    if (has_sib)
+        base = take_sib(m, *at++, rex);
+    if (mod == 0 && base == RBP) {
+        if (code_size == 8 && !has_sib)
+            m->base = HV_MOV_RIP;
+        m->displacement = number32(at);
+        return at + 4;
     }
-    m->base = (uint8_t)(base | (rex & INSN_REX_B ? 8 : 0));
-    if (mod == 1) {
-        m->displacement = (*at ^ 0x80) - 0x80; /* with its sign */
-        return at + 1;
-    }
-    if (mod == 0 && base == RBP)
-        m->base = m->code_size == 8 && !has_sib ? HV_MOV_RIP : HV_MOV_NONE;
-    else if (mod == 0) {
-        m->displacement = 0;
+    base |= rex & INSN_REX_B ? 8 : 0;
+    m->base = (uint8_t)base;
+    if ((base | 1) == RBP) /* addresses made with it or RSP are the stack's, if nothing else is said */
+        m->segment = SEG_SS;
+    if (mod == 0)
         return at;
-    }
-    m->displacement = number32(at);
-    return at + 4;
+    m->displacement = mod == 1 ? (*at ^ 0x80) - 0x80 : number32(at); /* with its sign */
+    return at + (mod == 1 ? 1 : 4);
 }
 
-static const uint8_t *take_offset(struct hv_mov *m, const uint8_t *at)
+static inline const uint8_t *take_offset(struct hv_mov *m, const uint8_t *at, unsigned code_size)
 {
-    m->reg = 0;
-    m->base = m->index = HV_MOV_NONE;
-    m->displacement = m->code_size == 8 ? ((const struct unaligned64 *)at)->value : (uint32_t)number32(at);
-    return at + m->code_size;
+    m->displacement = code_size == 8 ? ((const struct unaligned64 *)at)->value : (uint32_t)number32(at);
+    return at + code_size;
 }
 
 /* At most 4 bytes, sign-extended. */
-static const uint8_t *take_immediate(struct hv_mov *m, const uint8_t *at)
+static inline const uint8_t *take_immediate(struct hv_mov *m, const uint8_t *at)
 {
     unsigned size = HV_MIN(m->size, 4);
     int64_t value = size == 4 ? number32(at) : size == 2 ? number16(at) : (int8_t)*at;
@@ -157,74 +163,114 @@ static const uint8_t *take_immediate(struct hv_mov *m, const uint8_t *at)
 }
 
 /* Without REX byte registers 4 to 7 are AH, CH, DH and BH. */
-static void set_register(struct hv_mov *m, unsigned rex)
+static inline void set_register(struct hv_mov *m, unsigned reg, unsigned rex)
 {
-    bool is_high = m->reg_size == 1 && m->reg >= 4 && !rex;
-
-    m->reg_shift = is_high ? 8 : 0;
-    m->reg = (uint8_t)(is_high ? m->reg - 4 : m->reg);
-}
-
-/* MOVZX and MOVSX, after 0F. False: something else. */
-static bool take_extension(struct hv_mov *m, struct head *h)
-{
-    uint8_t opcode = *h->at++;
-
-    if ((opcode & 0xF6) != 0xB6)
-        return false;
-    m->size = opcode & 1 ? 2 : 1;
-    m->sign_extends = opcode & 8;
-    h->kind = MODRM;
-    return true;
-}
-
-/* Addresses made with RBP or RSP are the stack's, if nothing else is said. */
-static void set_segment(struct hv_mov *m, unsigned segment)
-{
-    bool is_stack = m->base == RSP || m->base == RBP;
-
-    m->segment = (uint8_t)(segment != NO_SEGMENT ? segment : is_stack ? 2 : 3);
-}
-
-/* False: no operand in memory, or a constant's opcode with another ModRM.reg than 0. */
-static bool take_operands(struct hv_mov *m, struct head *h)
-{
-    unsigned modrm = *h->at;
-
-    if (h->kind & MODRM) {
-        m->reg = (uint8_t)((modrm >> 3 & 7) | (h->rex & INSN_REX_R ? 8 : 0));
-        if (modrm >= 0xC0 || (h->kind & IMMEDIATE && modrm & 0x38))
-            return false;
-        h->at = take_memory(m, h->at + 1, modrm, h->rex);
-    } else {
-        h->at = take_offset(m, h->at);
+    m->reg = (uint8_t)reg;
+    if (m->reg_size == 1 && reg >= 4 && !rex) {
+        m->reg = (uint8_t)(reg - 4);
+        m->reg_shift = 8;
     }
-    if (h->kind & IMMEDIATE)
-        h->at = take_immediate(m, h->at);
-    set_register(m, h->rex);
-    set_segment(m, h->segment);
-    return true;
 }
 
-bool hv_mov_decode(struct hv_mov *out, const struct hv_instruction *bytes, unsigned code_size)
+/* Those of 4 bytes are of 2 or 8 by a prefix. */
+static inline void set_size(struct hv_mov *m, unsigned operand_size)
 {
-    struct head h = {bytes->bytes + 1, kinds[bytes->bytes[0]], 0, 4, NO_SEGMENT};
+    m->size = (uint8_t)(m->size == 4 ? operand_size : m->size);
+    m->reg_size = (uint8_t)(m->reg_size == 4 ? operand_size : m->reg_size);
+}
+
+/* Returns what is behind the operands; NULL: none in memory, or a constant's opcode with another ModRM.reg than 0. */
+static inline const uint8_t *take_modrm(struct hv_mov *m, const uint8_t *at, enum kind kind, unsigned rex,
+                                        unsigned code_size)
+{
+    unsigned modrm = *at;
+
+    if (modrm >= 0xC0 || (kind >= KIND_STORE_IMMEDIATE && modrm & 0x38))
+        return NULL;
+    set_register(m, (modrm >> 3 & 7) | (rex & INSN_REX_R ? 8 : 0), rex);
+    at = take_memory(m, at + 1, modrm, rex, code_size);
+    return kind >= KIND_STORE_IMMEDIATE ? take_immediate(m, at) : at;
+}
+
+/* ---------------------------------------------------------------------------------- instructions */
+
+static inline bool is_form(enum kind kind)
+{
+    return kind - 1u < KIND_PREFIX - 1u;
+}
+
+/* MOVZX and MOVSX, by the byte after 0F. */
+static inline enum kind extension(uint8_t opcode)
+{
+    if ((opcode & 0xF6) != 0xB6)
+        return KIND_OTHER;
+    return (enum kind)(KIND_ZERO_BYTE + (opcode & 1) + (opcode >> 2 & 2));
+}
+
+/* What follows the opcode; returns what is behind it all. Made twice: without prefixes there is little to do. */
+static inline __attribute__((always_inline)) const uint8_t *take(struct hv_mov *m, const uint8_t *at, enum kind kind,
+                                                                 const struct prefixes p, unsigned code_size)
+{
+    *m = forms[kind];
+    m->code_size = (uint8_t)code_size;
+    set_size(m, p.operand_size);
+    at = kind < KIND_LOAD_OFFSET ? take_modrm(m, at, kind, p.rex, code_size) : take_offset(m, at, code_size);
+    if (p.segment != NO_SEGMENT)
+        m->segment = (uint8_t)p.segment;
+    return at;
+}
+
+static inline bool is_complete(struct hv_mov *m, const uint8_t *begin, const uint8_t *end, unsigned count)
+{
+    m->length = (uint8_t)(end - begin);
+    return end && m->length <= count;
+}
+
+/* In 64-bit code those of ES, CS, SS and DS would say nothing. */
+static unsigned segment_of(uint8_t prefix, unsigned code_size)
+{
+    if (prefix >= 0x64)
+        return prefix - 0x60u;
+    return code_size == 8 ? NO_SEGMENT : prefix >> 3 & 3;
+}
+
+/* Whatever does not begin with a form's opcode. Each prefix is there once, and a REX, which is none but in 64-bit code,
+ * right before the opcode. */
+static __attribute__((noinline)) bool take_prefixed(struct hv_mov *m, const uint8_t *bytes, unsigned count,
+                                                    unsigned code_size)
+{
+    struct prefixes p = {0, 4, NO_SEGMENT};
+    const uint8_t *at = bytes;
+    enum kind kind;
+
+    for (; kinds[*at] == KIND_PREFIX && *at >> 4 != 4; at++) {
+        bool is_size = *at == 0x66;
+        unsigned segment = is_size ? p.segment : segment_of(*at, code_size);
+
+        if (is_size ? p.operand_size == 2 : p.segment != NO_SEGMENT || segment == NO_SEGMENT)
+            return false;
+        p.segment = segment;
+        p.operand_size = is_size ? 2 : p.operand_size;
+    }
+    if (*at >> 4 == 4 && code_size == 8) {
+        p.rex = *at++;
+        p.operand_size = p.rex & INSN_REX_W ? 8 : p.operand_size;
+    }
+    kind = (enum kind)kinds[*at++];
+    if (kind == KIND_ESCAPE)
+        kind = extension(*at++);
+    return is_form(kind) && is_complete(m, bytes, take(m, at, kind, p, code_size), count);
+}
+
+bool hv_mov_decode(struct hv_mov *out, const uint8_t bytes[HV_INSTRUCTION_BYTES_MAX], unsigned count,
+                   unsigned code_size)
+{
+    const struct prefixes none = {0, 4, NO_SEGMENT};
+    enum kind kind = (enum kind)kinds[bytes[0]];
 
     if (code_size == 2)
         return false;
-    if (h.kind & PREFIX)
-        take_prefixes(&h, code_size);
-    if (!h.kind)
-        return false;
-    out->code_size = (uint8_t)code_size;
-    out->reg_size = out->size = (uint8_t)(h.kind & BYTE ? 1 : h.operand_size);
-    out->sign_extends = false;
-    if (h.kind & ESCAPE && !take_extension(out, &h))
-        return false;
-    out->is_store = h.kind & STORE;
-    out->is_immediate = h.kind & IMMEDIATE;
-    if (!take_operands(out, &h))
-        return false;
-    out->length = (uint8_t)(h.at - bytes->bytes);
-    return out->length <= bytes->count;
+    if (!is_form(kind))
+        return take_prefixed(out, bytes, count, code_size);
+    return is_complete(out, bytes, take(out, bytes + 1, kind, none, code_size), count);
 }

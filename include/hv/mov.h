@@ -33,10 +33,11 @@ struct hv_mov {
 
 /*
  * False: it is something else, or not there as a whole; then hv_emulate knows. What it takes has no prefixes but 66,
- * REX and a segment that counts, each once. Bytes from bytes->count on are not looked at but for their being there.
+ * REX and a segment that counts, each once. Bytes from `count` on are not looked at but for their being there.
  * code_size: 2, 4 or 8 (never true with 2). Context: any.
  */
-bool hv_mov_decode(struct hv_mov *out, const struct hv_instruction *bytes, unsigned code_size);
+bool hv_mov_decode(struct hv_mov *out, const uint8_t bytes[HV_INSTRUCTION_BYTES_MAX], unsigned count,
+                   unsigned code_size);
 
 /* The offset in its segment of the memory operand. gpr: by number; rip: of the instruction. */
 static inline uint64_t hv_mov_offset(const struct hv_mov *mov, const uint64_t *gpr, uint64_t rip)
@@ -52,17 +53,19 @@ static inline uint64_t hv_mov_offset(const struct hv_mov *mov, const uint64_t *g
     return mov->code_size == 8 ? offset : (uint32_t)offset;
 }
 
-/* What a store writes; the bytes behind its size are 0. */
-static inline uint64_t hv_mov_stored(const struct hv_mov *mov, const uint64_t *gpr)
+/* What a store writes; the bytes behind its size are 0. reg: the register's value, of no importance with a constant. */
+static inline uint64_t hv_mov_stored_of(const struct hv_mov *mov, uint64_t reg)
 {
-    return mov->is_immediate ? mov->immediate : gpr[mov->reg] >> mov->reg_shift & ~0ull >> (64 - 8 * mov->size);
+    return mov->is_immediate ? mov->immediate : reg >> mov->reg_shift & ~0ull >> (64 - 8 * mov->size);
 }
 
-/*
- * The register after a load of `value`, whose bytes behind the operand's size do not count. before: the register's; of
- * no importance with reg_size 4 and 8.
- */
-static inline uint64_t hv_mov_loaded(const struct hv_mov *mov, uint64_t before, uint64_t value)
+static inline uint64_t hv_mov_stored(const struct hv_mov *mov, const uint64_t *gpr)
+{
+    return hv_mov_stored_of(mov, gpr[mov->reg]);
+}
+
+/* What hv_mov_loaded does with operands of other sizes than 4. */
+static inline uint64_t hv_mov_loaded_other(const struct hv_mov *mov, uint64_t before, uint64_t value)
 {
     unsigned unused = 64 - 8 * mov->size;
     uint64_t mask = ~0ull >> (64 - 8 * mov->reg_size);
@@ -70,6 +73,16 @@ static inline uint64_t hv_mov_loaded(const struct hv_mov *mov, uint64_t before, 
     value = mov->sign_extends ? (uint64_t)((int64_t)(value << unused) >> unused) : value << unused >> unused;
     value &= mask;
     return mov->reg_size >= 4 ? value : (before & ~(mask << mov->reg_shift)) | value << mov->reg_shift;
+}
+
+/*
+ * The register after a load of `value`, whose bytes behind the operand's size do not count. before: the register's; of
+ * no importance with reg_size 4 and 8. The most usual operand, of 4 bytes, is always all of a register.
+ */
+static inline __attribute__((always_inline)) uint64_t hv_mov_loaded(const struct hv_mov *mov, uint64_t before,
+                                                                    uint64_t value)
+{
+    return mov->size == 4 ? (uint32_t)value : hv_mov_loaded_other(mov, before, value);
 }
 
 #endif

@@ -90,7 +90,7 @@ static bool compare(const struct hv_instruction *code, unsigned code_size)
     struct hv_mov mov;
     struct insn insn;
 
-    if (!hv_mov_decode(&mov, code, code_size))
+    if (!hv_mov_decode(&mov, code->bytes, code->count, code_size))
         return false;
     assert_int_equal(decode_insn(&insn, code->bytes, HV_MIN(code->count, DECODE_LENGTH_MAX), code_size), DECODE_OK);
     assert_true(is_plain(&insn));
@@ -170,9 +170,9 @@ static void segments_count_in_32_bit_code(void **state)
     for (uint8_t i = 0; i < ARRAY_COUNT(prefixes); i++) {
         const struct hv_instruction code = {.count = 3, .bytes = {prefixes[i], 0x8b, 0x07}};
 
-        assert_true(hv_mov_decode(&mov, &code, 4));
+        assert_true(hv_mov_decode(&mov, code.bytes, code.count, 4));
         assert_int_equal(mov.segment, i);
-        assert_int_equal(hv_mov_decode(&mov, &code, 8), i >= 4);
+        assert_int_equal(hv_mov_decode(&mov, code.bytes, code.count, 8), i >= 4);
     }
 }
 
@@ -203,7 +203,7 @@ static void moves_are_done(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(moves); i++) {
-        assert_true(hv_mov_decode(&mov, &moves[i].code, 8));
+        assert_true(hv_mov_decode(&mov, moves[i].code.bytes, moves[i].code.count, 8));
         assert_int_equal(hv_mov_offset(&mov, gpr, 0x7000), moves[i].offset);
         if (mov.is_store)
             assert_int_equal(hv_mov_stored(&mov, gpr), moves[i].stored);
