@@ -15,15 +15,25 @@ static const unsigned right_of[] = {
 };
 
 /*
- * The instruction's bytes; and, where the CPU does not say it, the linear address, if a plain move was it: saves the
- * client's emulator the guest's tables.
+ * Of a plain move the linear address is where its operand begins, whatever the CPU says: so the client's emulator needs
+ * neither registers nor the guest's tables to know where it is. What the CPU says may be the begin of a part.
  */
+static void find_gva(struct hv_vp *vp, struct hv_exit *exit)
+{
+    if (exit_mov_find(vp, exit)) {
+        exit->memory.gva_valid = true;
+    } else if (exit->memory.gva_valid && exit_mov_is_elsewhere(vp, exit)) {
+        exit->memory.gva_valid = false;
+        exit->memory.gva = 0;
+    }
+}
+
+/* With the instruction's bytes. */
 static void describe(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
 
-    if (!exit->memory.gva_valid)
-        exit->memory.gva_valid = exit_mov_find(vp, exit);
+    find_gva(vp, exit);
     if (exit->memory.access == HV_ACCESS_EXECUTE || exit->memory.page_walk)
         gva_need_instruction(vp, &exit->instruction); /* it may not have been executed yet */
     else

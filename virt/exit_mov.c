@@ -105,21 +105,34 @@ static inline bool is_address(const struct hv_exit *exit, hv_gva_t gva)
     return exit->memory.gva_valid ? gva == exit->memory.gva : !((gva ^ exit->memory.gpa) & HV_PAGE_MASK);
 }
 
-const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit)
+/* NULL: it is none, or could not have made the access. */
+static inline const struct exit_mov *find_move(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct exit_mov *place;
-    hv_gva_t gva;
 
     if (is_own_access(vp->vcpu, exit))
         return NULL;
     place = decode(vp->movs, &exit->instruction, need_bytes(vp, &exit->instruction));
-    if (!place || place->mov.is_store != (exit->memory.access == HV_ACCESS_WRITE))
+    return place && place->mov.is_store == (exit->memory.access == HV_ACCESS_WRITE) ? place : NULL;
+}
+
+const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit)
+{
+    const struct exit_mov *place = find_move(vp, exit);
+    hv_gva_t gva;
+
+    if (!place)
         return NULL;
     gva = linear_address(vp->vcpu, place);
     if (!is_address(exit, gva) || (gva & HV_PAGE_MASK) + place->mov.size > HV_PAGE_SIZE)
         return NULL;
     exit->memory.gva = gva;
     return &place->mov;
+}
+
+bool exit_mov_is_elsewhere(struct hv_vp *vp, struct hv_exit *exit)
+{
+    return find_move(vp, exit);
 }
 
 void exit_mov_done(struct hv_vp *vp, struct hv_exit *exit, const struct hv_mov *mov, uint64_t value)

@@ -15,6 +15,9 @@
  */
 const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit);
 
+/* Where nothing was found: it is a move all the same, whose operand begins elsewhere. */
+bool exit_mov_is_elsewhere(struct hv_vp *vp, struct hv_exit *exit);
+
 /*
  * The end of a load, or of a store (`value` does not count): the register, and how long the instruction is that is then
  * to be stepped over.

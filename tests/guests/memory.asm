@@ -123,6 +123,15 @@ GUEST memory_rep_stos
 %endmacro
 GUEST memory_read_cross
 
+%macro memory_read_begin 0
+    mov rSI, HOLE
+    MARK
+    mov eax, [rSI]
+    MARK
+    hlt
+%endmacro
+GUEST memory_read_begin
+
 %macro memory_write_cross 0
     mov rSI, HOLE - 2
     MARK

@@ -267,20 +267,85 @@ static void string_ports_go_through_the_emulator(void **state)
 
 /* ----------------------------------------------------------------------------------- memory */
 
-static void an_access_reads_and_writes_registers_once(void **state)
+#define MMIO_AT(offset, code, type) try_mmio(code, sizeof(code) - 1, type, DEVICE + (offset))
+
+static void a_load_needs_no_registers(void **state)
 {
     (void)state;
     c.device_value = 0x12345678;
-    assert_int_equal(MMIO("\x8b\x47\x20", READ), SUCCESS); /* mov eax, [rdi+0x20] */
+    assert_int_equal(MMIO_AT(0x20, "\x8b\x47\x20", READ), SUCCESS); /* mov eax, [rdi+0x20] */
     assert_int_equal(c.reads, 1);
     assert_int_equal(c.memory[0].GpaAddress, DEVICE + 0x20);
     assert_int_equal(c.memory[0].AccessSize, 4);
     assert_int_equal(reg(WHvX64RegisterRax)->Reg64, 0x12345678);
     assert_int_equal(reg(WHvX64RegisterRip)->Reg64, CODE_AT + 3);
-    assert_int_equal(c.gets, 1);
+    assert_int_equal(c.gets, 0);
     assert_int_equal(c.sets, 1);
     assert_int_equal(c.set_count, 3); /* RIP, RFLAGS, RAX */
     assert_int_equal(c.translations, 0);
+}
+
+/* What the instruction itself needs, by one call; addresses the exit has told, whatever they are made of. */
+static void moves_read_one_register_at_most(void **state)
+{
+    static const struct {
+        const char *code;
+        WHV_MEMORY_ACCESS_TYPE type;
+        unsigned gets;
+        uint64_t rax, stored; /* the value afterwards */
+    } rows[] = {
+        {"\x48\x8b\x07", READ, 0, 0xfedcba9876543281, 0},
+        {"\x8b\x04\xcf", READ, 0, 0x76543281, 0}, /* mov eax, [rdi+rcx*8] */
+        {"\x65\x8b\x07", READ, 0, 0x76543281, 0}, /* of GS */
+        {"\x0f\xb6\x07", READ, 0, 0x81, 0},
+        {"\x66\x8b\x07", READ, 1, 0x1122334455663281, 0},
+        {"\x8a\x27\x90", READ, 1, 0x1122334455668188, 0},
+        {"\x89\x07\x90", WRITE, 1, 0x1122334455667788, 0x55667788},
+        {"\x88\x27\x90", WRITE, 1, 0x1122334455667788, 0x77},
+        {"\xc6\x07\x99", WRITE, 0, 0x1122334455667788, 0x99},
+    };
+
+    (void)state;
+    c.device_value = 0xfedcba9876543281;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        uint64_t stored = 0;
+
+        c.gets = c.sets = c.reads = c.writes = 0;
+        memset(c.memory, 0, sizeof(c.memory));
+        reg(WHvX64RegisterRax)->Reg64 = 0x1122334455667788;
+        assert_int_equal(try_mmio(rows[i].code, 3, rows[i].type, DEVICE + 0x40), SUCCESS);
+        assert_int_equal(c.gets, rows[i].gets);
+        assert_int_equal(c.sets, 1);
+        assert_int_equal(c.reads, rows[i].type == READ);
+        assert_int_equal(c.writes, rows[i].type == WRITE);
+        assert_int_equal(c.memory[0].GpaAddress, DEVICE + 0x40);
+        memcpy(&stored, c.memory[0].Data, c.memory[0].AccessSize);
+        assert_int_equal(rows[i].type == WRITE ? stored : 0, rows[i].stored);
+        assert_int_equal(reg(WHvX64RegisterRax)->Reg64, rows[i].rax);
+    }
+    assert_int_equal(c.translations, 0);
+}
+
+/* The part of an operand behind a page's end, and one whose address is not told: where it is the registers say. */
+static void parts_go_by_the_registers(void **state)
+{
+    WHV_MEMORY_ACCESS_CONTEXT access = {.InstructionByteCount = 2, .InstructionBytes = {0x8b, 0x07}};
+    WHV_EMULATOR_STATUS status;
+
+    (void)state;
+    c.translation = WHvTranslateGvaResultSuccess;
+    c.device_value = 0x11223344;
+    reg(WHvX64RegisterRdi)->Reg64 = DEVICE + 0xffe;
+    access.Gpa = DEVICE + 0x1000;
+    assert_int_equal(WHvEmulatorTryMmioEmulation(emulator, &c, &vp, &access, &status), S_OK);
+    assert_int_equal(status.AsUINT32, SUCCESS);
+    assert_int_equal(c.reads, 2);
+    assert_int_equal(c.memory[0].GpaAddress, DEVICE + 0xffe);
+    assert_int_equal(c.memory[1].GpaAddress, DEVICE + 0x1000);
+    assert_int_equal(reg(WHvX64RegisterRax)->Reg64, 0x33443344);
+    assert_int_equal(MMIO_AT(0xffe, "\x8b\x07", READ), SUCCESS); /* the first part */
+    assert_int_equal(c.reads, 4);
+    assert_int_equal(c.gets, 2);
 }
 
 /* That the guest may read a page does not say that it may write to it. */
@@ -409,7 +474,9 @@ static void each_failure_has_its_bit_and_sets_nothing(void **state)
     c.memory_result = E_FAIL;
     assert_int_equal(MMIO("\x8b\x07", READ), MEMORY);
     c.get_result = E_FAIL;
-    assert_int_equal(MMIO("\x8b\x07", READ), GET);
+    assert_int_equal(MMIO("\x8a\x07", READ), GET);
+    assert_int_equal(MMIO("\x89\x07", WRITE), GET);
+    assert_int_equal(MMIO("\xa5", READ), GET);
     c.get_result = c.memory_result = S_OK;
     c.io_result = E_FAIL;
     assert_int_equal(try_io(&io), IO_FAILED);
@@ -504,7 +571,9 @@ int main(void)
         TEST(simple_ports_need_no_registers),
         TEST(out_gives_the_value_and_leaves_rax),
         TEST(string_ports_go_through_the_emulator),
-        TEST(an_access_reads_and_writes_registers_once),
+        TEST(a_load_needs_no_registers),
+        TEST(moves_read_one_register_at_most),
+        TEST(parts_go_by_the_registers),
         TEST(a_read_is_no_permission_to_write),
         TEST(bytes_not_given_are_fetched),
         TEST(xmm_registers_are_read_and_written_when_used),

@@ -406,15 +406,20 @@ static void try_mmio(struct session *s, const WHV_MEMORY_ACCESS_CONTEXT *memory)
         emulate(s, memory->InstructionByteCount, memory->InstructionBytes, &hint);
 }
 
-/* Apart, with what it takes of the stack: most accesses are plain moves. */
+/* Apart, with what it takes of the stack: most accesses are plain moves. No status: the context is malformed. */
 static __attribute__((noinline)) WHV_EMULATOR_STATUS emulate_mmio(const struct whp_slot *in, VOID *context,
                                                                   const WHV_VP_EXIT_CONTEXT *vp,
-                                                                  const WHV_MEMORY_ACCESS_CONTEXT *memory)
+                                                                  const WHV_MEMORY_ACCESS_CONTEXT *from)
 {
+    WHV_MEMORY_ACCESS_CONTEXT memory;
     struct session s;
 
+    __builtin_memcpy(&memory, from, sizeof(memory));
+    if (memory.AccessInfo.AccessType > WHvMemoryAccessExecute ||
+        memory.InstructionByteCount > sizeof(memory.InstructionBytes))
+        return (WHV_EMULATOR_STATUS){.AsUINT32 = 0};
     if (begin(&s, in, context, vp))
-        try_mmio(&s, memory);
+        try_mmio(&s, &memory);
     return s.status;
 }
 
@@ -501,24 +506,20 @@ HRESULT WHVAPI WHvEmulatorTryMmioEmulation(WHV_EMULATOR_HANDLE Emulator, VOID *C
                                            const WHV_MEMORY_ACCESS_CONTEXT *MmioInstructionContext,
                                            WHV_EMULATOR_STATUS *EmulatorReturnStatus)
 {
-    WHV_EMULATOR_STATUS status = {.AsUINT32 = 0};
-    WHV_MEMORY_ACCESS_CONTEXT memory;
-    WHV_VP_EXIT_CONTEXT vp;
+    WHV_EMULATOR_STATUS status;
     struct whp_slot *in;
 
     if (!VpContext || !MmioInstructionContext || !EmulatorReturnStatus)
         return E_INVALIDARG;
-    __builtin_memcpy(&memory, MmioInstructionContext, sizeof(memory));
-    if (memory.AccessInfo.AccessType > WHvMemoryAccessExecute ||
-        memory.InstructionByteCount > sizeof(memory.InstructionBytes))
-        return E_INVALIDARG;
     in = whp_handle_acquire(&emulators, Emulator, WHP_USE_RUN);
     if (!in)
         return E_INVALIDARG;
-    __builtin_memcpy(&vp, VpContext, sizeof(vp));
-    if (!emulator_mov(in->object, Context, &vp, &memory, &status))
-        status = emulate_mmio(in, Context, &vp, &memory);
+    status = emulator_mov(in->object, Context, VpContext, MmioInstructionContext);
+    if (!status.AsUINT32)
+        status = emulate_mmio(in, Context, VpContext, MmioInstructionContext);
     whp_slot_release(in, WHP_USE_RUN);
+    if (!status.AsUINT32)
+        return E_INVALIDARG;
     PUT(EmulatorReturnStatus, status);
     return S_OK;
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Plain moves, without the emulator: the exit has told the address, and that the guest's tables and segments allow the
- * access. Registers that the operands name are all that is read, and those that change all that is written. What comes
- * of it is what comes of the emulator.
+ * Plain moves, without the emulator: the exit has told where the operand is, and that the guest's tables and segments
+ * allow the access. Read is a register that is stored, or written in part; written are those that change. What comes of
+ * it is what comes of the emulator.
  */
 #include "emulator_mov.h"
 #include <hv/base/bits.h>
 #include <hv/mov.h>
 
+/* Into one function, which keeps what it knows in registers. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define RFLAGS_TF BIT64(8)
 #define RFLAGS_RF BIT64(16)
-
-#define REGISTERS_MAX 3 /* base, index and source; RIP, RFLAGS and destination */
 
 _Static_assert(WHvX64RegisterR15 == 15, "general registers by their number in instructions");
 _Static_assert(sizeof(((WHV_MEMORY_ACCESS_CONTEXT *)0)->InstructionBytes) == HV_INSTRUCTION_BYTES_MAX, "bytes");
@@ -19,7 +20,9 @@ _Static_assert(sizeof(((WHV_MEMORY_ACCESS_CONTEXT *)0)->InstructionBytes) == HV_
 /* Amid the delivery of an event, or with more at its end: a single step's trap, the end of an interrupt shadow. */
 static inline bool is_special(const WHV_VP_EXIT_CONTEXT *vp)
 {
-    return vp->ExecutionState.InterruptionPending || vp->ExecutionState.InterruptShadow || vp->Rflags & RFLAGS_TF;
+    const WHV_X64_VP_EXECUTION_STATE special = {.InterruptionPending = 1, .InterruptShadow = 1};
+
+    return vp->ExecutionState.AsUINT16 & special.AsUINT16 || vp->Rflags & RFLAGS_TF;
 }
 
 static inline bool is_64bit(const WHV_VP_EXIT_CONTEXT *vp)
@@ -27,124 +30,137 @@ static inline bool is_64bit(const WHV_VP_EXIT_CONTEXT *vp)
     return vp->ExecutionState.EferLma && vp->Cs.Long;
 }
 
-/* Of FS and GS the base counts. */
-static bool decode(struct hv_mov *mov, const WHV_MEMORY_ACCESS_CONTEXT *memory)
-{
-    struct hv_instruction bytes = {.count = memory->InstructionByteCount};
-
-    __builtin_memcpy(bytes.bytes, memory->InstructionBytes, sizeof(bytes.bytes));
-    return hv_mov_decode(mov, &bytes, 8) && mov->segment < 4 &&
-           memory->AccessInfo.AccessType == (mov->is_store ? WHvMemoryAccessWrite : WHvMemoryAccessRead);
-}
-
-/* ------------------------------------------------------------------------------------ registers */
-
-/* Those that the address is made of, and the one that is stored, or written in part. */
-static UINT32 list_registers(const struct hv_mov *mov, WHV_REGISTER_NAME *names)
-{
-    UINT32 count = 0;
-
-    if (mov->base < HV_MOV_RIP)
-        names[count++] = (WHV_REGISTER_NAME)mov->base;
-    if (mov->index < HV_MOV_RIP)
-        names[count++] = (WHV_REGISTER_NAME)mov->index;
-    if (mov->is_store ? !mov->is_immediate : mov->reg_size < 4)
-        names[count++] = (WHV_REGISTER_NAME)mov->reg;
-    return count;
-}
-
-/* By their numbers; others are left as they are. */
-static bool get_registers(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, const struct hv_mov *mov,
-                          uint64_t *gpr)
-{
-    WHV_REGISTER_NAME names[REGISTERS_MAX];
-    WHV_REGISTER_VALUE values[REGISTERS_MAX];
-    UINT32 count = list_registers(mov, names);
-
-    if (count && FAILED(callbacks->WHvEmulatorGetVirtualProcessorRegisters(context, names, count, values)))
-        return false;
-    while (count--)
-        gpr[names[count] % 16] = values[count].Reg64;
-    return true;
-}
-
-struct register_list {
-    UINT32 count;
-    WHV_REGISTER_NAME names[REGISTERS_MAX];
-    WHV_REGISTER_VALUE values[REGISTERS_MAX];
+/* One move, and what is known of it. */
+struct move {
+    const WHV_EMULATOR_CALLBACKS *callbacks;
+    VOID *context; /* the client's */
+    hv_gpa_t gpa;
+    uint64_t rip, rflags;
+    struct hv_mov mov;
 };
 
-static inline void put(struct register_list *list, WHV_REGISTER_NAME name, uint64_t value)
-{
-    list->values[list->count] = (WHV_REGISTER_VALUE){.Reg128 = {.Low64 = value}};
-    list->names[list->count++] = name;
-}
+static const WHV_EMULATOR_STATUS other = {.AsUINT32 = 0};
+static const WHV_EMULATOR_STATUS successful = {.EmulationSuccessful = 1};
+static const WHV_EMULATOR_STATUS memory_failed = {.MemoryCallbackFailed = 1};
+static const WHV_EMULATOR_STATUS get_failed = {.GetVirtualProcessorRegistersCallbackFailed = 1};
+static const WHV_EMULATOR_STATUS set_failed = {.SetVirtualProcessorRegistersCallbackFailed = 1};
 
-static bool set_registers(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, const WHV_VP_EXIT_CONTEXT *vp,
-                          const struct hv_mov *mov, uint64_t loaded)
-{
-    struct register_list list;
+/* ---------------------------------------------------------------------------------- the callbacks */
 
-    list.count = 0;
-    put(&list, WHvX64RegisterRip, vp->Rip + mov->length);
-    if (vp->Rflags & RFLAGS_RF)
-        put(&list, WHvX64RegisterRflags, vp->Rflags & ~RFLAGS_RF);
-    if (!mov->is_store)
-        put(&list, (WHV_REGISTER_NAME)mov->reg, loaded);
-    return !FAILED(callbacks->WHvEmulatorSetVirtualProcessorRegisters(context, list.names, list.count, list.values));
-}
-
-/* ----------------------------------------------------------------------------------- the access */
-
-/* In the page that the exit has told of, as a whole. An exit may tell of the part behind a page's end. */
-static bool find_gpa(const WHV_MEMORY_ACCESS_CONTEXT *memory, hv_gva_t gva, unsigned size, hv_gpa_t *gpa)
-{
-    *gpa = (memory->Gpa & ~HV_PAGE_MASK) | (gva & HV_PAGE_MASK);
-    return !((gva ^ memory->Gva) & ~HV_PAGE_MASK) && (gva & HV_PAGE_MASK) + size <= HV_PAGE_SIZE;
-}
-
-static bool access_memory(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, hv_gpa_t gpa,
-                          const struct hv_mov *mov, uint64_t *value)
+static ALWAYS_INLINE bool access_memory(const struct move *m, uint64_t *value)
 {
     WHV_EMULATOR_MEMORY_ACCESS_INFO access = {
-        .GpaAddress = gpa,
-        .Direction = mov->is_store,
-        .AccessSize = mov->size,
+        .GpaAddress = m->gpa,
+        .Direction = m->mov.is_store,
+        .AccessSize = m->mov.size,
     };
 
     __builtin_memcpy(access.Data, value, sizeof(*value));
-    if (FAILED(callbacks->WHvEmulatorMemoryCallback(context, &access)))
+    if (FAILED(m->callbacks->WHvEmulatorMemoryCallback(m->context, &access)))
         return false;
     __builtin_memcpy(value, access.Data, sizeof(*value));
     return true;
 }
 
-bool emulator_mov(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, const WHV_VP_EXIT_CONTEXT *vp,
-                  const WHV_MEMORY_ACCESS_CONTEXT *memory, WHV_EMULATOR_STATUS *status)
+static inline bool get_register(const struct move *m, uint64_t *value)
 {
-    uint64_t gpr[16], value = 0;
-    struct hv_mov mov;
-    hv_gpa_t gpa;
+    WHV_REGISTER_NAME name = (WHV_REGISTER_NAME)m->mov.reg;
+    WHV_REGISTER_VALUE got;
 
-    if (!memory->AccessInfo.GvaValid || !is_64bit(vp) || is_special(vp) || !decode(&mov, memory))
+    if (FAILED(m->callbacks->WHvEmulatorGetVirtualProcessorRegisters(m->context, &name, 1, &got)))
         return false;
-    if (!get_registers(callbacks, context, &mov, gpr)) {
-        status->GetVirtualProcessorRegistersCallbackFailed = 1;
-        return true;
-    }
-    if (!find_gpa(memory, hv_mov_offset(&mov, gpr, vp->Rip), mov.size, &gpa))
-        return false;
-    if (mov.is_store)
-        value = hv_mov_stored(&mov, gpr);
-    if (!access_memory(callbacks, context, gpa, &mov, &value)) {
-        status->MemoryCallbackFailed = 1;
-        return true;
-    }
-    if (!mov.is_store)
-        value = hv_mov_loaded(&mov, mov.reg_size < 4 ? gpr[mov.reg] : 0, value);
-    if (set_registers(callbacks, context, vp, &mov, value))
-        status->EmulationSuccessful = 1;
-    else
-        status->SetVirtualProcessorRegistersCallbackFailed = 1;
+    *value = got.Reg64;
     return true;
+}
+
+struct register_list {
+    UINT32 count;
+    WHV_REGISTER_NAME names[3]; /* RIP, what is loaded, RFLAGS */
+    WHV_REGISTER_VALUE values[3];
+};
+
+static inline void put(struct register_list *list, WHV_REGISTER_NAME name, uint64_t value)
+{
+    list->values[list->count].Reg128.Low64 = value;
+    list->values[list->count].Reg128.High64 = 0;
+    list->names[list->count++] = name;
+}
+
+/* loaded: NULL for stores. */
+static ALWAYS_INLINE WHV_EMULATOR_STATUS set_registers(const struct move *m, const uint64_t *loaded)
+{
+    struct register_list list;
+
+    list.count = 0;
+    put(&list, WHvX64RegisterRip, m->rip + m->mov.length);
+    if (loaded)
+        put(&list, (WHV_REGISTER_NAME)m->mov.reg, *loaded);
+    if (m->rflags & RFLAGS_RF)
+        put(&list, WHvX64RegisterRflags, m->rflags & ~RFLAGS_RF);
+    return FAILED(
+               m->callbacks->WHvEmulatorSetVirtualProcessorRegisters(m->context, list.names, list.count, list.values))
+               ? set_failed
+               : successful;
+}
+
+/* ------------------------------------------------------------------------------------- the moves */
+
+static ALWAYS_INLINE WHV_EMULATOR_STATUS load(const struct move *m)
+{
+    uint64_t before = 0, value = 0;
+
+    if (m->mov.reg_size < 4 && !get_register(m, &before)) /* the rest of it stays */
+        return get_failed;
+    if (!access_memory(m, &value))
+        return memory_failed;
+    value = hv_mov_loaded(&m->mov, before, value);
+    return set_registers(m, &value);
+}
+
+static ALWAYS_INLINE WHV_EMULATOR_STATUS store(const struct move *m)
+{
+    uint64_t value = 0;
+
+    if (!m->mov.is_immediate && !get_register(m, &value))
+        return get_failed;
+    value = hv_mov_stored_of(&m->mov, value);
+    return access_memory(m, &value) ? set_registers(m, NULL) : memory_failed;
+}
+
+/* Gva is where a plain move's operand begins (see exit_mmio.c), and so is Gpa, unless that is the part in the next page
+ * of an operand that goes over a page's end. */
+static inline bool is_whole(hv_gpa_t gpa, hv_gva_t gva, unsigned size)
+{
+    return !((gpa ^ gva) & HV_PAGE_MASK) && (gpa & HV_PAGE_MASK) + size <= HV_PAGE_SIZE;
+}
+
+static ALWAYS_INLINE bool decode(struct hv_mov *mov, const UINT8 *instruction, UINT8 count,
+                                 const WHV_MEMORY_ACCESS_INFO *info)
+{
+    uint8_t bytes[HV_INSTRUCTION_BYTES_MAX];
+
+    __builtin_memcpy(bytes, instruction, sizeof(bytes));
+    return count <= sizeof(bytes) && hv_mov_decode(mov, bytes, count, 8) &&
+           info->AccessType == (mov->is_store ? WHvMemoryAccessWrite : WHvMemoryAccessRead);
+}
+
+WHV_EMULATOR_STATUS emulator_mov(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context,
+                                 const WHV_VP_EXIT_CONTEXT *from_vp, const WHV_MEMORY_ACCESS_CONTEXT *from_memory)
+{
+    WHV_MEMORY_ACCESS_CONTEXT memory;
+    WHV_VP_EXIT_CONTEXT vp;
+    struct move m;
+
+    __builtin_memcpy(&vp, from_vp, sizeof(vp));
+    __builtin_memcpy(&memory, from_memory, sizeof(memory));
+    if (!memory.AccessInfo.GvaValid || !is_64bit(&vp) || is_special(&vp) ||
+        !decode(&m.mov, from_memory->InstructionBytes, memory.InstructionByteCount, &memory.AccessInfo) ||
+        !is_whole(memory.Gpa, memory.Gva, m.mov.size))
+        return other;
+    m.callbacks = callbacks;
+    m.context = context;
+    m.gpa = memory.Gpa;
+    m.rip = vp.Rip;
+    m.rflags = vp.Rflags;
+    return m.mov.is_store ? store(&m) : load(&m);
 }

@@ -7,10 +7,10 @@
 #include <whp/WinHvEmulation.h>
 
 /*
- * True: it was one, and *status says how it went. False: it goes by the emulator; registers may have been read, nothing
- * else was done. The context is the exit's; nothing of it may be changing.
+ * What came of it, or nothing (0): it goes by the emulator, and nothing was done. The context is the exit's: of each
+ * part that is looked at it is read once.
  */
-bool emulator_mov(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, const WHV_VP_EXIT_CONTEXT *vp,
-                  const WHV_MEMORY_ACCESS_CONTEXT *memory, WHV_EMULATOR_STATUS *status);
+WHV_EMULATOR_STATUS emulator_mov(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *context, const WHV_VP_EXIT_CONTEXT *vp,
+                                 const WHV_MEMORY_ACCESS_CONTEXT *memory);
 
 #endif
