@@ -182,7 +182,8 @@ static void remove_parts(struct hv_partition *p, const struct hv_doorbell *d, st
     bell_remove(ds, bell);
     if (d->match_value)
         address = take_out(ds, bell_find(ds, address_kind(d->is_port), d->address, 0));
-    partition_flush(p); /* who has found them has signalled */
+    __atomic_fetch_add(&p->bells_gone, 1, __ATOMIC_SEQ_CST); /* who remembers them looks anew */
+    partition_flush(p);                                      /* who has found them has signalled */
     free_bell(bell);
     free_bell(address);
     free_bell(page);
@@ -324,6 +325,22 @@ const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t ad
     if (!ds || (is_port && !__atomic_load_n(&ds->ports, __ATOMIC_RELAXED)))
         return NULL;
     return bell_find(ds, address_kind(is_port), address, 0);
+}
+
+/* What changes while we look is seen with the next count. */
+const struct bell *doorbell_find_in_hole(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    uint64_t generation = __atomic_load_n(&vp->partition->npt_generation, __ATOMIC_ACQUIRE);
+    uint64_t gone = __atomic_load_n(&vp->partition->bells_gone, __ATOMIC_ACQUIRE);
+    const struct bell *bell = doorbell_at(vp, false, gpa);
+
+    if (!bell || !gpa_is_hole(vp, gpa))
+        return NULL;
+    vp->bell.bell = bell;
+    vp->bell.gpa = gpa;
+    vp->bell.generation = generation;
+    vp->bell.gone = gone;
+    return bell;
 }
 
 bool doorbell_ring_at(const struct hv_vp *vp, const struct bell *bell, uint32_t size, uint64_t value)

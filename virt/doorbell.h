@@ -23,6 +23,20 @@ struct bell;
  */
 const struct bell *doorbell_at(const struct hv_vp *vp, bool is_port, uint64_t address);
 /*
+ * The same of memory, by the VP's owner, and only where the page is missing: else something stands in front of the
+ * doorbells' hole, or they are being unregistered. Guests mostly ring the one that they rang last: it is remembered.
+ */
+const struct bell *doorbell_find_in_hole(struct hv_vp *vp, hv_gpa_t gpa);
+static inline const struct bell *doorbell_in_hole(struct hv_vp *vp, hv_gpa_t gpa)
+{
+    const struct hv_partition *p = vp->partition;
+
+    return vp->bell.gpa == gpa && vp->bell.generation == __atomic_load_n(&p->npt_generation, __ATOMIC_ACQUIRE) &&
+                   vp->bell.gone == __atomic_load_n(&p->bells_gone, __ATOMIC_ACQUIRE)
+               ? vp->bell.bell
+               : doorbell_find_in_hole(vp, gpa);
+}
+/*
  * In the same bracket. True: the write there matched, and the event was signalled. size: 1 to 8 bytes; others of the
  * value do not count.
  */

@@ -108,20 +108,9 @@ static enum exit_outcome ring_by_emulation(struct hv_vp *vp, struct hv_exit *exi
 
 /* ----------------------------------------------------------------------------------- handlers */
 
-/*
- * Inside a walk bracket. NULL: none is there. Where the page is not missing something stands in front of the doorbells'
- * hole, or they are being unregistered.
- */
-static inline const struct bell *bell_in_hole(struct hv_vp *vp, hv_gpa_t gpa)
-{
-    const struct bell *bell = doorbell_at(vp, false, gpa);
-
-    return bell && gpa_is_hole(vp, gpa) ? bell : NULL;
-}
-
 bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const struct bell *bell = bell_in_hole(vp, exit->memory.gpa);
+    const struct bell *bell = doorbell_in_hole(vp, exit->memory.gpa);
     const struct hv_mov *mov;
 
     if (!bell || exit->memory.access != HV_ACCESS_WRITE)
@@ -136,9 +125,8 @@ bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 /* Not the CPU's own, of a page walk or the delivery of an event; and no plain move, which would have rung. */
 static bool is_other_store(struct hv_vp *vp, struct hv_exit *exit)
 {
-
-    return bell_in_hole(vp, exit->memory.gpa) && !exit->memory.page_walk && !(vp->vcpu->event & HV_PENDING_INT_VALID) &&
-           !exit_mov_find(vp, exit);
+    return doorbell_in_hole(vp, exit->memory.gpa) && !exit->memory.page_walk &&
+           !(vp->vcpu->event & HV_PENDING_INT_VALID) && !exit_mov_find(vp, exit);
 }
 
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)

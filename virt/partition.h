@@ -61,10 +61,11 @@ struct hv_partition {
         void *hypercall_page, *tsc_page;               /* (c) NULL: not offered */
         struct overlay hypercall_overlay, tsc_overlay; /* (m) */
     } guest;
-    struct overlay *overlays;    /* (m) those that show: a tree, see overlay.c */
-    struct doorbells *doorbells; /* (a) for readers in a walk bracket, (m) to change; NULL: none */
-    struct ports *ports;         /* the same */
-    struct hv_trigger *triggers; /* (m) */
+    struct overlay *overlays;     /* (m) those that show: a tree, see overlay.c */
+    struct doorbells *doorbells;  /* (a) for readers in a walk bracket, (m) to change; NULL: none */
+    volatile uint64_t bells_gone; /* (a) how many were taken away: before the flush that they wait for */
+    struct ports *ports;          /* the same */
+    struct hv_trigger *triggers;  /* (m) */
     /*
      * (c) With local APICs: a page that stands in the second-level tables where their registers are, for CPUs that ask
      * for one there. To a VP whose APIC is off, moved or in x2APIC mode it is memory, shared with the others like it;
@@ -233,6 +234,11 @@ struct hv_vp {
         hv_gpa_t page; /* as GPA_HOLE has it */
         uint64_t generation;
     } hole;
+    struct { /* (o) the bell there, in such a page, as long as both counts are these: see doorbell_in_hole */
+        const struct bell *bell;
+        hv_gpa_t gpa;
+        uint64_t generation, gone;
+    } bell;
     struct exit_mov movs[EXIT_MOVS]; /* (o) */
     struct exit_length length;       /* (o) */
     struct lapic lapic;              /* (o) without has_apic only its base counts */

@@ -73,6 +73,7 @@ void vp_reset(struct hv_vp *vp)
     vp->mtrr = (struct hv_mtrrs){0};
     vp->misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAIL;
     vp->length = (struct exit_length){0};
+    vp->bell.generation = UINT64_MAX; /* none is known */
     vp->pdptes_stale = false;
     vp->properties_stale = true;
     vp->triple_fault_valid = vp->finding_valid = false;

@@ -583,6 +583,32 @@ static void a_repeated_store(void **state)
     assert_int_equal(stub_vcpu.gpr[GPR_RCX], 1);
 }
 
+/* The one that rang last is remembered: not beyond its end, though its neighbour keeps the page out of the mapping. */
+static void the_last_one_that_rang_goes(void **state)
+{
+    static const uint8_t code[] = {0x89, 0x03};
+
+    (void)state;
+    assert_int_equal(add(AT(PAGE + 8), 0), HV_OK);
+    assert_int_equal(add(AT(PAGE + 12), 1), HV_OK);
+    for (unsigned life = 1; life < EVENTS - 1; life++) {
+        start_code(code, sizeof(code));
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(store_at(PAGE + 8), EXIT_HANDLED);
+        assert_int_equal(fake_event_signals(handles[life == 1 ? 0 : life]), 3);
+        assert_int_equal(take_away(AT(PAGE + 8)), HV_OK);
+        assert_int_equal(store_at(PAGE + 8), EXIT_TO_CLIENT);
+        assert_int_equal(add(AT(PAGE + 8), life + 1), HV_OK);
+    }
+    assert_int_equal(store_at(PAGE + 8), EXIT_HANDLED);
+    assert_int_equal(fake_event_signals(handles[EVENTS - 1]), 1);
+    assert_int_equal(fake_event_signals(handles[1]), 0);
+    assert_int_equal(take_away(AT(PAGE + 8)), HV_OK);
+    assert_int_equal(take_away(AT(PAGE + 12)), HV_OK);
+    assert_true(is_mapped(PAGE));
+    assert_int_equal(store_at(PAGE + 8), EXIT_TO_CLIENT);
+}
+
 /* Of page walks, and of events that are delivered: not the instruction's. */
 static void the_cpus_own_stores(void **state)
 {
@@ -643,6 +669,7 @@ int main(void)
         DOORBELL_TEST(code_across_pages),
         DOORBELL_TEST(stores_across_pages),
         DOORBELL_TEST(a_repeated_store),
+        DOORBELL_TEST(the_last_one_that_rang_goes),
         DOORBELL_TEST(the_cpus_own_stores),
         DOORBELL_TEST(ports_ring),
         DOORBELL_TEST(a_million),
