@@ -164,7 +164,13 @@ def trace_qemu(options, image, scratch):
 TRACES = {"bochs": trace_bochs, "qemu": trace_qemu}
 
 
+def each_round(addresses, loop):
+    """Those that are whole, as (begin, end)."""
+    heads = [i for i, address in enumerate(addresses) if address == loop]
+    return list(zip(heads, heads[1:]))
+
+
 def whole_rounds(addresses, loop):
     """The part that is whole rounds, as (begin, end), and how many."""
-    heads = [i for i, address in enumerate(addresses) if address == loop]
-    return (heads[0], heads[-1], len(heads) - 1) if len(heads) > 1 else (0, 0, 0)
+    rounds = each_round(addresses, loop)
+    return (rounds[0][0], rounds[-1][1], len(rounds)) if rounds else (0, 0, 0)
