@@ -462,7 +462,7 @@ static __attribute__((noinline)) void enter_special(struct svm_vcpu *svm, struct
 /* What keeps an entry from being a plain one, but for registers that have changed and translations to be dropped. */
 static inline uint64_t specials(const struct svm_vcpu *svm)
 {
-    return svm->v.event | svm->v.pending_debug | svm->special | svm->vmcb->interrupt_state;
+    return svm->v.event | svm->v.pending_debug | svm->special | (svm->vmcb->interrupt_state & INTERRUPT_SHADOW);
 }
 
 static inline bool is_special(const struct svm_vcpu *svm)
@@ -492,7 +492,8 @@ static inline bool is_interrupt_alone(const struct svm_vcpu *svm)
     const struct vcpu *v = &svm->v;
 
     return (v->event & (HV_PENDING_INT_VALID | HV_PENDING_INT_TYPE)) == HV_PENDING_INT_VALID &&
-           !(v->unsettled | v->pending_debug | svm->special | svm->vmcb->interrupt_state | (uintptr_t)svm->apic_ids) &&
+           !(v->unsettled | v->pending_debug | svm->special | (svm->vmcb->interrupt_state & INTERRUPT_SHADOW) |
+             (uintptr_t)svm->apic_ids) &&
            !npt_svm_has_changed(v);
 }
 
