@@ -41,16 +41,23 @@ struct svm_vcpu {
     uint64_t injected;            /* the event of the entry at hand, as in vcpu.event; 0: none */
     uint64_t soft_rip, soft_next; /* of one of INT n's kind: RIP was moved past the instruction for the entry */
 
+    bool is_virtual; /* the event went in as a virtual interrupt: see svm_caps.injects_twice */
+
     /* What the next entry needs more than others do: see svm_enter. */
     union {
         struct {
-            bool is_virtual;   /* the event went in as a virtual interrupt: see svm_caps.injects_twice */
-            bool is_unproven;  /* what a VMRUN may be refused for has changed since the last one that was not */
-            bool is_stepping;  /* one instruction runs alone: the next exit ends the step */
-            bool is_iret_next; /* the next instruction is the IRET that unmasks NMIs */
-            bool wants_nmi_window;
+            union {
+                struct {
+                    bool is_unproven;  /* what a VMRUN may be refused for has changed since the last one that was not */
+                    bool is_stepping;  /* one instruction runs alone: the next exit ends the step */
+                    bool is_iret_next; /* the next instruction is the IRET that unmasks NMIs */
+                    bool wants_nmi_window;
+                };
+                uint32_t special; /* any of them */
+            };
+            bool uses_avic; /* always, where it does */
         };
-        uint64_t special; /* any of them */
+        uint64_t unusual; /* any of all these */
     };
     struct svm_backup backup;
 

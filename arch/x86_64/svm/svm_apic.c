@@ -349,6 +349,7 @@ static void describe_apic(struct svm_vcpu *svm)
 
 static bool init_avic(struct svm_vcpu *svm)
 {
+    svm->uses_avic = true;
     svm->apic_ids = hv_host_page_alloc();
     svm->apic_others = hv_host_page_alloc();
     if (!svm->apic_ids || !svm->apic_others)

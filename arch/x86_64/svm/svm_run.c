@@ -459,15 +459,23 @@ static __attribute__((noinline)) void enter_special(struct svm_vcpu *svm, struct
         svm_exit_describe(svm, exit);
 }
 
-/* What keeps an entry from being a plain one, but for registers that have changed and translations to be dropped. */
-static inline uint64_t specials(const struct svm_vcpu *svm)
+/* CPUs may tell the guest's RFLAGS.IF beside it. */
+static inline bool has_shadow(const struct svm_vcpu *svm)
 {
-    return svm->v.event | svm->v.pending_debug | svm->special | (svm->vmcb->interrupt_state & INTERRUPT_SHADOW);
+    return svm->vmcb->interrupt_state & INTERRUPT_SHADOW;
 }
 
+/* Registers that have changed and translations to be dropped: there is less to them than to all else. */
 static inline bool is_special(const struct svm_vcpu *svm)
 {
-    return svm->v.unsettled | specials(svm) | (uintptr_t)svm->apic_ids || npt_svm_has_changed(&svm->v);
+    return svm->v.event | svm->v.pending_debug | svm->special || has_shadow(svm);
+}
+
+static inline bool is_plain(const struct svm_vcpu *svm)
+{
+    const struct vcpu *v = &svm->v;
+
+    return !(v->unsettled | v->event | v->pending_debug | svm->unusual) && !has_shadow(svm) && !npt_svm_has_changed(v);
 }
 
 static inline __attribute__((always_inline)) void enter_plain(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -492,9 +500,7 @@ static inline bool is_interrupt_alone(const struct svm_vcpu *svm)
     const struct vcpu *v = &svm->v;
 
     return (v->event & (HV_PENDING_INT_VALID | HV_PENDING_INT_TYPE)) == HV_PENDING_INT_VALID &&
-           !(v->unsettled | v->pending_debug | svm->special | (svm->vmcb->interrupt_state & INTERRUPT_SHADOW) |
-             (uintptr_t)svm->apic_ids) &&
-           !npt_svm_has_changed(v);
+           !(v->unsettled | v->pending_debug | svm->unusual) && !has_shadow(svm) && !npt_svm_has_changed(v);
 }
 
 static __attribute__((noinline)) void enter_interrupted(struct svm_vcpu *svm, struct hv_exit *exit)
@@ -518,7 +524,7 @@ static __attribute__((noinline)) void enter_settled(struct svm_vcpu *svm, struct
 {
     if (svm->apic_ids)
         svm_apic_before_entry(svm);
-    if (specials(svm) || !svm_sync_free(svm)) {
+    if (is_special(svm) || !svm_sync_free(svm)) {
         enter_special(svm, exit);
         return;
     }
@@ -550,7 +556,7 @@ unsigned svm_enter(struct vcpu *v, struct hv_exit *exit, const struct vcpu_exits
     if (v->dirty == VCPU_RIP) /* a client's way over an instruction, no reason for a special entry */
         svm_sync(svm);
     for (;;) {
-        if (!is_special(svm))
+        if (is_plain(svm))
             enter_plain(svm, exit);
         else if (is_interrupt_alone(svm))
             enter_interrupted(svm, exit);
