@@ -25,7 +25,7 @@ static uint64_t tsc_to_ns(uint64_t ticks)
 {
     uint64_t hz = cpu_facts()->tsc_hz, seconds;
 
-    if (ticks < hz) /* most of the time */
+    if (ticks <= hz) /* most of the time */
         return ticks * NS_PER_S / hz + 1;
     seconds = ticks / hz;
     if (seconds >= FAR_NS / NS_PER_S)

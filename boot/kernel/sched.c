@@ -113,7 +113,7 @@ static void timer_interrupt(void)
 
     wake_expired(now);
     if (now >= cpu->alarm)
-        cpu->alarm = 0; /* this interrupt is what it was for */
+        cpu->alarm = 0;          /* this interrupt is what it was for */
     if (now >= cpu->slice_end) { /* not only an alarm: of these there may be many */
         remind_late(cpu, now);
         if (first_ready(cpu))
