@@ -113,8 +113,9 @@ static void timer_interrupt(void)
 
     wake_expired(now);
     if (now >= cpu->alarm)
-        cpu->alarm = 0;          /* this interrupt is what it was for */
-    if (now >= cpu->slice_end) { /* not only an alarm: of these there may be many */
+        cpu->alarm = 0; /* this interrupt is what it was for */
+    /* not with each alarm: of these there may be many */
+    if (now >= cpu->slice_end) {
         remind_late(cpu, now);
         if (first_ready(cpu))
             cpu->need_resched = 1;
