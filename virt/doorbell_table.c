@@ -16,6 +16,7 @@ typedef struct bell *volatile bucket_t;
 struct bell_table {
     bucket_t **pages; /* a page */
     unsigned bits, link;
+    unsigned shift; /* leaves so many of a hash */
 };
 
 /* ------------------------------------------------------------------------------------ buckets */
@@ -33,7 +34,7 @@ static inline bucket_t *bucket_at(const struct bell_table *t, uint64_t index)
 
 static inline bucket_t *bucket_of(const struct bell_table *t, uint64_t hash)
 {
-    return bucket_at(t, hash >> (64 - t->bits));
+    return bucket_at(t, hash >> t->shift);
 }
 
 static void table_insert(struct bell_table *t, struct bell *bell)
@@ -83,6 +84,7 @@ static struct bell_table *table_new(unsigned bits, unsigned link)
     if (!t)
         return NULL;
     t->bits = bits;
+    t->shift = 64 - bits;
     t->link = link;
     if (table_fill(t))
         return t;

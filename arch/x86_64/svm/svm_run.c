@@ -198,8 +198,9 @@ static void take_virtual_back(struct svm_vcpu *svm)
  * The event whose delivery the exit interrupted, to be delivered again by the next entry. Software interrupts that the
  * guest itself was executing are not among them: RIP is at the instruction, and it will be executed again.
  */
-static __attribute__((noinline)) void take_interrupted_event(struct svm_vcpu *svm, uint64_t info)
+static __attribute__((noinline)) void take_interrupted_event(struct svm_vcpu *svm)
 {
+    uint64_t info = svm->vmcb->exit_int_info;
     uint64_t type = FIELD_GET(EVENT_TYPE, info), vector = FIELD_GET(EVENT_VECTOR, info);
     struct vcpu *v = &svm->v;
 
@@ -230,7 +231,7 @@ static inline void end_injection(struct svm_vcpu *svm)
 {
     svm->v.event = 0;
     if (svm->vmcb->exit_int_info & EVENT_VALID)
-        take_interrupted_event(svm, svm->vmcb->exit_int_info);
+        take_interrupted_event(svm);
     else if (svm->is_virtual)
         take_virtual_back(svm);
     forget_injection(svm);
@@ -487,7 +488,7 @@ static inline __attribute__((always_inline)) void enter_plain(struct svm_vcpu *s
     if (!take_exit(svm, exit))
         return;
     if (svm->vmcb->exit_int_info & EVENT_VALID)
-        take_interrupted_event(svm, svm->vmcb->exit_int_info);
+        take_interrupted_event(svm);
     svm_exit_describe(svm, exit);
 }
 
