@@ -106,7 +106,7 @@ static inline bool is_address(const struct hv_exit *exit, hv_gva_t gva)
 }
 
 /* NULL: it is none, or could not have made the access. */
-static inline const struct exit_mov *find_move(struct hv_vp *vp, struct hv_exit *exit)
+static inline __attribute__((always_inline)) const struct exit_mov *find_move(struct hv_vp *vp, struct hv_exit *exit)
 {
     const struct exit_mov *place;
 
@@ -130,7 +130,7 @@ const struct hv_mov *exit_mov_find(struct hv_vp *vp, struct hv_exit *exit)
     return &place->mov;
 }
 
-bool exit_mov_is_elsewhere(struct hv_vp *vp, struct hv_exit *exit)
+__attribute__((noinline)) bool exit_mov_is_elsewhere(struct hv_vp *vp, struct hv_exit *exit)
 {
     return find_move(vp, exit);
 }

@@ -211,7 +211,8 @@ static inline enum kind extension(uint8_t opcode)
 static inline __attribute__((always_inline)) const uint8_t *take(struct hv_mov *m, const uint8_t *at, enum kind kind,
                                                                  const struct prefixes p, unsigned code_size)
 {
-    *m = forms[kind];
+    __builtin_memcpy(m, &forms[kind], offsetof(struct hv_mov, displacement));
+    m->displacement = 0;
     m->code_size = (uint8_t)code_size;
     set_size(m, p.operand_size);
     at = kind < KIND_LOAD_OFFSET ? take_modrm(m, at, kind, p.rex, code_size) : take_offset(m, at, code_size);
@@ -273,4 +274,15 @@ bool hv_mov_decode(struct hv_mov *out, const uint8_t bytes[HV_INSTRUCTION_BYTES_
     if (!is_form(kind))
         return take_prefixed(out, bytes, count, code_size);
     return is_complete(out, bytes, take(out, bytes + 1, kind, none, code_size), count);
+}
+
+/* Not inlined: so that what calls it keeps its values in registers for the most usual size. */
+__attribute__((noinline)) uint64_t hv_mov_loaded_other(const struct hv_mov *mov, uint64_t before, uint64_t value)
+{
+    unsigned unused = 64 - 8 * mov->size;
+    uint64_t mask = ~0ull >> (64 - 8 * mov->reg_size);
+
+    value = mov->sign_extends ? (uint64_t)((int64_t)(value << unused) >> unused) : value << unused >> unused;
+    value &= mask;
+    return mov->reg_size >= 4 ? value : (before & ~(mask << mov->reg_shift)) | value << mov->reg_shift;
 }

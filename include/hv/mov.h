@@ -65,15 +65,7 @@ static inline uint64_t hv_mov_stored(const struct hv_mov *mov, const uint64_t *g
 }
 
 /* What hv_mov_loaded does with operands of other sizes than 4. */
-static inline uint64_t hv_mov_loaded_other(const struct hv_mov *mov, uint64_t before, uint64_t value)
-{
-    unsigned unused = 64 - 8 * mov->size;
-    uint64_t mask = ~0ull >> (64 - 8 * mov->reg_size);
-
-    value = mov->sign_extends ? (uint64_t)((int64_t)(value << unused) >> unused) : value << unused >> unused;
-    value &= mask;
-    return mov->reg_size >= 4 ? value : (before & ~(mask << mov->reg_shift)) | value << mov->reg_shift;
-}
+uint64_t hv_mov_loaded_other(const struct hv_mov *mov, uint64_t before, uint64_t value);
 
 /*
  * The register after a load of `value`, whose bytes behind the operand's size do not count. before: the register's; of

@@ -406,23 +406,6 @@ static void try_mmio(struct session *s, const WHV_MEMORY_ACCESS_CONTEXT *memory)
         emulate(s, memory->InstructionByteCount, memory->InstructionBytes, &hint);
 }
 
-/* Apart, with what it takes of the stack: most accesses are plain moves. No status: the context is malformed. */
-static __attribute__((noinline)) WHV_EMULATOR_STATUS emulate_mmio(const struct whp_slot *in, VOID *context,
-                                                                  const WHV_VP_EXIT_CONTEXT *vp,
-                                                                  const WHV_MEMORY_ACCESS_CONTEXT *from)
-{
-    WHV_MEMORY_ACCESS_CONTEXT memory;
-    struct session s;
-
-    __builtin_memcpy(&memory, from, sizeof(memory));
-    if (memory.AccessInfo.AccessType > WHvMemoryAccessExecute ||
-        memory.InstructionByteCount > sizeof(memory.InstructionBytes))
-        return (WHV_EMULATOR_STATUS){.AsUINT32 = 0};
-    if (begin(&s, in, context, vp))
-        try_mmio(&s, &memory);
-    return s.status;
-}
-
 /* ------------------------------------------------------------------------------- API */
 
 static bool are_callbacks_valid(const WHV_EMULATOR_CALLBACKS *c)
@@ -501,6 +484,26 @@ HRESULT WHVAPI WHvEmulatorTryIoEmulation(WHV_EMULATOR_HANDLE Emulator, VOID *Con
     return S_OK;
 }
 
+/* Anything but a plain move: apart, with what it takes of the stack. Ends the use of the slot. */
+static __attribute__((noinline)) HRESULT emulate_mmio(struct whp_slot *in, VOID *context, const WHV_VP_EXIT_CONTEXT *vp,
+                                                      const WHV_MEMORY_ACCESS_CONTEXT *from,
+                                                      WHV_EMULATOR_STATUS *status)
+{
+    WHV_MEMORY_ACCESS_CONTEXT memory;
+    HRESULT hr = E_INVALIDARG;
+    struct session s;
+
+    __builtin_memcpy(&memory, from, sizeof(memory));
+    if (memory.AccessInfo.AccessType <= WHvMemoryAccessExecute &&
+        memory.InstructionByteCount <= sizeof(memory.InstructionBytes)) {
+        if (begin(&s, in, context, vp))
+            try_mmio(&s, &memory);
+        PUT(status, s.status);
+        hr = S_OK;
+    }
+    return slot_left(in, WHP_USE_RUN, hr);
+}
+
 HRESULT WHVAPI WHvEmulatorTryMmioEmulation(WHV_EMULATOR_HANDLE Emulator, VOID *Context,
                                            const WHV_VP_EXIT_CONTEXT *VpContext,
                                            const WHV_MEMORY_ACCESS_CONTEXT *MmioInstructionContext,
@@ -516,10 +519,7 @@ HRESULT WHVAPI WHvEmulatorTryMmioEmulation(WHV_EMULATOR_HANDLE Emulator, VOID *C
         return E_INVALIDARG;
     status = emulator_mov(in->object, Context, VpContext, MmioInstructionContext);
     if (!status.AsUINT32)
-        status = emulate_mmio(in, Context, VpContext, MmioInstructionContext);
-    whp_slot_release(in, WHP_USE_RUN);
-    if (!status.AsUINT32)
-        return E_INVALIDARG;
+        return emulate_mmio(in, Context, VpContext, MmioInstructionContext, EmulatorReturnStatus);
     PUT(EmulatorReturnStatus, status);
-    return S_OK;
+    return slot_left(in, WHP_USE_RUN, S_OK);
 }

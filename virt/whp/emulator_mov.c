@@ -11,32 +11,32 @@
 /* Into one function, which keeps what it knows in registers. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-#define RFLAGS_TF BIT64(8)
+#define RFLAGS_TF BIT32(8)
 #define RFLAGS_RF BIT64(16)
 
 _Static_assert(WHvX64RegisterR15 == 15, "general registers by their number in instructions");
 _Static_assert(sizeof(((WHV_MEMORY_ACCESS_CONTEXT *)0)->InstructionBytes) == HV_INSTRUCTION_BYTES_MAX, "bytes");
 
-/* Amid the delivery of an event, or with more at its end: a single step's trap, the end of an interrupt shadow. */
-static inline bool is_special(const WHV_VP_EXIT_CONTEXT *vp)
-{
-    const WHV_X64_VP_EXECUTION_STATE special = {.InterruptionPending = 1, .InterruptShadow = 1};
+#define CS_LONG 0x2000u /* WHV_X64_SEGMENT_REGISTER.Long in Attributes */
 
-    return vp->ExecutionState.AsUINT16 & special.AsUINT16 || vp->Rflags & RFLAGS_TF;
-}
-
-static inline bool is_64bit(const WHV_VP_EXIT_CONTEXT *vp)
+/* In 64-bit code, not amid the delivery of an event, and with no more at its end: a single step's trap, the end of an
+ * interrupt shadow. */
+static inline bool is_usual(const WHV_VP_EXIT_CONTEXT *vp)
 {
-    return vp->ExecutionState.EferLma && vp->Cs.Long;
+    const WHV_X64_VP_EXECUTION_STATE usual = {.EferLma = 1};
+    const WHV_X64_VP_EXECUTION_STATE counts = {.EferLma = 1, .InterruptionPending = 1, .InterruptShadow = 1};
+
+    return (vp->ExecutionState.AsUINT16 & counts.AsUINT16) == usual.AsUINT16 && vp->Cs.Attributes & CS_LONG &&
+           !((uint32_t)vp->Rflags & RFLAGS_TF);
 }
 
 /* One move, and what is known of it. */
 struct move {
     const WHV_EMULATOR_CALLBACKS *callbacks;
     VOID *context; /* the client's */
+    const struct hv_mov *mov;
     hv_gpa_t gpa;
     uint64_t rip, rflags;
-    struct hv_mov mov;
 };
 
 static const WHV_EMULATOR_STATUS other = {.AsUINT32 = 0};
@@ -51,8 +51,8 @@ static ALWAYS_INLINE bool access_memory(const struct move *m, uint64_t *value)
 {
     WHV_EMULATOR_MEMORY_ACCESS_INFO access = {
         .GpaAddress = m->gpa,
-        .Direction = m->mov.is_store,
-        .AccessSize = m->mov.size,
+        .Direction = m->mov->is_store,
+        .AccessSize = m->mov->size,
     };
 
     __builtin_memcpy(access.Data, value, sizeof(*value));
@@ -64,7 +64,7 @@ static ALWAYS_INLINE bool access_memory(const struct move *m, uint64_t *value)
 
 static inline bool get_register(const struct move *m, uint64_t *value)
 {
-    WHV_REGISTER_NAME name = (WHV_REGISTER_NAME)m->mov.reg;
+    WHV_REGISTER_NAME name = (WHV_REGISTER_NAME)m->mov->reg;
     WHV_REGISTER_VALUE got;
 
     if (FAILED(m->callbacks->WHvEmulatorGetVirtualProcessorRegisters(m->context, &name, 1, &got)))
@@ -92,9 +92,9 @@ static ALWAYS_INLINE WHV_EMULATOR_STATUS set_registers(const struct move *m, con
     struct register_list list;
 
     list.count = 0;
-    put(&list, WHvX64RegisterRip, m->rip + m->mov.length);
+    put(&list, WHvX64RegisterRip, m->rip + m->mov->length);
     if (loaded)
-        put(&list, (WHV_REGISTER_NAME)m->mov.reg, *loaded);
+        put(&list, (WHV_REGISTER_NAME)m->mov->reg, *loaded);
     if (m->rflags & RFLAGS_RF)
         put(&list, WHvX64RegisterRflags, m->rflags & ~RFLAGS_RF);
     return FAILED(
@@ -109,11 +109,11 @@ static ALWAYS_INLINE WHV_EMULATOR_STATUS load(const struct move *m)
 {
     uint64_t before = 0, value = 0;
 
-    if (m->mov.reg_size < 4 && !get_register(m, &before)) /* the rest of it stays */
+    if (m->mov->reg_size < 4 && !get_register(m, &before)) /* the rest of it stays */
         return get_failed;
     if (!access_memory(m, &value))
         return memory_failed;
-    value = hv_mov_loaded(&m->mov, before, value);
+    value = hv_mov_loaded(m->mov, before, value);
     return set_registers(m, &value);
 }
 
@@ -121,9 +121,9 @@ static ALWAYS_INLINE WHV_EMULATOR_STATUS store(const struct move *m)
 {
     uint64_t value = 0;
 
-    if (!m->mov.is_immediate && !get_register(m, &value))
+    if (!m->mov->is_immediate && !get_register(m, &value))
         return get_failed;
-    value = hv_mov_stored_of(&m->mov, value);
+    value = hv_mov_stored_of(m->mov, value);
     return access_memory(m, &value) ? set_registers(m, NULL) : memory_failed;
 }
 
@@ -149,18 +149,15 @@ WHV_EMULATOR_STATUS emulator_mov(const WHV_EMULATOR_CALLBACKS *callbacks, VOID *
 {
     WHV_MEMORY_ACCESS_CONTEXT memory;
     WHV_VP_EXIT_CONTEXT vp;
+    struct hv_mov mov;
     struct move m;
 
     __builtin_memcpy(&vp, from_vp, sizeof(vp));
     __builtin_memcpy(&memory, from_memory, sizeof(memory));
-    if (!memory.AccessInfo.GvaValid || !is_64bit(&vp) || is_special(&vp) ||
-        !decode(&m.mov, from_memory->InstructionBytes, memory.InstructionByteCount, &memory.AccessInfo) ||
-        !is_whole(memory.Gpa, memory.Gva, m.mov.size))
+    if (!memory.AccessInfo.GvaValid || !is_usual(&vp) ||
+        !decode(&mov, from_memory->InstructionBytes, memory.InstructionByteCount, &memory.AccessInfo) ||
+        !is_whole(memory.Gpa, memory.Gva, mov.size))
         return other;
-    m.callbacks = callbacks;
-    m.context = context;
-    m.gpa = memory.Gpa;
-    m.rip = vp.Rip;
-    m.rflags = vp.Rflags;
-    return m.mov.is_store ? store(&m) : load(&m);
+    m = (struct move){callbacks, context, &mov, memory.Gpa, vp.Rip, vp.Rflags};
+    return mov.is_store ? store(&m) : load(&m);
 }

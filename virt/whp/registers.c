@@ -22,6 +22,7 @@ _Static_assert((uint32_t)WHvX64RegisterPendingDebugException == HV_REG_PENDING_D
 /* Far more than a processor has: keeps the time that one call may take, and the memory of a bounce, within bounds. */
 #define REGISTERS_MAX 512
 
+/* Both at once: what the names' addresses lack in alignment is made up for by the factor. */
 static inline bool are_aligned(const void *names, const void *values)
 {
     return !(((uintptr_t)names * (_Alignof(union hv_reg_value) / _Alignof(uint32_t)) | (uintptr_t)values) %
