@@ -110,10 +110,13 @@ static enum exit_outcome ring_by_emulation(struct hv_vp *vp, struct hv_exit *exi
 
 bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const struct bell *bell = doorbell_in_hole(vp, exit->memory.gpa);
     const struct hv_mov *mov;
+    const struct bell *bell;
 
-    if (!bell || exit->memory.access != HV_ACCESS_WRITE)
+    if (exit->memory.access != HV_ACCESS_WRITE)
+        return false;
+    bell = doorbell_in_hole(vp, exit->memory.gpa);
+    if (!bell)
         return false;
     mov = exit_mov_find(vp, exit);
     if (!mov || !doorbell_ring_at(vp, bell, mov->size, hv_mov_stored(mov, vp->vcpu->gpr)))
@@ -125,14 +128,15 @@ bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 /* Not the CPU's own, of a page walk or the delivery of an event; and no plain move, which would have rung. */
 static bool is_other_store(struct hv_vp *vp, struct hv_exit *exit)
 {
-    return doorbell_in_hole(vp, exit->memory.gpa) && !exit->memory.page_walk &&
-           !(vp->vcpu->event & HV_PENDING_INT_VALID) && !exit_mov_find(vp, exit);
+    return !exit->memory.page_walk && !(vp->vcpu->event & HV_PENDING_INT_VALID) && !exit_mov_find(vp, exit);
 }
 
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    bool has_rung = exit_doorbell_memory_plain(vp, exit), is_other = !has_rung && is_other_store(vp, exit);
+    bool is_bell = doorbell_in_hole(vp, exit->memory.gpa);
+    bool has_rung = is_bell && exit_doorbell_memory_plain(vp, exit);
+    bool is_other = is_bell && !has_rung && is_other_store(vp, exit);
 
     vp_walk_end(vp, flags);
     if (is_other)
