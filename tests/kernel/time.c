@@ -256,19 +256,20 @@ TEST_ROWS(time_suspended_stimer, "time: synthetic timers stop with it", modes)
 /* ---------------------------------------------------------------------------- synthetic timers */
 
 #define LATE apic_ticks(2000 * MS) /* a slow engine on a busy machine */
+#define FAR  (2000 * UNITS)        /* what is stopped before, on such a one too */
 
 /* Not before its time, once, waiting in HLT and in a loop; enabled by CONFIG or by COUNT; at once when it is late. */
 TEST_ROWS(stimer_one_shot, "stimer: one-shot", modes)
 {
     const uint64_t early = apic_ticks(5 * MS - MS / 1000), config = DIRECT(0x31ull), late = LATE;
 
-    APIC_GUEST(vm, row, 1, WRMSR(MSR_CONFIG(0), config | AUTO), TSC, RDMSR(MSR_COUNT),
-               WRMSR_LAST(MSR_TIMER(0), 5 * UNITS), RDMSR(MSR_CONFIG(0)), EXPECT_LAST(ONES, config | AUTO | ENABLE),
-               HALT(0x31, 1), ELAPSED(early, late), RDMSR(MSR_CONFIG(0)), EXPECT_LAST(ONES, config | AUTO),
-               DELAY(20000), COUNT_IS(0x31, 1), WRMSR(MSR_CONFIG(0), config), TSC, RDMSR(MSR_COUNT),
-               WRMSR_LAST(MSR_TIMER(0), 5 * UNITS), WRMSR(MSR_CONFIG(0), config | ENABLE), SPIN(0x31, 2),
-               ELAPSED(early, late), WRMSR(MSR_TIMER(0), 1), WRMSR(MSR_CONFIG(0), config | ENABLE), SPIN(0x31, 3),
+    APIC_GUEST(vm, row, 1, WRMSR(MSR_CONFIG(0), config | AUTO), RDMSR(MSR_COUNT), WRMSR_LAST(MSR_TIMER(0), FAR),
+               RDMSR(MSR_CONFIG(0)), EXPECT_LAST(ONES, config | AUTO | ENABLE), TSC, RDMSR(MSR_COUNT),
+               WRMSR_LAST(MSR_TIMER(0), 5 * UNITS), HALT(0x31, 1), ELAPSED(early, late), RDMSR(MSR_CONFIG(0)),
+               EXPECT_LAST(ONES, config | AUTO), DELAY(20000), COUNT_IS(0x31, 1), WRMSR(MSR_CONFIG(0), config), TSC,
                RDMSR(MSR_COUNT), WRMSR_LAST(MSR_TIMER(0), 5 * UNITS), WRMSR(MSR_CONFIG(0), config | ENABLE),
+               SPIN(0x31, 2), ELAPSED(early, late), WRMSR(MSR_TIMER(0), 1), WRMSR(MSR_CONFIG(0), config | ENABLE),
+               SPIN(0x31, 3), RDMSR(MSR_COUNT), WRMSR_LAST(MSR_TIMER(0), FAR), WRMSR(MSR_CONFIG(0), config | ENABLE),
                WRMSR(MSR_TIMER(0), 0), RDMSR(MSR_CONFIG(0)), EXPECT_LAST(ONES, config), DELAY(20000),
                COUNT_IS(0x31, 3));
     EXPECT_SCRIPT_END(&vm);
