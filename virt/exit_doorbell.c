@@ -108,21 +108,25 @@ static enum exit_outcome ring_by_emulation(struct hv_vp *vp, struct hv_exit *exi
 
 /* ----------------------------------------------------------------------------------- handlers */
 
+/* False: it was none, or it matched nothing; nothing was done. */
+static inline bool ring_by_mov(struct hv_vp *vp, struct hv_exit *exit, const struct bell *bell)
+{
+    const struct hv_mov *mov = exit_mov_find(vp, exit);
+
+    if (!mov || !doorbell_ring_at(vp, bell, mov->size, hv_mov_stored(mov, vp->vcpu->gpr)))
+        return false;
+    exit_mov_done(vp, exit, mov, 0);
+    return true;
+}
+
 bool exit_doorbell_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
-    const struct hv_mov *mov;
     const struct bell *bell;
 
     if (exit->memory.access != HV_ACCESS_WRITE)
         return false;
     bell = doorbell_in_hole(vp, exit->memory.gpa);
-    if (!bell)
-        return false;
-    mov = exit_mov_find(vp, exit);
-    if (!mov || !doorbell_ring_at(vp, bell, mov->size, hv_mov_stored(mov, vp->vcpu->gpr)))
-        return false;
-    exit_mov_done(vp, exit, mov, 0);
-    return true;
+    return bell && ring_by_mov(vp, exit, bell);
 }
 
 /* Not the CPU's own, of a page walk or the delivery of an event; and no plain move, which would have rung. */
@@ -134,9 +138,8 @@ static bool is_other_store(struct hv_vp *vp, struct hv_exit *exit)
 enum exit_outcome exit_doorbell_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint64_t flags = vp_walk_begin(vp);
-    bool is_bell = doorbell_in_hole(vp, exit->memory.gpa);
-    bool has_rung = is_bell && exit_doorbell_memory_plain(vp, exit);
-    bool is_other = is_bell && !has_rung && is_other_store(vp, exit);
+    const struct bell *bell = doorbell_in_hole(vp, exit->memory.gpa);
+    bool has_rung = bell && ring_by_mov(vp, exit, bell), is_other = bell && !has_rung && is_other_store(vp, exit);
 
     vp_walk_end(vp, flags);
     if (is_other)

@@ -33,47 +33,45 @@ static inline hv_gva_t linear_address(struct vcpu *v, const struct exit_mov *pla
     return mov->code_size == 8 ? linear : (uint32_t)linear;
 }
 
-/* ---------------------------------------------------------------------------------- decoding */
-
-static __attribute__((noinline)) const struct exit_mov *
-decode_anew(struct exit_mov *place, const struct hv_instruction *bytes, unsigned code_size)
-{
-    place->code_size = 0;
-    if (!hv_mov_decode(&place->mov, bytes->bytes, bytes->count, code_size))
-        return NULL;
-    find_registers(place);
-    if (bytes->count == HV_INSTRUCTION_BYTES_MAX) {
-        place->code_size = code_size;
-        __builtin_memcpy(place->bytes, bytes->bytes, sizeof(place->bytes));
-    }
-    return place;
-}
+/* ------------------------------------------------------------------------------ what is known */
 
 /* Multiplied by this, all bits of a word count in the highest ones of the product. */
 #define SPREAD 0x9e3779b97f4a7c15ull
 
-/*
- * Loops and drivers reach a device by the same few instructions: what is remembered is not decoded again. NULL: not a
- * move.
- */
-static inline const struct exit_mov *decode(struct exit_mov places[EXIT_MOVS], const struct hv_instruction *bytes,
-                                            unsigned code_size)
+/* Loops and drivers reach a device by the same few instructions: where this one would be remembered. */
+static inline struct exit_mov *place_of(struct hv_vp *vp, const struct hv_instruction *bytes)
 {
-    struct exit_mov *place;
+    uint64_t word;
+
+    __builtin_memcpy(&word, bytes->bytes, sizeof(word));
+    return &vp->movs[word * SPREAD / (UINT64_MAX / EXIT_MOVS + 1)];
+}
+
+/* Of all bytes that there may be. */
+static inline bool is_known(const struct exit_mov *place, const struct hv_instruction *bytes, unsigned code_size)
+{
     uint64_t words[2];
 
     __builtin_memcpy(words, bytes->bytes, sizeof(words));
-    place = &places[words[0] * SPREAD / (UINT64_MAX / EXIT_MOVS + 1)];
-    if (words[0] == place->bytes[0] && words[1] == place->bytes[1] && code_size == place->code_size &&
-        bytes->count == HV_INSTRUCTION_BYTES_MAX)
-        return place;
-    return decode_anew(place, bytes, code_size);
+    return words[0] == place->bytes[0] && words[1] == place->bytes[1] && code_size == place->code_size;
 }
 
-/* ---------------------------------------------------------------------------------- the bytes */
+/* Of code that the backend knows, unless the CPU has given the bytes already. NULL: it is not known. */
+static inline const struct exit_mov *known_move(struct hv_vp *vp, struct hv_instruction *bytes)
+{
+    const uint8_t *code = bytes->count ? NULL : code_known(vp);
+    const struct exit_mov *place;
+
+    if (!code || !code_copy_whole(bytes, code))
+        return NULL;
+    place = place_of(vp, bytes);
+    return is_known(place, bytes, vp->vcpu->code.last->size) ? place : NULL;
+}
+
+/* ---------------------------------------------------------------------------------- decoding */
 
 /* In 64-bit code nothing more is needed of what says so. */
-static inline unsigned size_of_code(struct vcpu *v)
+static unsigned size_of_code(struct vcpu *v)
 {
     if (GVA_CODE_GROUPS & ~v->valid && backend()->mode(v) & VCPU_MODE_64BIT)
         return 8;
@@ -81,20 +79,28 @@ static inline unsigned size_of_code(struct vcpu *v)
     return gva_code_size(v);
 }
 
-static __attribute__((noinline)) unsigned need_otherwise(struct hv_vp *vp, struct hv_instruction *out)
+static const struct exit_mov *decode(struct exit_mov *place, const struct hv_instruction *bytes, unsigned code_size)
 {
-    code_need(vp, out);
-    return size_of_code(vp->vcpu);
+    bool is_whole = bytes->count == HV_INSTRUCTION_BYTES_MAX;
+
+    if (is_whole && is_known(place, bytes, code_size))
+        return place;
+    place->code_size = 0;
+    if (!hv_mov_decode(&place->mov, bytes->bytes, bytes->count, code_size))
+        return NULL;
+    find_registers(place);
+    if (is_whole) {
+        place->code_size = code_size;
+        __builtin_memcpy(place->bytes, bytes->bytes, sizeof(place->bytes));
+    }
+    return place;
 }
 
-/* The instruction's bytes, unless the CPU has given them already. Returns the size of the code. */
-static inline unsigned need_bytes(struct hv_vp *vp, struct hv_instruction *out)
+/* NULL: not a move. */
+static __attribute__((noinline)) const struct exit_mov *other_move(struct hv_vp *vp, struct hv_instruction *bytes)
 {
-    const uint8_t *code = out->count ? NULL : code_known(vp);
-
-    if (!code || !code_copy_whole(out, code))
-        return need_otherwise(vp, out);
-    return vp->vcpu->code.last->size;
+    code_need(vp, bytes);
+    return decode(place_of(vp, bytes), bytes, size_of_code(vp->vcpu));
 }
 
 /* ------------------------------------------------------------------------------- for handlers */
@@ -112,7 +118,9 @@ static inline __attribute__((always_inline)) const struct exit_mov *find_move(st
 
     if (is_own_access(vp->vcpu, exit))
         return NULL;
-    place = decode(vp->movs, &exit->instruction, need_bytes(vp, &exit->instruction));
+    place = known_move(vp, &exit->instruction);
+    if (!place)
+        place = other_move(vp, &exit->instruction);
     return place && place->mov.is_store == (exit->memory.access == HV_ACCESS_WRITE) ? place : NULL;
 }
 
