@@ -48,6 +48,7 @@ struct cpu {
     uint64_t slice_end;            /* own CPU, interrupts off: clock_ns time */
     uint64_t timer_at;             /* own CPU, interrupts off: what the timer is set to */
     uint64_t reminded;             /* the scheduler's lock: when another CPU found the timer late, see sched.c */
+    uint64_t reminds_at;           /* own CPU, interrupts off: when it looks for late timers again, see sched.c */
     uint64_t alarm;                /* own CPU, interrupts off: sched_set_alarm's, 0 for none */
 
     struct cpu_request *requests; /* cpu_call: pushed by any CPU, taken by the own one */

@@ -79,10 +79,14 @@ static uint64_t timer_wanted(const struct cpu *cpu, uint64_t now)
  * QEMU's TCG loses the news of an interrupt now and then that reaches a CPU in the midst of VMRUN or #VMEXIT, which
  * change its flags of what is pending without a lock: the local APIC has the interrupt in IRR, and the CPU hears of it
  * with the next one. When it was the timer's there may be no next one: a guest that does not exit has the CPU for good.
- * So one that is this late gets an interrupt from here.
+ * So one that is this late gets an interrupt from here. Not with each alarm, of which there may be many; nor by slices,
+ * which begin anew with each switch, and may never end.
  */
-static void remind_late(const struct cpu *self, uint64_t now)
+static void remind_late(struct cpu *self, uint64_t now)
 {
+    if (now < self->reminds_at)
+        return;
+    self->reminds_at = now + SLICE_NS;
     for (uint32_t i = 0; i < cpu_count(); i++) {
         struct cpu *cpu = cpu_get(i);
         uint64_t at = __atomic_load_n(&cpu->timer_at, __ATOMIC_RELAXED);
@@ -112,11 +116,10 @@ static void timer_interrupt(void)
     uint64_t now = clock_ns();
 
     wake_expired(now);
+    remind_late(cpu, now);
     if (now >= cpu->alarm)
         cpu->alarm = 0; /* this interrupt is what it was for */
-    /* not with each alarm: of these there may be many */
     if (now >= cpu->slice_end) {
-        remind_late(cpu, now);
         if (first_ready(cpu))
             cpu->need_resched = 1;
         cpu->slice_end = now + SLICE_NS;
