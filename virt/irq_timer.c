@@ -11,7 +11,7 @@
 
 #define NS_PER_S 1000000000ull
 
-/* Whole seconds apart from the rest: neither product overflows, for rates up to 16 GHz and times up to centuries. */
+/* Whole seconds apart from the rest: neither product overflows, for rates up to 16 GHz and times up to decades. */
 static uint64_t ns_to_tsc(uint64_t ns)
 {
     uint64_t hz = cpu_facts()->tsc_hz;

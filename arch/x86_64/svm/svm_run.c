@@ -523,14 +523,11 @@ static __attribute__((noinline)) void enter_interrupted(struct svm_vcpu *svm, st
 /* Systems change some bits of control registers again and again, and flush what they have translated: that is less. */
 static __attribute__((noinline)) void enter_settled(struct svm_vcpu *svm, struct hv_exit *exit)
 {
-    if (svm->apic_ids)
-        svm_apic_before_entry(svm);
     if (is_special(svm) || !svm_sync_free(svm)) {
         enter_special(svm, exit);
         return;
     }
-    if (svm->v.flush_guest || npt_svm_has_changed(&svm->v))
-        npt_svm_flush(svm);
+    flush_if_stale(svm);
     enter_plain(svm, exit);
     svm->vmcb->tlb_control = TLB_KEEP;
 }
