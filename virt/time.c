@@ -40,14 +40,12 @@ static void change(struct hv_partition *p, const struct clock *clock)
     __atomic_store_n(&p->time.version, p->time.version + 1, __ATOMIC_RELEASE);
 }
 
-/* The machine's TSC is read on a CPU. */
+/* The machine's TSC is read on a CPU. Also in runs that are not pinned: where a pin ends the host may schedule. */
 static uint64_t machine_ticks(void)
 {
-    uint64_t ticks;
+    uint64_t flags = hv_host_irq_save(), ticks = tsc_now();
 
-    hv_host_preempt_disable();
-    ticks = tsc_now();
-    hv_host_preempt_enable();
+    hv_host_irq_restore(flags);
     return ticks;
 }
 

@@ -110,8 +110,9 @@ void hv_host_cpu_call(uint32_t cpu, void (*fn)(void *arg), void *arg);
 
 /*
  * Between these two the calling thread stays on its CPU and no other thread runs there. Nests. Interrupts are still
- * taken.
- * A host without preemption leaves both empty.
+ * taken. A host without preemption leaves both empty.
+ * Context: thread or pinned, the first of them also with interrupts off. The last one ends with interrupts on, as the
+ * host may schedule there.
  */
 void hv_host_preempt_disable(void);
 void hv_host_preempt_enable(void);

@@ -145,6 +145,7 @@ void hv_host_preempt_enable(void)
     here.preempt_depth--;
     if (here.preempt_depth)
         return;
+    fake_require(!here.irq_depth, "hv_host_preempt_enable: interrupts are off, and it may schedule");
     yield = false;
     if (migrate_to == HV_CPU_NONE)
         return;
