@@ -210,7 +210,8 @@ enum hv_status hv_vp_set_registers(struct hv_vp *vp, const uint32_t *names, uint
 
 /*
  * The same, quickly, of less than sixteen general registers, RIP and RFLAGS that need nothing of the hardware. False:
- * it is not that, or the VP is not free; what it is the functions above say. Nothing was written to the VP then.
+ * it is not that, or the VP is not free; what it is the functions above say. Nothing was written to the VP then;
+ * what is in `values` of a get says nothing.
  */
 bool hv_vp_get_few(struct hv_vp *vp, const uint32_t *names, uint32_t count, union hv_reg_value *values);
 bool hv_vp_set_few(struct hv_vp *vp, const uint32_t *names, uint32_t count, const union hv_reg_value *values);

@@ -10,6 +10,7 @@
 #include "virt/doorbell_table.c" /* to look at its chains */
 #include "virt/exit_doorbell.h"
 #include "virt/gpa.h"
+#include "virt/overlay.h"
 #include <stdio.h>
 
 #define PAGE   0x300000ull
@@ -609,6 +610,45 @@ static void the_last_one_that_rang_goes(void **state)
     assert_int_equal(store_at(PAGE + 8), EXIT_TO_CLIENT);
 }
 
+/* Memory that comes to stand in front of its page is what the guest writes to, until it goes again. */
+static void the_last_one_that_rang_is_covered(void **state)
+{
+    static const uint8_t code[] = {0x89, 0x03};
+    struct overlay front = {.page = NULL};
+
+    (void)state;
+    assert_int_equal(add(AT(PAGE + 8), 0), HV_OK);
+    start_code(code, sizeof(code));
+    for (unsigned i = 1; i <= 3; i++) {
+        assert_int_equal(store_at(PAGE + 8), EXIT_HANDLED);
+        hv_mutex_lock(&stub_partition.mutex);
+        assert_int_equal(overlay_place(&stub_partition, &front, PAGE, stub_ram + 0x5000, NPT_READ), HV_OK);
+        hv_mutex_unlock(&stub_partition.mutex);
+        assert_int_equal(store_at(PAGE + 8), EXIT_TO_CLIENT);
+        assert_int_equal(fake_event_signals(handles[0]), i);
+        hv_mutex_lock(&stub_partition.mutex);
+        overlay_remove(&stub_partition, &front);
+        hv_mutex_unlock(&stub_partition.mutex);
+    }
+}
+
+/* Moves that are decoded already are known by all of their bytes. */
+static void moves_that_begin_alike(void **state)
+{
+    uint8_t code[] = {0xc7, 0x84, 0x8b, 0xf4, 0xff, 0xff, 0xff, 0x01, 0, 0, 0}; /* mov dword [ebx + ecx * 4 - 12] */
+
+    (void)state;
+    for (uint8_t i = 0; i < EVENTS; i++)
+        assert_int_equal(add(VALUED(PAGE + 8, 4, 0x01000001 + 0x10000ull * i), i), HV_OK);
+    for (uint8_t i = 0; i < 4 * EVENTS; i++) {
+        code[9] = i % EVENTS;
+        code[10] = 1;
+        start_code(code, sizeof(code));
+        assert_int_equal(store_at(PAGE + 8), EXIT_HANDLED);
+        assert_int_equal(fake_event_signals(handles[i % EVENTS]), i / EVENTS + 1);
+    }
+}
+
 /* Of page walks, and of events that are delivered: not the instruction's. */
 static void the_cpus_own_stores(void **state)
 {
@@ -670,6 +710,8 @@ int main(void)
         DOORBELL_TEST(stores_across_pages),
         DOORBELL_TEST(a_repeated_store),
         DOORBELL_TEST(the_last_one_that_rang_goes),
+        DOORBELL_TEST(the_last_one_that_rang_is_covered),
+        DOORBELL_TEST(moves_that_begin_alike),
         DOORBELL_TEST(the_cpus_own_stores),
         DOORBELL_TEST(ports_ring),
         DOORBELL_TEST(a_million),

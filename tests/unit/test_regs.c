@@ -570,7 +570,6 @@ static void test_gpr_list(void **state)
     }
 }
 
-/* Also where names come twice, and the last value counts. An RSP that is known to be the same already is not marked. */
 /* What is few is done without the hardware; of all else nothing. */
 static void test_a_few_plain_ones(void **state)
 {
@@ -604,6 +603,7 @@ static void test_a_few_plain_ones(void **state)
     assert_true(hv_vp_get_few(&stub_vp, names, 3, values));
 }
 
+/* Also where names come twice, and the last value counts. An RSP that is known to be the same already is not marked. */
 static void test_sixteen_gprs_in_any_order(void **state)
 {
     uint32_t names[GPR_COUNT];
