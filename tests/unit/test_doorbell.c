@@ -632,6 +632,19 @@ static void the_last_one_that_rang_is_covered(void **state)
     }
 }
 
+/* Another VP has changed the instruction since: it could not have made the access. */
+static void a_move_to_elsewhere(void **state)
+{
+    static const uint8_t code[] = {0x89, 0x03};
+
+    (void)state;
+    assert_int_equal(add(AT(PAGE + 8), 0), HV_OK);
+    start_code(code, sizeof(code));
+    stub_vcpu.gpr[GPR_RBX] = PAGE + 4;
+    assert_int_equal(store_at(PAGE + 8), EXIT_TO_CLIENT);
+    assert_int_equal(fake_event_signals(handles[0]), 0);
+}
+
 /* Moves that are decoded already are known by all of their bytes. */
 static void moves_that_begin_alike(void **state)
 {
@@ -711,6 +724,7 @@ int main(void)
         DOORBELL_TEST(a_repeated_store),
         DOORBELL_TEST(the_last_one_that_rang_goes),
         DOORBELL_TEST(the_last_one_that_rang_is_covered),
+        DOORBELL_TEST(a_move_to_elsewhere),
         DOORBELL_TEST(moves_that_begin_alike),
         DOORBELL_TEST(the_cpus_own_stores),
         DOORBELL_TEST(ports_ring),

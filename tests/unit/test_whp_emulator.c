@@ -326,6 +326,25 @@ static void moves_read_one_register_at_most(void **state)
     assert_int_equal(c.translations, 0);
 }
 
+/* The end of a shadow and a single step's trap come with a move, too; and in 32-bit code a REX is an instruction. */
+static void unusual_moves_are_emulated(void **state)
+{
+    (void)state;
+    vp.ExecutionState.InterruptShadow = 1;
+    reg(WHvRegisterInterruptState)->InterruptState.InterruptShadow = 1;
+    assert_int_equal(MMIO("\x8b\x07", READ), SUCCESS);
+    assert_int_equal(reg(WHvRegisterInterruptState)->InterruptState.InterruptShadow, 0);
+    vp.ExecutionState.InterruptShadow = 0;
+    vp.Rflags |= 0x100; /* TF */
+    assert_int_equal(MMIO("\x8b\x07", READ), SUCCESS);
+    assert_int_equal(reg(WHvX64RegisterPendingDebugException)->PendingDebugException.SingleStep, 1);
+    vp.Rflags = 2;
+    assert_int_equal(c.reads, 2);
+    vp.Cs.Attributes = 0xc09b;
+    (void)MMIO("\x41\x8b\x07", READ); /* inc ecx */
+    assert_int_equal(c.reads, 2);
+}
+
 /* The part of an operand behind a page's end, and one whose address is not told: where it is the registers say. */
 static void parts_go_by_the_registers(void **state)
 {
@@ -497,7 +516,8 @@ static void each_failure_has_its_bit_and_sets_nothing(void **state)
 
 static void malformed_contexts_are_refused(void **state)
 {
-    WHV_MEMORY_ACCESS_CONTEXT memory = {.InstructionByteCount = 17};
+    WHV_MEMORY_ACCESS_CONTEXT memory = {
+        .InstructionByteCount = 17, .InstructionBytes = {0x8b, 0x07}, .AccessInfo.GvaValid = 1};
     WHV_X64_IO_PORT_ACCESS_CONTEXT io = port_access(true, 3);
     WHV_EMULATOR_STATUS status = {.AsUINT32 = 0x777};
 
@@ -573,6 +593,7 @@ int main(void)
         TEST(string_ports_go_through_the_emulator),
         TEST(a_load_needs_no_registers),
         TEST(moves_read_one_register_at_most),
+        TEST(unusual_moves_are_emulated),
         TEST(parts_go_by_the_registers),
         TEST(a_read_is_no_permission_to_write),
         TEST(bytes_not_given_are_fetched),
