@@ -645,6 +645,22 @@ static void a_move_to_elsewhere(void **state)
     assert_int_equal(fake_event_signals(handles[0]), 0);
 }
 
+/* The same bytes are another instruction in code of another size: mov [bp + di], ax. */
+static void moves_go_by_the_size_of_code(void **state)
+{
+    static const uint8_t code[] = {0x89, 0x03};
+
+    (void)state;
+    assert_int_equal(add(AT(PAGE + 8), 0), HV_OK);
+    for (unsigned i = 1; i <= 2; i++) {
+        start_code(code, sizeof(code));
+        assert_int_equal(store_at(PAGE + 8), EXIT_HANDLED);
+        stub_vcpu.seg[SEG_CS].attributes = SEG_ATTR_REAL_CODE;
+        assert_int_equal(store_at(PAGE + 8), EXIT_HANDLED); /* by a store to memory */
+        assert_int_equal(fake_event_signals(handles[0]), i);
+    }
+}
+
 /* Moves that are decoded already are known by all of their bytes. */
 static void moves_that_begin_alike(void **state)
 {
@@ -725,6 +741,7 @@ int main(void)
         DOORBELL_TEST(the_last_one_that_rang_goes),
         DOORBELL_TEST(the_last_one_that_rang_is_covered),
         DOORBELL_TEST(a_move_to_elsewhere),
+        DOORBELL_TEST(moves_go_by_the_size_of_code),
         DOORBELL_TEST(moves_that_begin_alike),
         DOORBELL_TEST(the_cpus_own_stores),
         DOORBELL_TEST(ports_ring),
