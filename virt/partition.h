@@ -201,6 +201,7 @@ struct hv_vp {
             };
             uint16_t todo;    /* VP_TODO_* */
             uint8_t activity; /* HV_ACTIVITY_* */
+            uint8_t zero;     /* no padding in the word below */
         };
         uint64_t due; /* any of it: vcpu->due */
     };

@@ -11,8 +11,9 @@
  *   thread context  interrupts on, preemption allowed; the function may sleep
  *   pinned          preemption disabled by hv_host_preempt_disable, interrupts on unless said otherwise
  *
- * The library runs in ring 0, 64-bit mode, with the host's own IDT, GDT and page tables. It never calls back into the
- * host with interrupts off for longer than one VM entry and the handling of its exit.
+ * The library runs in ring 0, 64-bit mode, with the host's own IDT, GDT and page tables. It keeps interrupts off for
+ * one VM entry and the handling of its exit, and over further ones as long as no interrupt waits: one that does ends
+ * the next entry.
  *
  * What it borrows: while a VP runs on a CPU, its x87, SSE and AVX registers, XCR0, debug registers and the MSRs of
  * SYSCALL and SWAPGS are the guest's, as long as preemption or interrupts are off, and after it with

@@ -723,6 +723,22 @@ static void reentry_is_clean(void **state)
     assert_int_equal(seen()->tlb_control, TLB_KEEP);
 }
 
+/* The entry that was to drop translations was refused: the next one does, if it has no new ASID. */
+static void a_refused_flush(void **state)
+{
+    uint32_t asid;
+
+    (void)state;
+    run_cpuid();
+    asid = seen()->asid;
+    v->flush_guest = true;
+    assert_int_equal(exit_of((struct fake_svm_step){.code = EXIT_INVALID}).reason, HV_EXIT_INVALID_REGISTER_VALUE);
+    run_cpuid();
+    assert_true(seen()->tlb_control != TLB_KEEP || seen()->asid != asid);
+    run_cpuid();
+    assert_int_equal(seen()->tlb_control, TLB_KEEP);
+}
+
 static const struct {
     uint32_t group, dirties;
 } dirties[] = {
@@ -2079,6 +2095,7 @@ int main(void)
         SVM_TEST(the_client_sees_debug_exceptions),
         SVM_TEST(other_ends_of_a_step),
         SVM_TEST(instructions_that_see_the_trap_flag),
+        SVM_TEST(a_refused_flush),
         SVM_TEST(a_refused_step),
         SVM_TEST(pending_debug_traps),
     };

@@ -55,7 +55,8 @@ struct svm_vcpu {
                 };
                 uint32_t special; /* any of them */
             };
-            bool uses_avic; /* always, where it does */
+            bool uses_avic;  /* always, where it does */
+            uint8_t zero[3]; /* no padding in the word below */
         };
         uint64_t unusual; /* any of all these */
     };

@@ -372,6 +372,8 @@ static __attribute__((noinline)) void refused(struct svm_vcpu *svm, struct hv_ex
 {
     uint64_t event_inj = svm->injected ? event_word(&svm->v, svm->injected) : 0;
 
+    if (svm->vmcb->tlb_control != TLB_KEEP) /* who knows whether that came before */
+        svm->v.flush_guest = true;
     take_back(svm);
     svm->vmcb->event_inj = event_inj; /* for the auditor */
     svm_exit_entry_failed(svm, exit);

@@ -114,6 +114,7 @@ struct vcpu {
             uint32_t dirty;   /* groups that the hardware has to be given */
             bool flush_guest; /* guest-virtual translations have to be dropped */
             bool sets_timer;  /* the backend's: what ends the guest's run has to be set anew */
+            uint16_t zero;    /* no padding in the word below */
         };
         uint64_t unsettled; /* any of it */
     };
