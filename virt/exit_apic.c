@@ -258,12 +258,9 @@ static const struct hv_emulate_ops emulate_ops = {.memory = emulate_memory, .tra
 bool exit_apic_memory_plain(struct hv_vp *vp, struct hv_exit *exit)
 {
     uint32_t offset = exit->memory.gpa & HV_PAGE_MASK;
-    const struct hv_mov *mov;
+    const struct hv_mov *mov = exit_mov_find(vp, exit);
     uint64_t value = 0;
 
-    if (!exit_apic_is_here(vp, exit->memory.gpa))
-        return false;
-    mov = exit_mov_find(vp, exit);
     if (!mov)
         return false;
     vp->counters.apic.mmio++;

@@ -19,7 +19,7 @@ bool exit_apic_write_base(struct hv_vp *vp, uint64_t value, uint64_t physical_ma
 /* Are the registers at this address? */
 bool exit_apic_is_here(const struct hv_vp *vp, hv_gpa_t gpa);
 exit_handler exit_apic_memory; /* the access to them that exited, if it is none of the next function's */
-/* The access that exited, if it was one to them, by a plain MOV. False: it was not, and nothing was done. */
+/* The access to them that exited, if it was by a plain MOV. False: it was not, and nothing was done. */
 bool exit_apic_memory_plain(struct hv_vp *vp, struct hv_exit *exit);
 
 #endif

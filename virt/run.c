@@ -385,7 +385,8 @@ static unsigned exited_otherwise(struct hv_vp *vp, struct hv_exit *exit)
 
 static unsigned exited_by_memory(struct hv_vp *vp, struct hv_exit *exit)
 {
-    bool is_done = exit_apic_memory_plain(vp, exit) || exit_doorbell_memory_plain(vp, exit);
+    bool is_done = exit_apic_is_here(vp, exit->memory.gpa) ? exit_apic_memory_plain(vp, exit)
+                                                           : exit_doorbell_memory_plain(vp, exit);
 
     return is_done ? VCPU_SKIP : ENTRY_EXITED;
 }
