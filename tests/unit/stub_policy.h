@@ -88,7 +88,7 @@ uint64_t cpu_tsc(void)
 
 uint64_t tsc_now(void)
 {
-    fake_require(fake_preempt_depth() > 0, "tsc_now: not pinned");
+    fake_require(fake_preempt_depth() > 0 || !fake_irqs_on(), "tsc_now: not pinned");
     return stub_tsc;
 }
 
