@@ -115,14 +115,20 @@ static void inputs_of_an_apic_that_is_off(void **state)
     assert_int_equal(vp->shared.requests, 0);
 }
 
-static void init_forgets_what_waits(void **state)
+/* 0x31, through LINT0, for a guest that takes none now. */
+static void let_ext_int_wait(void)
 {
-    (void)state;
     set_apic(APIC_LVT_LINT0, FIELD_PUT(APIC_LVT_MODE, APIC_MODE_EXTINT));
     set(HV_REG_RFLAGS, RFLAGS_FIXED);
     send(APIC_MODE_EXTINT, 0, 0x31, false);
     GUEST(STOP);
     run_to(HV_EXIT_IO);
+}
+
+static void init_forgets_what_waits(void **state)
+{
+    (void)state;
+    let_ext_int_wait();
     send(APIC_MODE_EXTINT, 0, 0x32, false);
     send(APIC_MODE_INIT, 0, 0, false);
     GUEST(STOP);
@@ -134,11 +140,7 @@ static void init_forgets_what_waits(void **state)
 static void a_reset_forgets_what_waits(void **state)
 {
     (void)state;
-    set_apic(APIC_LVT_LINT0, FIELD_PUT(APIC_LVT_MODE, APIC_MODE_EXTINT));
-    set(HV_REG_RFLAGS, RFLAGS_FIXED);
-    send(APIC_MODE_EXTINT, 0, 0x31, false);
-    GUEST(STOP);
-    run_to(HV_EXIT_IO);
+    let_ext_int_wait();
     assert_int_equal(get(HV_REG_PENDING_EVENT), EXT_INT(0x31));
     assert_int_equal(hv_partition_reset(partition), HV_OK);
     assert_int_equal(get(HV_REG_PENDING_EVENT), 0);
