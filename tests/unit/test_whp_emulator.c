@@ -46,8 +46,10 @@ static HRESULT CALLBACK on_get(VOID *context, const WHV_REGISTER_NAME *names, UI
 {
     assert_ptr_equal(context, &c);
     c.gets++;
-    for (UINT32 i = 0; i < count; i++)
+    for (UINT32 i = 0; i < count; i++) { /* nothing of ours is there for one who fills in nothing */
+        assert_false(values[i].Reg128.Low64 | values[i].Reg128.High64);
         values[i] = *reg(names[i]);
+    }
     return c.get_result;
 }
 

@@ -126,6 +126,7 @@ static bool get_registers(struct session *s)
     struct hv_emulate_state *state = &s->state;
     UINT32 count = in_shadow(s) ? GOT_MAX : GOT_ALWAYS;
 
+    memset(s->got, 0, count * sizeof(*s->got)); /* for a callback that does not fill in all */
     if (FAILED(s->callbacks->WHvEmulatorGetVirtualProcessorRegisters(s->context, names_to_get, count, s->got))) {
         s->status.GetVirtualProcessorRegistersCallbackFailed = 1;
         return false;
@@ -248,7 +249,7 @@ static bool on_xmm(void *context, unsigned n, bool is_write, uint64_t value[2])
 {
     struct session *s = context;
     WHV_REGISTER_NAME name = (WHV_REGISTER_NAME)(WHvX64RegisterXmm0 + n);
-    WHV_REGISTER_VALUE got;
+    WHV_REGISTER_VALUE got = {.Reg128 = {{0}}};
 
     if (is_write) {
         set_u128(s, name, value[0], value[1]);

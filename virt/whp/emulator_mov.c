@@ -65,7 +65,7 @@ static ALWAYS_INLINE bool access_memory(const struct move *m, uint64_t *value)
 static inline bool get_register(const struct move *m, uint64_t *value)
 {
     WHV_REGISTER_NAME name = (WHV_REGISTER_NAME)m->mov->reg;
-    WHV_REGISTER_VALUE got;
+    WHV_REGISTER_VALUE got = {.Reg128 = {{0}}}; /* for a callback that fills in nothing */
 
     if (FAILED(m->callbacks->WHvEmulatorGetVirtualProcessorRegisters(m->context, &name, 1, &got)))
         return false;
